@@ -1,0 +1,99 @@
+"""A run folder: the truth of a run, enough to repeat it.
+
+    config.yaml metrics.jsonl environment.json report.html report.json artifacts/
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from custodes.config.settings import Config, save
+from custodes.errors import ConfigError
+
+__all__ = ["Run", "environment", "write_atomically"]
+
+_PACKAGES = ("custodes", "numpy", "scipy", "scikit-learn", "torch", "transformers", "pyarrow")
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write a whole file or nothing: a temporary neighbor, flushed to disk, then renamed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    data = content.encode("utf-8") if isinstance(content, str) else content
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _commit() -> str | None:
+    here = Path(__file__).parent
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"],
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None if done.returncode == 0 else None
+
+
+def environment() -> dict[str, Any]:
+    """Versions, git commit and machine, as plain JSON values."""
+    versions: dict[str, str | None] = {}
+    for name in _PACKAGES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = None
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "machine": platform.machine(),
+        "cpus": os.cpu_count(),
+        "commit": _commit(),
+        "command": " ".join(sys.argv),
+        "versions": versions,
+    }
+
+
+class Run:
+    """A run folder, made on entry; metrics are appended line by line."""
+
+    def __init__(self, folder: Path, config: Config, *, seed: int) -> None:
+        if folder.exists() and not folder.is_dir():
+            raise ConfigError(f"{folder}: is a file; a run needs a folder")
+        self.folder = folder
+        self.artifacts = folder / "artifacts"
+        self.artifacts.mkdir(parents=True, exist_ok=True)
+        save(config, folder / "config.yaml")
+        write_atomically(
+            folder / "environment.json", json.dumps({**environment(), "seed": seed}, indent=2) + "\n"
+        )
+
+    def log(self, **metrics: Any) -> None:
+        """Append one line to `metrics.jsonl`."""
+        with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(metrics, ensure_ascii=False) + "\n")
+
+    def report(self, values: Mapping[str, Any], html: str) -> Path:
+        """Write `report.json` and `report.html`; returns the path of the page."""
+        write_atomically(self.folder / "report.json", json.dumps(dict(values), indent=2) + "\n")
+        page = self.folder / "report.html"
+        write_atomically(page, html)
+        return page

@@ -1,0 +1,103 @@
+"""What can be asked of a model: four protocols of one method each.
+
+A backend implements those it can. Shapes: T tokens of the rendered conversation, L layers asked
+for, d the model's width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from custodes.config import Config
+from custodes.types import Conversation
+
+__all__ = [
+    "ActivationModel",
+    "Activations",
+    "GenerateModel",
+    "LogProbabilityModel",
+    "Reply",
+    "Sampling",
+    "StreamModel",
+]
+
+
+class Sampling(Config):
+    """How a reply is drawn."""
+
+    max_tokens: int = 256
+    """At most this many new tokens."""
+    temperature: float = 0.0
+    """0 is greedy."""
+    top_p: float = 1.0
+    """Nucleus mass."""
+    stop: tuple[str, ...] = ()
+    """The reply ends before the first of these."""
+    seed: int | None = None
+    """Same seed, same reply, where the backend can promise it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """A finished reply; token counts are None where the backend does not tell."""
+
+    text: str
+    finish: Literal["stop", "length", "refusal", "tool_calls"] = "stop"
+    prompt_tokens: int | None = None
+    reply_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Activations:
+    """Residual-stream activations of one text.
+
+    `values` is float32 [L, T, d], `ends` int [T]: the character after each token's last one.
+    `layers` are the layers asked for; layer k is the output of block k, 0 the embeddings.
+    """
+
+    values: NDArray[np.float32]
+    ends: NDArray[np.int64]
+    layers: tuple[int, ...]
+
+
+@runtime_checkable
+class GenerateModel(Protocol):
+    """Writes replies."""
+
+    def generate(self, conversations: Sequence[Conversation], sampling: Sampling) -> list[Reply]:
+        """One reply a conversation, in order."""
+        ...
+
+
+@runtime_checkable
+class StreamModel(Protocol):
+    """Writes one reply piece by piece."""
+
+    def stream(self, conversation: Conversation, sampling: Sampling) -> Iterator[str]:
+        """Pieces of text as they come; closing the iterator cancels the reply."""
+        ...
+
+
+@runtime_checkable
+class LogProbabilityModel(Protocol):
+    """Scores given continuations."""
+
+    def log_probabilities(
+        self, conversation: Conversation, continuations: Sequence[str]
+    ) -> list[NDArray[np.float64]]:
+        """Natural-log probability of each token of each continuation, [tokens] each."""
+        ...
+
+
+@runtime_checkable
+class ActivationModel(Protocol):
+    """Reads activations of plain texts (no chat template)."""
+
+    def activations(self, texts: Sequence[str], layers: Sequence[int]) -> list[Activations]:
+        """Activations of each text at the layers, stopping at the deepest one needed."""
+        ...
