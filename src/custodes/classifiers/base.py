@@ -82,6 +82,13 @@ class Scorer(Protocol):
         """
         ...
 
+    def points(self, conversations: Sequence[Conversation], mode: Mode) -> list[list[Point]]:
+        """Every point of each whole conversation: what its stream gives, batched.
+
+        Of two points with one end the stream may give both, this the later one alone.
+        """
+        ...
+
 
 def split_conversation(conversation: Conversation) -> tuple[Conversation, str]:
     """The context and the judged text: everything before the last turn, and the last turn."""

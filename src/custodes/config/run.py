@@ -1,6 +1,6 @@
 """A run folder: the truth of a run, enough to repeat it.
 
-    config.yaml metrics.jsonl environment.json report.html report.json artifacts/
+config.yaml metrics.jsonl environment.json report.html report.json artifacts/
 """
 
 from __future__ import annotations
@@ -83,7 +83,8 @@ class Run:
         self.artifacts.mkdir(parents=True, exist_ok=True)
         save(config, folder / "config.yaml")
         write_atomically(
-            folder / "environment.json", json.dumps({**environment(), "seed": seed}, indent=2) + "\n"
+            folder / "environment.json",
+            json.dumps({**environment(), "seed": seed}, indent=2) + "\n",
         )
 
     def log(self, **metrics: Any) -> None:

@@ -56,7 +56,9 @@ def override(values: Mapping[str, Any], assignments: Iterable[str]) -> dict[str,
         path, equals, text = assignment.partition("=")
         keys = path.split(".")
         if not equals or not all(keys):
-            raise ConfigError(f"--set: got {assignment!r}, expected NAME=VALUE such as train.epochs=3")
+            raise ConfigError(
+                f"--set: got {assignment!r}, expected NAME=VALUE such as train.epochs=3"
+            )
         try:
             value = yaml.safe_load(text)
         except yaml.YAMLError as error:
@@ -92,7 +94,9 @@ def load(cls: type[ConfigT], path: Path | None = None, assignments: Iterable[str
         except yaml.YAMLError as error:
             raise ConfigError(f"{path}: not YAML: {error}") from error
         if not isinstance(values, dict):
-            raise ConfigError(f"{path}: got a {type(values).__name__}, expected a mapping of settings")
+            raise ConfigError(
+                f"{path}: got a {type(values).__name__}, expected a mapping of settings"
+            )
     return cls.parse(override(values, assignments), origin=origin)
 
 

@@ -9,5 +9,10 @@ from custodes.config import Registry
 
 __all__ = ["METHODS"]
 
-METHODS = Registry("methods", {})
+METHODS = Registry(
+    "methods",
+    {
+        "similarity": "custodes.methods.similarity.command:app",
+    },
+)
 """name -> typer application of the method."""

@@ -1,0 +1,89 @@
+"""Every figure that the similarity issue asks for, into results.json beside this file.
+
+    python benchmarks/similarity/run.py --size full --install-peer
+    python benchmarks/similarity/run.py --only speed,trials
+
+Sections: equality, speed (both need the peer lm-sim 0.1.1), memory, trials, weak-to-strong,
+judges. `--only` leaves the rows of the other sections as they are. The weak-to-strong section
+goes on where a killed run stopped (its folder is --work). Speed figures are ratios within this
+run; nothing else should load the machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("GOMP_SPINCOUNT", "0")
+
+from pathlib import Path
+
+import demonstration
+import peer
+import scale
+import trials
+import weak_to_strong
+
+from custodes.config import environment
+from custodes.errors import DataError
+from custodes.measure import Figure, read_results, write_results
+
+HERE = Path(__file__).parent
+SECTIONS = {
+    "equality": peer.equality,
+    "speed": peer.speed,
+    "memory": scale.memory,
+    "trials": trials.figures,
+    "weak-to-strong": weak_to_strong.figures,
+    "judges": demonstration.figures,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--size", choices=("tiny", "full"), default="tiny")
+    parser.add_argument("--only", default=",".join(SECTIONS), help="sections, by commas")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--work", type=Path, default=Path("build/similarity"), help="scratch folder"
+    )
+    parser.add_argument("--install-peer", action="store_true", help="install lm-sim in --work")
+    parser.add_argument("--peer", type=Path, help="site-packages that hold lm-sim 0.1.1")
+    parser.add_argument("--minilm", type=Path, help="folder of MiniLM's weights")
+    parser.add_argument("--out", type=Path, default=HERE / "results.json")
+    options = parser.parse_args()
+    names = options.only.split(",")
+    unknown = set(names) - set(SECTIONS)
+    if unknown:
+        parser.error(f"got {', '.join(sorted(unknown))}; sections are {', '.join(SECTIONS)}")
+    options.work.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        print(f"== {name}", flush=True)
+        rows = SECTIONS[name](options)
+        for row in rows:
+            print(f"  {row['figure']}: {row['value']}", flush=True)
+        merge(options.out, name, rows, options)
+
+
+def merge(path: Path, section: str, rows: list[dict], options: argparse.Namespace) -> None:
+    """Replace one section's rows in the file, keep the others, in the order of the sections."""
+    try:
+        kept = {row.figure: row for row in read_results(path)} if path.exists() else {}
+    except DataError as error:
+        raise SystemExit(str(error)) from error
+    kept = {name: row for name, row in kept.items() if not name.startswith(f"{section}: ")}
+    command = f"python benchmarks/similarity/run.py --size {options.size} --only {section}"
+    commit = environment()["commit"]
+    for row in rows:
+        named = {**row, "figure": f"{section}: {row['figure']}"}
+        figure = Figure.of(**named, command=command, commit=commit)
+        kept[figure.figure] = figure
+    order = list(SECTIONS)
+    write_results(
+        path, sorted(kept.values(), key=lambda row: order.index(row.figure.split(":")[0]))
+    )
+
+
+if __name__ == "__main__":
+    main()

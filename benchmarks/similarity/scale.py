@@ -1,0 +1,94 @@
+"""1,000 models x 12,000 questions x 10 options, streamed from a file, in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def memory(options: Any) -> list[dict]:
+    models, questions = (1_000, 12_000) if options.size == "full" else (100, 2_000)
+    path = options.work / f"answers-{models}x{questions}.npy"
+    if not path.exists():
+        generate(path, models, questions, options.seed)
+    found = {}
+    for engine in ("stream", "local"):
+        command = [sys.executable, __file__, str(path), engine]
+        # Two threads that wait for one another must not spin on a shared machine.
+        here = {**os.environ, "OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "PASSIVE"}
+        done = subprocess.run(command, env=here, capture_output=True, text=True, check=True)
+        found[engine] = json.loads(done.stdout)
+        print(f"  {engine}: {found[engine]}")
+    path.unlink()
+    size = f"all pairs of {models:,} x {questions:,} x 10"
+    targets = ("<= 60 s", "<= 24 GiB") if options.size == "full" else ("", "")
+    return [
+        {
+            "figure": f"{size}, streamed by questions, 2 cores",
+            "value": found["stream"]["seconds"],
+            "unit": "s",
+            "target": targets[0],
+        },
+        {
+            "figure": f"{size}, streamed by questions, greatest resident memory",
+            "value": found["stream"]["gib"],
+            "unit": "GiB",
+            "target": targets[1],
+        },
+        {
+            "figure": f"{size}, tiles of 250 models on 2 local processes",
+            "value": found["local"]["seconds"],
+            "unit": "s",
+        },
+        {
+            "figure": f"{size}, largest difference between the two ways",
+            "value": abs(found["stream"]["sum"] - found["local"]["sum"]) / models**2,
+            "target": "<= 1e-12",
+        },
+    ]
+
+
+def generate(path: Path, models: int, questions: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    shape = (models, questions, 10)
+    table = np.lib.format.open_memmap(path, mode="w+", dtype=np.float64, shape=shape)
+    for row in table:
+        row[:] = rng.standard_exponential(row.shape)
+        row /= row.sum(axis=1, keepdims=True)
+    table.flush()
+
+
+def measure(path: Path, way: str) -> dict[str, float]:
+    from custodes.engine import ENGINES
+    from custodes.methods.similarity import stream_similarities, tiled_similarities
+
+    table = np.load(path, mmap_mode="r")
+    models, questions, width = table.shape
+    labels = np.random.default_rng(1).integers(0, width, questions)
+    counts = np.full(questions, width)
+    start = time.perf_counter()
+    if way == "stream":
+        blocks = (
+            (np.array(table[:, at : at + 500]), labels[at : at + 500], counts[at : at + 500])
+            for at in range(0, questions, 500)
+        )
+        found = stream_similarities(blocks, [str(i) for i in range(models)])
+    else:
+        local = ENGINES.load("local")
+        engine = local(local.Config(workers=2, batch_size=1))
+        found = tiled_similarities(path, labels, counts, engine=engine, tile=250)
+    seconds = time.perf_counter() - start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return {"seconds": seconds, "gib": peak, "sum": float(found.matrix("capa").sum())}
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(Path(sys.argv[1]), sys.argv[2])))

@@ -1,0 +1,88 @@
+"""Weak-to-strong on the persona statements: the partial correlation, whatever it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from custodes.data import find
+from custodes.errors import DataError
+from custodes.measure import Interval
+from custodes.methods.similarity.config import WeakToStrongConfig
+from custodes.methods.similarity.reproduce import run_weak_to_strong
+from custodes.methods.similarity.weak_to_strong import (
+    gain_study,
+    gain_study_of_pairs,
+    read_records,
+)
+from custodes.models import MODELS
+
+
+def config(options: Any) -> WeakToStrongConfig:
+    tiny = {"tasks": 8, "weak": ("words", "characters"), "strong": ("smollm2@2", "smollm2@6")}
+    full = {
+        "weak": ("words", "characters", "minilm", "smollm2@2"),
+        "strong": ("minilm", "smollm2@6", "smollm2@12"),
+    }
+    chosen = full if options.size == "full" else tiny
+    return WeakToStrongConfig(**chosen, seed=options.seed, minilm=options.minilm)
+
+
+def model() -> Any:
+    embedded = MODELS.load("embedded")
+    return embedded(embedded.Config(threads=1))
+
+
+def figures(options: Any) -> list[dict]:
+    folder = options.work / f"weak-to-strong-{options.size}"
+    try:
+        source = find("persona_evals")
+    except DataError as error:
+        print(f"  skipped: {error}")
+        return []
+    run_weak_to_strong(config(options), folder, tasks=source, model=model, say=print)
+    return of_records(read_records(folder / "artifacts" / "gains.jsonl"), options.seed)
+
+
+def of_records(records: list, seed: int) -> list[dict]:
+    full = [record for record in records]
+    tasks = len({record.task for record in full})
+    whole = gain_study(full, seed=seed)
+    seeds = (seed,)
+    kind = "partial r of gain with"
+    rows = [
+        {"figure": "binary tasks", "value": tasks, "target": ">= 100", "seeds": seeds},
+        {
+            "figure": "weak supervisors",
+            "value": len({record.weak for record in full}),
+            "target": ">= 3",
+        },
+        {
+            "figure": "strong students",
+            "value": len({record.strong for record in full}),
+            "target": ">= 2",
+        },
+        {
+            "figure": f"{kind} κp given the gap, {whole.rows} rows, clustered by task "
+            "(paper: -0.351 [-0.47, -0.22])",
+            "value": whole.clustered,
+            "target": "< 0",
+            "seeds": seeds,
+        },
+        {
+            "figure": f"{kind} κp given the gap, Fisher's interval, rows taken as independent",
+            "value": whole.interval,
+            "seeds": seeds,
+        },
+    ]
+    for metric in ("capa-discrete", "error-consistency"):
+        found = gain_study(full, metric=metric, seed=seed)
+        figure = f"{kind} {metric} given the gap, clustered by task"
+        rows.append({"figure": figure, "value": found.clustered, "seeds": seeds})
+    for (weak, strong), found in gain_study_of_pairs(full, seed=seed).items():
+        figure = f"{kind} κp given the gap, {weak} -> {strong}"
+        rows.append({"figure": figure, "value": found.interval, "seeds": seeds})
+    gains = np.array([record.gain for record in full])
+    mean = Interval(float(gains.mean()), float("nan"), float("nan"))
+    return [*rows, {"figure": "mean gain over the strong base", "value": mean, "seeds": seeds}]

@@ -1,0 +1,72 @@
+"""What a segment says once its disguise is off.
+
+Compatibility forms, invisible characters, look-alike letters of other scripts, and base64 or
+hexadecimal that holds text are undone. It works on one segment at a time, so it is the same for
+every chunking. It knows nothing of meaning, and it does not undo ciphers (ROT13, Caesar, Morse):
+a classifier must learn those from examples.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+import unicodedata
+from functools import lru_cache
+
+__all__ = ["canonical"]
+
+# Letters of other scripts that pass for Latin ones (a small part of Unicode's confusables).
+_LOOKALIKES = str.maketrans(
+    "аеорсухіјѕԁһԛԝвкмнтАВЕКМНОРСТУХІЈЅαεικνορτυχΑΒΕΖΗΙΚΜΝΟΡΤΥΧɑɡıⅼ",
+    "aeopcyxijsdhqwbkmhtABEKMHOPCTYXIJSaeiknoptuxABEZHIKMNOPTYXagil",
+)
+_BASE64 = re.compile(r"[A-Za-z0-9+/]{12,}={0,2}")
+_HEXADECIMAL = re.compile(r"(?:0x)?((?:[0-9A-Fa-f]{2}){8,})")
+
+
+@lru_cache(maxsize=65536)
+def canonical(segment: str) -> str:
+    """The segment without disguise; its leading white space stays.
+
+    Lone surrogates become U+FFFD, so that whatever comes next can encode the result.
+    """
+    text = segment
+    if not segment.isascii():
+        text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        text = unicodedata.normalize("NFKC", text)
+        text = "".join(c for c in text if unicodedata.category(c) != "Cf")
+        if any("a" <= c <= "z" or "A" <= c <= "Z" for c in text):
+            # Only in company of Latin letters: a Russian or Greek word is no disguise.
+            text = text.translate(_LOOKALIKES)
+    text = _HEXADECIMAL.sub(_from_hexadecimal, text)
+    return _BASE64.sub(_from_base64, text)
+
+
+def _from_hexadecimal(match: re.Match[str]) -> str:
+    return _readable(bytes.fromhex(match[1])) or match[0]
+
+
+def _from_base64(match: re.Match[str]) -> str:
+    body = match[0].rstrip("=")
+    # A cut group cannot be decoded; what stands before it can.
+    usable = len(body) - len(body) % 4 if len(body) % 4 == 1 else len(body)
+    try:
+        data = base64.b64decode(body[:usable] + "=" * (-usable % 4))
+    except (binascii.Error, ValueError):
+        return match[0]
+    return _readable(data) or match[0]
+
+
+def _readable(data: bytes) -> str | None:
+    """The text that the bytes spell, or None where they spell none."""
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        # The group at the end of a cut may hold half a character.
+        if error.start < len(data) - 3:
+            return None
+        text = data[: error.start].decode("utf-8")
+    letters = sum(c.isalpha() or c == " " for c in text)
+    printable = all(c.isprintable() or c in "\n\t" for c in text)
+    return text if printable and letters >= 0.7 * len(text) else None

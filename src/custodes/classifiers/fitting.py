@@ -1,0 +1,202 @@
+"""Gradient descent on a head; the only file of the classifiers that trains with torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from custodes.classifiers.features import Tokens
+from custodes.classifiers.heads import Head
+from custodes.classifiers.losses import LOSSES, Loss
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from custodes.classifiers.stage import StageConfig
+
+__all__ = ["HeadFit", "TrainingSet"]
+
+_BUCKET = 32
+"""Batches whose rows are sorted by length together: little padding, still well mixed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingSet:
+    """N texts: tokens; labels, weights, windows [N]; rules [N], -1 where unknown."""
+
+    tokens: list[Tokens]
+    labels: NDArray[np.float32]
+    rules: NDArray[np.int64]
+    weights: NDArray[np.float32]
+    windows: NDArray[np.int64]
+    dim: int
+
+    @property
+    def sparse(self) -> bool:
+        """Whether the tokens are bags."""
+        return self.tokens[0].offsets is not None
+
+
+class HeadFit:
+    """AdamW with a warm-up and a cosine; deterministic for a seed and a number of threads."""
+
+    def __init__(self, config: StageConfig, *, outputs: int, seed: int) -> None:
+        self.config = config
+        self.outputs = outputs
+        self.seed = seed
+        self._loss: Loss = LOSSES.load(config.loss)
+
+    def run(self, data: TrainingSet, progress: Callable[[float], None]) -> Head:
+        """Fit; texts without a token are left out."""
+        import torch
+
+        torch.set_num_threads(self.config.threads)
+        rng = np.random.default_rng(self.seed)
+        usable = np.array([i for i, tokens in enumerate(data.tokens) if len(tokens)])
+        mean, scale = _standard(data, usable, rng)
+        parameters = self._parameters(data.dim)
+        optimizer = torch.optim.AdamW(
+            parameters.values(),
+            lr=self.config.learning_rate,
+            weight_decay=self.config.weight_decay,
+        )
+        steps = self.config.epochs * max(1, math.ceil(len(usable) / self.config.batch_rows))
+        step = 0
+        for _ in range(self.config.epochs):
+            for rows in _batches(data, usable, self.config.batch_rows, rng):
+                share = step / steps
+                warm = min(1.0, (step + 1) / (0.05 * steps + 1))
+                rate = warm * 0.5 * (1.0 + math.cos(math.pi * min(share, 1.0)))
+                for group in optimizer.param_groups:
+                    group["lr"] = self.config.learning_rate * rate
+                loss = self._step_loss(data, rows, parameters, (mean, scale), share)
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()  # type: ignore[no-untyped-call]  # torch annotates it so
+                optimizer.step()
+                step += 1
+            progress(step / steps)
+        return _export(parameters, mean, scale)
+
+    def _parameters(self, dim: int) -> dict[str, Tensor]:
+        import torch
+
+        generator = torch.Generator().manual_seed(self.seed)
+        hidden = self.config.hidden if self.config.head == "mlp" else self.outputs
+        shapes = {"first": (dim, hidden), "first_bias": (hidden,)}
+        if self.config.head == "mlp":
+            shapes |= {"second": (hidden, self.outputs), "second_bias": (self.outputs,)}
+        parameters = {}
+        for name, shape in shapes.items():
+            value = torch.zeros(shape)
+            if self.config.head == "mlp" and name == "first":
+                value.normal_(0.0, min(1.0 / math.sqrt(dim), 0.05), generator=generator)
+            elif name == "second":
+                value.normal_(0.0, 1.0 / math.sqrt(hidden), generator=generator)
+            parameters[name] = value.to(self.config.device).requires_grad_()
+        return parameters
+
+    def _step_loss(
+        self,
+        data: TrainingSet,
+        rows: NDArray[np.int64],
+        parameters: dict[str, Tensor],
+        standard: tuple[NDArray[np.float32], NDArray[np.float32]],
+        share: float,
+    ) -> Tensor:
+        import torch
+        from torch.nn import functional as F
+
+        device = self.config.device
+        batch = [data.tokens[i] for i in rows]
+        hidden = _project(batch, parameters["first"], standard) + parameters["first_bias"]
+        if "second" in parameters:
+            hidden = torch.relu(hidden) @ parameters["second"] + parameters["second_bias"]
+        lengths = [len(tokens) for tokens in batch]
+        padded = torch.nn.utils.rnn.pad_sequence(
+            list(torch.split(hidden, lengths)), batch_first=True
+        )
+        mask = torch.arange(padded.shape[1])[None, :] < torch.tensor(lengths)[:, None]
+        mask = mask.to(device)
+        labels = torch.from_numpy(data.labels[rows]).to(device)
+        weights = torch.from_numpy(data.weights[rows]).to(device)
+        window = int(data.windows[rows[0]])
+        losses = self._loss(padded[:, :, 0], mask, labels, share, window)
+        total = (losses * weights).sum() / len(rows)
+        rules = torch.from_numpy(data.rules[rows]).to(device)
+        if self.config.rule_weight and bool((rules >= 0).any()):
+            means = (padded[:, :, 1:] * mask[:, :, None]).sum(1) / mask.sum(1, keepdim=True)
+            named = F.cross_entropy(means, rules, ignore_index=-1, reduction="mean")
+            total = total + self.config.rule_weight * named
+        return total
+
+
+def _batches(
+    data: TrainingSet, usable: NDArray[np.int64], size: int, rng: np.random.Generator
+) -> Iterator[NDArray[np.int64]]:
+    """Shuffled batches of one smoothing window each, of like lengths."""
+    batches: list[NDArray[np.int64]] = []
+    for window in np.unique(data.windows[usable]):
+        rows = rng.permutation(usable[data.windows[usable] == window])
+        for start in range(0, len(rows), size * _BUCKET):
+            bucket = rows[start : start + size * _BUCKET]
+            lengths = np.array([len(data.tokens[i]) for i in bucket])
+            bucket = bucket[np.argsort(lengths, kind="stable")]
+            batches.extend(bucket[at : at + size] for at in range(0, len(bucket), size))
+    order = rng.permutation(len(batches))
+    return iter([batches[i] for i in order])
+
+
+def _project(
+    batch: list[Tokens], first: Tensor, standard: tuple[NDArray[np.float32], NDArray[np.float32]]
+) -> Tensor:
+    import torch
+    from torch.nn import functional as F
+
+    if batch[0].offsets is None:
+        values = np.concatenate([t.values for t in batch]).astype(np.float32)
+        mean, scale = standard
+        return torch.from_numpy((values - mean) / scale).to(first.device) @ first
+    ids = np.concatenate([t.values for t in batch]).astype(np.int64)
+    sizes = np.concatenate(
+        [np.diff(t.offsets, append=len(t.values)) for t in batch if t.offsets is not None]
+    )
+    offsets = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    bags = F.embedding_bag(
+        torch.from_numpy(ids).to(first.device),
+        first,
+        torch.from_numpy(offsets).to(first.device),
+        mode="sum",
+    )
+    return (
+        bags
+        / torch.from_numpy(np.sqrt(np.maximum(sizes, 1)).astype(np.float32)).to(first.device)[
+            :, None
+        ]
+    )
+
+
+def _standard(
+    data: TrainingSet, usable: NDArray[np.int64], rng: np.random.Generator
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mean and standard deviation [d] of dense features, from a sample of texts."""
+    if data.sparse:
+        return np.zeros(1, np.float32), np.ones(1, np.float32)
+    sample = rng.choice(usable, min(len(usable), 1000), replace=False)
+    values = np.concatenate([data.tokens[i].values for i in sample]).astype(np.float32)
+    return values.mean(axis=0), values.std(axis=0) + 1e-4
+
+
+def _export(
+    parameters: dict[str, Any], mean: NDArray[np.float32], scale: NDArray[np.float32]
+) -> Head:
+    """The head on raw features: standardization folded into the first layer."""
+    arrays = {name: value.detach().cpu().numpy() for name, value in parameters.items()}
+    if len(mean) > 1:
+        arrays["first"] = arrays["first"] / scale[:, None]
+        arrays["first_bias"] = arrays["first_bias"] - mean @ arrays["first"]
+    return Head.from_arrays(arrays)

@@ -1,0 +1,75 @@
+"""Heads turn a token's features into logits: the harmful one first, then one a rule.
+
+Inference in numpy, so that a guard loads without the training extras; `training` fits the same
+arrays with torch. A head knows no text and no smoothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from custodes.classifiers.features.base import Tokens
+
+__all__ = ["Head"]
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A linear map, or two with a ReLU between.
+
+    `first` [d, h] and `first_bias` [h]; for an MLP `second` [h, 1 + rules], `second_bias`
+    [1 + rules]; for a linear head h = 1 + rules and the second pair is None. A sparse feature's
+    bag is the sum of its rows of `first`, divided by the square root of their number.
+    """
+
+    first: Array
+    first_bias: Array
+    second: Array | None = None
+    second_bias: Array | None = None
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[np.generic]]) -> Head:
+        """Read what `arrays` wrote, whatever the precision."""
+        return cls(**{name: np.asarray(value, np.float32) for name, value in arrays.items()})
+
+    def arrays(self) -> dict[str, NDArray[np.float16]]:
+        """Half-precision copies by name."""
+        named = {
+            "first": self.first,
+            "first_bias": self.first_bias,
+            "second": self.second,
+            "second_bias": self.second_bias,
+        }
+        return {k: v.astype(np.float16) for k, v in named.items() if v is not None}
+
+    def logits(self, tokens: Tokens) -> Array:
+        """Logits of each token, [n, 1 + rules]."""
+        if len(tokens) == 0:
+            return np.zeros((0, self.outputs), np.float32)
+        hidden = self._project(tokens) + self.first_bias
+        if self.second is None:
+            return hidden
+        return np.asarray(np.maximum(hidden, 0.0) @ self.second + self.second_bias, np.float32)
+
+    @property
+    def outputs(self) -> int:
+        """1 + rules."""
+        return len(self.first_bias) if self.second_bias is None else len(self.second_bias)
+
+    def _project(self, tokens: Tokens) -> Array:
+        if tokens.offsets is None:
+            return np.asarray(tokens.values.astype(np.float32, copy=False) @ self.first, np.float32)
+        sizes = np.diff(tokens.offsets, append=len(tokens.values))
+        result = np.zeros((len(tokens), self.first.shape[1]), np.float32)
+        filled = np.flatnonzero(sizes)
+        if len(filled):
+            gathered = self.first[tokens.values.astype(np.int64, copy=False)]
+            result[filled] = np.add.reduceat(gathered, tokens.offsets[filled], axis=0)
+            result[filled] /= np.sqrt(sizes[filled], dtype=np.float32)[:, None]
+        return result

@@ -1,0 +1,119 @@
+"""Judge labelled rows by a guard and sum up what came of it, mode by mode."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from custodes.cli.engines import make_engine
+from custodes.data import conversation, load, read
+from custodes.errors import DataError
+from custodes.guard import Guard, load_guard, mode_of
+from custodes.guard.replay import Outcome, outcomes
+from custodes.measure import Evaluation, Replies, Report, Section, to_report
+from custodes.measure import evaluate as measure
+from custodes.types import Conversation, Example, Mode
+
+__all__ = ["Judgment", "assess", "gather", "report_of"]
+
+Tables = Mapping[str, Sequence[Example]]
+
+
+@dataclass(frozen=True, slots=True)
+class Judgment:
+    """One row: the set it is from, the example, what the guard made of it."""
+
+    table: str
+    example: Example
+    conversation: Conversation
+    outcome: Outcome
+
+
+def gather(paths: Sequence[Path], sets: Sequence[str], *, rows: int | None, seed: int) -> Tables:
+    """The labelled rows of tables and catalogue sets, by name; a seeded sample of `rows` each."""
+    tables: dict[str, Sequence[Example]] = {}
+    for name, found in [*((p.stem, read(p)) for p in paths), *((s, load(s)) for s in sets)]:
+        labelled = [example for example in found if example.label is not None]
+        if not labelled:
+            raise DataError(f"{name}: got no row with a label, expected 0 or 1 in `label`")
+        if rows is not None and len(labelled) > rows:
+            labelled = random.Random(seed).sample(labelled, rows)
+        tables[name] = labelled
+    return tables
+
+
+class _Judge:
+    """Judges batches of conversations; an engine builds one in each worker."""
+
+    def __init__(self, folder: str) -> None:
+        self._guard = load_guard(folder)
+
+    def __call__(self, batch: Sequence[Conversation]) -> list[Outcome]:
+        return outcomes(self._guard, batch)
+
+
+def assess(folder: Path, tables: Tables, *, engine: str) -> list[Judgment]:
+    """Judge every row; the engine changes the speed and nothing else."""
+    rows = [
+        (table, example, conversation(example))
+        for table, examples in tables.items()
+        for example in examples
+    ]
+    results = make_engine(engine).map(partial(_Judge, str(folder)), [row[2] for row in rows])
+    return [Judgment(*row, outcome) for row, outcome in zip(rows, results, strict=True)]
+
+
+def report_of(
+    judged: Sequence[Judgment], guard: Guard, *, facts: Mapping[str, str], seed: int
+) -> tuple[Report, dict[str, Any]]:
+    """One report with a part a mode, and the same as JSON values."""
+    sections: list[Section] = []
+    values: dict[str, Any] = {"facts": dict(facts), "modes": {}}
+    summaries = []
+    for mode in Mode:
+        own = [each for each in judged if mode_of(each.conversation) is mode]
+        if not own:
+            continue
+        evaluation = _evaluation(own, guard.policy.threshold_of(None, mode), seed)
+        part = to_report(evaluation, title=mode, name=f"guard ({mode})")
+        sections += [Section(f"{mode}: {s.title}", s.blocks) for s in part.sections]
+        summaries.append(f"{mode}: {part.summary}")
+        values["modes"][str(mode)] = evaluation.to_values()
+    failures = sum(each.outcome.verdict.failure is not None for each in judged)
+    if failures:
+        summaries.append(f"{failures} rows could not be judged and count as stopped.")
+    values["failures"] = failures
+    return Report("Evaluation of a guard", "\n\n".join(summaries), sections, dict(facts)), values
+
+
+def _evaluation(judged: Sequence[Judgment], threshold: float, seed: int) -> Evaluation:
+    replies = [each.conversation[-1].role == "assistant" for each in judged]
+    return measure(
+        [int(each.example.label == 1) for each in judged],
+        [each.outcome.verdict.score for each in judged],
+        threshold,
+        by={
+            "set": [each.table for each in judged],
+            "rule": [each.example.rule for each in judged],
+            "transform": [
+                t if (t := "+".join(each.example.transforms)) else None for each in judged
+            ],
+            "language": [each.example.lang for each in judged],
+        },
+        groups=[each.example.group or each.example.id for each in judged],
+        seed=seed,
+        replies=Replies(
+            stop_at=[each.outcome.stop_at for each in judged],
+            length=[
+                len(each.conversation[-1].content) if reply else None
+                for each, reply in zip(judged, replies, strict=True)
+            ],
+            onset=[int(each.example.meta.get("onset") or 0) for each in judged],
+        )
+        if any(replies)
+        else None,
+    )

@@ -1,0 +1,52 @@
+"""`custodes calibrate`: set thresholds for a false-refusal budget."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["calibrate"]
+
+
+def calibrate(
+    guard: Annotated[str, typer.Option("--guard", help="A guard's folder, or a shipped guard.")],
+    examples: Annotated[
+        list[Path], typer.Option("--examples", help="Rows that training did not see.")
+    ],
+    budget: Annotated[
+        float, typer.Option(help="Share of benign texts that may be stopped, such as 0.01.")
+    ] = 0.01,
+    escalate: Annotated[
+        float | None,
+        typer.Option(help="Share of benign traffic that the first stage passes on; default: all."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Where to write; default: in place.")
+    ] = None,
+    cache: Annotated[Path | None, typer.Option(help="Folder of cached features.")] = None,
+) -> None:
+    """Set a guard's thresholds so that benign traffic is stopped no more often than the budget."""
+    from custodes.cli.sources import cache_folder
+    from custodes.data import read
+    from custodes.guard import find_guard, load_guard
+    from custodes.guard.calibration import calibrate_guard
+
+    found = find_guard(guard)
+    rows = [row for path in examples for row in read(path)]
+    first = load_guard(found).cascade.stages[0].scorer.name
+    report = calibrate_guard(
+        found,
+        rows,
+        budget=budget,
+        folder=out or found,
+        cache=cache or cache_folder() / "features",
+        escalate={first: escalate},
+    )
+    typer.echo(f"guard {out or found} ({report.manifest.sha256[:16]}), budget {budget:.2%}")
+    for mode, threshold in report.thresholds.items():
+        typer.echo(
+            f"  {mode:<9} stops at logit {threshold.logit:+.3f}: {threshold.refused} of "
+            f"{threshold.rows} benign rows ({threshold.rate:.2%}, 95 % interval)"
+        )

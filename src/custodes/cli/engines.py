@@ -1,0 +1,21 @@
+"""Engines by the names that commands take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from custodes.config import override
+from custodes.engine import ENGINES, Engine
+
+__all__ = ["make_engine"]
+
+_KINDS = ("serial", "thread", "process")
+
+
+def make_engine(name: str, assignments: Iterable[str] = ()) -> Engine:
+    """serial, thread and process are kinds of the local engine; else a name of `ENGINES`."""
+    kind: Any = ENGINES.load("local" if name in _KINDS else name)
+    values = override({"kind": name} if name in _KINDS else {}, assignments)
+    made: Engine = kind(kind.Config.parse(values, origin=f"--engine {name}"))
+    return made

@@ -1,0 +1,79 @@
+"""`custodes train`: labelled examples -> a guard, not yet calibrated."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["train"]
+
+
+def train(
+    examples: Annotated[
+        list[str],
+        typer.Option("--examples", help="A table (.parquet, .jsonl) or a set of the catalogue."),
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Run folder; the guard is out/guard.")],
+    constitution: Annotated[
+        str, typer.Option(help="The constitution that the examples were written from.")
+    ] = "default",
+    config: Annotated[Path | None, typer.Option(help="YAML file of settings.")] = None,
+    size: Annotated[str | None, typer.Option(help="tiny, small or full.")] = None,
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", help="Override a setting: --set seed=3")
+    ] = None,
+    cache: Annotated[Path | None, typer.Option(help="Folder of cached features.")] = None,
+    unreleasable: Annotated[
+        bool,
+        typer.Option(
+            "--allow-unreleasable",
+            help="Also train on sets whose licence forbids releasing weights.",
+        ),
+    ] = False,
+) -> None:
+    """Train a guard on labelled examples.
+
+    A tenth of the examples, by group, is kept out for `custodes calibrate` and another for
+    `custodes evaluate`: out/calibration.parquet and out/test.parquet. Features of the language
+    model are cached, so training again after a small change takes seconds.
+    """
+    from custodes import constitution as constitutions
+    from custodes.cli.progress import stages
+    from custodes.cli.sources import cache_folder, card, read_examples
+    from custodes.config import Run, load
+    from custodes.data import split, write
+    from custodes.guard.build import GuardConfig, build_guard
+
+    chosen = [f"size={size}"] if size else []
+    settings = load(GuardConfig, config, [*chosen, *(assignments or [])]).resolved()
+    rules = constitutions.read(constitution)
+    rows = read_examples(examples, unreleasable=unreleasable)
+    shares = {"train": 0.8, "calibration": 0.1, "test": 0.1}
+    parts = split(
+        [e for e in rows if e.meta.get("split") != "held_out"], shares, seed=settings.seed
+    )
+    parts["test"] += [e for e in rows if e.meta.get("split") == "held_out"]
+    run = Run(out, settings, seed=settings.seed)
+    for name in ("calibration", "test"):
+        write(out / f"{name}.parquet", parts[name])
+    with stages() as progress:
+        manifest = build_guard(
+            parts["train"],
+            rules,
+            settings,
+            folder=out / "guard",
+            card=card(examples, parts["train"], rules, settings),
+            cache=cache or cache_folder() / "features",
+            progress=progress,
+        )
+    run.log(event="trained", rows=len(parts["train"]), guard=manifest.sha256[:16])
+    typer.echo(f"guard        {out / 'guard'}  ({manifest.sha256[:16]}, not calibrated)")
+    typer.echo(f"trained on   {len(parts['train'])} examples")
+    typer.echo(f"kept out     {out / 'calibration.parquet'} ({len(parts['calibration'])})")
+    typer.echo(f"             {out / 'test.parquet'} ({len(parts['test'])})")
+    typer.echo(
+        f"next         custodes calibrate --guard {out / 'guard'} "
+        f"--examples {out / 'calibration.parquet'} --budget 0.01"
+    )

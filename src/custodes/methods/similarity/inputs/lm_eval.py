@@ -1,0 +1,104 @@
+"""`lm-evaluation-harness` sample logs (`--log_samples`), and OpenLLM-leaderboard v2 details.
+
+Files are `MODEL/samples_TASK_TIME.jsonl`; the folder names the model. A row's distribution is the
+soft-max of the log-likelihoods of its continuations, not normalized by length. The latest file of
+a model and task counts. Tasks that generate text have no options and are refused.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from custodes.errors import DataError
+from custodes.methods.similarity.inputs.jsonl import json_lines
+from custodes.methods.similarity.inputs.rows import Row, softmax
+
+__all__ = ["read"]
+
+_NAME = re.compile(r"samples_(?P<task>.+?)(?:_\d{4}-\d{2}-\d{2}T[\d\-:.]+)?\.jsonl?")
+
+
+def read(path: Path) -> Iterator[Row]:
+    """Rows of one samples file, or of every one below a folder."""
+    files = [path] if path.is_file() else sorted(path.rglob("samples_*.json*"))
+    latest = {(file.parent, _task(file)): file for file in files}
+    for (folder, task), file in latest.items():
+        for place, value in _objects(file):
+            try:
+                yield _row(value, folder.name, task)
+            except (KeyError, TypeError, ValueError, IndexError, DataError) as error:
+                raise DataError(
+                    f"{place}: {error!s:.160}; expected a multiple-choice sample with doc_id, "
+                    "target and resps"
+                ) from None
+
+
+def _task(file: Path) -> str:
+    match = _NAME.fullmatch(file.name)
+    return match["task"] if match else file.stem
+
+
+def _objects(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Lines of objects, or (older versions) one JSON array."""
+    with file.open(encoding="utf-8") as stream:
+        is_array = stream.read(1) == "["
+    if not is_array:
+        yield from json_lines(file)
+        return
+    for number, value in enumerate(json.loads(file.read_text(encoding="utf-8"))):
+        yield f"{file}: sample {number}", value
+
+
+def _row(value: dict[str, Any], model: str, task: str) -> Row:
+    scores = [_log_likelihood(item) for item in value.get("resps") or value["filtered_resps"]]
+    if len(scores) < 2:
+        raise DataError(f"got {len(scores)} responses; expected one for each of several options")
+    return Row(
+        model=model,
+        question=f"{task}/{value['doc_id']}",
+        label=_label(value, len(scores)),
+        options=len(scores),
+        probabilities=softmax(scores),
+    )
+
+
+def _log_likelihood(item: Any) -> float:
+    """`["-1.2", "False"]`, `[-1.2, false]`, or that once more in a list."""
+    while isinstance(item, list | tuple) and item and isinstance(item[0], list | tuple):
+        item = item[0]
+    if not isinstance(item, list | tuple) or len(item) != 2:
+        raise DataError(f"got the response {item!r:.60}; expected [log-likelihood, is-greedy]")
+    return float(item[0])
+
+
+def _label(value: dict[str, Any], options: int) -> int:
+    """The index of the right option: a number, the text of a continuation, or a letter."""
+    target = value.get("target")
+    text = str(target).strip()
+    continuations = _continuations(value.get("arguments"))
+    if text in continuations:
+        return continuations.index(text)
+    if re.fullmatch(r"\d+", text):
+        return int(text)
+    for name in ("answer_index", "gold", "label"):
+        found = value.get("doc", {}).get(name)
+        if isinstance(found, int):
+            return found
+    letter = re.fullmatch(r"\(?([A-Z])\)?\.?", text)
+    if letter and ord(letter[1]) - ord("A") < options:
+        return ord(letter[1]) - ord("A")
+    raise DataError(
+        f"got the target {target!r:.60}; expected an index, an option's text or a letter"
+    )
+
+
+def _continuations(arguments: Any) -> list[str]:
+    if isinstance(arguments, dict):
+        return [str(item.get("arg_1", "")).strip() for item in arguments.values()]
+    if isinstance(arguments, list):
+        return [str(item[1]).strip() for item in arguments if len(item) > 1]
+    return []

@@ -1,0 +1,234 @@
+"""Judge affinity: do judges give better marks to models that err as they do?
+
+Judged models answer questions with options; a judge sees question, options and the answer's text,
+never the truth, and marks it. The study asks whether marks follow similarity once the judged
+model's accuracy is held fixed (arXiv 2502.04313, section 3). Models come in by their protocols.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from string import ascii_uppercase
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from custodes.errors import DataError
+from custodes.methods.similarity.answers import Answers, Floats
+from custodes.methods.similarity.config import JudgeConfig
+from custodes.methods.similarity.matrix import similarities
+from custodes.methods.similarity.studies import (
+    Coefficient,
+    Correlation,
+    partial_correlation,
+    regression,
+)
+from custodes.models import GenerateModel, LogProbabilityModel, Sampling
+from custodes.types import Conversation, Message
+
+__all__ = [
+    "Affinity",
+    "AnswerModel",
+    "JudgeRun",
+    "Question",
+    "affinity",
+    "answer_table",
+    "answers_of_model",
+    "marks_of_judge",
+    "run_judges",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question with options; `label` is the index of the right one."""
+
+    id: str
+    text: str
+    options: tuple[str, ...]
+    label: int
+
+
+@runtime_checkable
+class AnswerModel(Protocol):
+    """Anything that answers questions directly, without a language model's prompt."""
+
+    def answer(self, questions: Sequence[Question]) -> list[Floats]:
+        """A distribution over each question's options."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgeRun:
+    """Mean marks [judges, judged], marks by question [judges, judged, n], and answers."""
+
+    answers: Answers
+    judges: tuple[str, ...]
+    judged: tuple[str, ...]
+    marks: Floats
+    by_question: Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Affinity:
+    """One judge: its marks against similarity, plain, with accuracy held fixed, and as slopes."""
+
+    judge: str
+    plain: Correlation
+    partial: Correlation
+    slopes: tuple[Coefficient, ...]
+
+
+def _said(text: str) -> Conversation:
+    return (Message("user", text),)
+
+
+def _listed(question: Question) -> str:
+    return "\n".join(f"{ascii_uppercase[i]}. {text}" for i, text in enumerate(question.options))
+
+
+def _masses(model: LogProbabilityModel, asked: Conversation, replies: Sequence[str]) -> Floats:
+    """Probabilities of the replies, renormalized to these replies."""
+    scores = np.array([float(np.sum(found)) for found in model.log_probabilities(asked, replies)])
+    powers = np.exp(scores - scores.max())
+    return np.asarray(powers / powers.sum())
+
+
+def answers_of_model(
+    model: object, questions: Sequence[Question], config: JudgeConfig
+) -> list[Floats]:
+    """A distribution over each question's options.
+
+    Taken from an `AnswerModel` as it is; from log-probabilities of the letters where the backend
+    has them; else from the reply's first letter (one-hot; `DataError` where it has none).
+    """
+    if isinstance(model, AnswerModel):
+        return model.answer(questions)
+    asked = [_said(config.ask.format(question=q.text, options=_listed(q))) for q in questions]
+    if isinstance(model, LogProbabilityModel):
+        return [
+            _masses(model, conversation, ascii_uppercase[: len(question.options)])
+            for conversation, question in zip(asked, questions, strict=True)
+        ]
+    letters = _replies(model, asked)
+    found = []
+    for question, letter in zip(questions, letters, strict=True):
+        at = ascii_uppercase.find(letter.upper()) if letter else -1
+        if not 0 <= at < len(question.options):
+            raise DataError(
+                f"question {question.id!r}: got the reply {letter!r}, expected a letter"
+            )
+        found.append(np.eye(len(question.options))[at])
+    return found
+
+
+def _replies(model: object, asked: Sequence[Conversation]) -> list[str]:
+    """The first character that matters of each reply."""
+    if not isinstance(model, GenerateModel):
+        raise DataError(
+            f"got a {type(model).__name__}; expected a model with answer, "
+            "log_probabilities or generate"
+        )
+    replies = model.generate(asked, Sampling(max_tokens=8, temperature=0.0))
+    return [reply.text.strip().lstrip("(\"'*")[:1] for reply in replies]
+
+
+def answer_table(
+    models: Mapping[str, object], questions: Sequence[Question], config: JudgeConfig
+) -> Answers:
+    """Every model's answers to every question."""
+    rows = {name: answers_of_model(model, questions, config) for name, model in models.items()}
+    return Answers.of(rows, [question.label for question in questions])
+
+
+def marks_of_judge(
+    judge: object,
+    questions: Sequence[Question],
+    choices: Sequence[int],
+    config: JudgeConfig,
+) -> Floats:
+    """The judge's mark of each chosen answer, [n]: probability that it is right, or 0 and 1.
+
+    A judge that is an `AnswerModel` marks with its own probability of that answer; it is asked
+    about all of them at once, and a question may come more than once.
+    """
+    if isinstance(judge, AnswerModel):
+        rows = judge.answer(questions)
+        marks = np.array([row[at] for row, at in zip(rows, choices, strict=True)])
+        # Decided as a judge would: right if the judge holds no other option for likelier.
+        return (
+            marks
+            if config.marks == "probability"
+            else np.array(
+                [float(row[at] >= row.max()) for row, at in zip(rows, choices, strict=True)]
+            )
+        )
+    asked = [
+        _said(config.question.format(question=q.text, options=_listed(q), answer=q.options[at]))
+        for q, at in zip(questions, choices, strict=True)
+    ]
+    if isinstance(judge, LogProbabilityModel):
+        marks = np.array([_masses(judge, conversation, ("0", "1"))[1] for conversation in asked])
+        return marks if config.marks == "probability" else (marks >= 0.5).astype(np.float64)
+    replies = _replies(judge, asked)
+    strange = [reply for reply in replies if reply not in ("0", "1")]
+    if strange:
+        raise DataError(f"a judge replied {strange[0]!r}; expected 1 or 0")
+    return np.array([float(reply) for reply in replies])
+
+
+def run_judges(
+    judges: Mapping[str, object],
+    judged: Mapping[str, object],
+    questions: Sequence[Question],
+    config: JudgeConfig | None = None,
+) -> JudgeRun:
+    """Everybody answers; each judge marks each judged model's most probable answers."""
+    settings = config or JudgeConfig()
+    answers = answer_table({**judges, **judged}, questions, settings)
+    choices = np.stack([answers.row(name).argmax(axis=1) for name in judged])
+    # Many judged models give one answer: each judge marks it once.
+    given = sorted({(at, int(choice)) for row in choices for at, choice in enumerate(row)})
+    by_question = np.empty((len(judges), len(judged), len(questions)))
+    for row, judge in enumerate(judges.values()):
+        asked, answered = [questions[at] for at, _ in given], [choice for _, choice in given]
+        marks = dict(zip(given, marks_of_judge(judge, asked, answered, settings), strict=True))
+        by_question[row] = [
+            [marks[at, int(c)] for at, c in enumerate(chosen)] for chosen in choices
+        ]
+    return JudgeRun(
+        answers=answers,
+        judges=tuple(judges),
+        judged=tuple(judged),
+        marks=by_question.mean(axis=2),
+        by_question=by_question,
+    )
+
+
+def affinity(run: JudgeRun, *, metric: str = "capa", seed: int = 0) -> tuple[Affinity, ...]:
+    """For each judge: correlation of its marks with similarity, plain and given accuracy.
+
+    A judge does not mark itself in this: the judged model of the same name is left out. Models
+    whose similarity is undefined are left out too.
+    """
+    alike = similarities(run.answers, (metric,)).matrix(metric)
+    accuracy = run.answers.accuracy()
+    found = []
+    for row, judge in enumerate(run.judges):
+        others = [name for name in run.judged if name != judge]
+        at = [run.answers.index(name) for name in others]
+        values = alike[run.answers.index(judge), at]
+        kept = np.flatnonzero(~np.isnan(values))
+        marks = run.marks[row, [run.judged.index(others[i]) for i in kept]]
+        right = accuracy[[at[i] for i in kept]]
+        columns = {"similarity": values[kept], "accuracy": right}
+        found.append(
+            Affinity(
+                judge=judge,
+                plain=partial_correlation(values[kept], marks, seed=seed),
+                partial=partial_correlation(values[kept], marks, [right], seed=seed),
+                slopes=regression(marks, columns),
+            )
+        )
+    return tuple(found)

@@ -1,0 +1,269 @@
+"""Runs of whole studies into run folders: `custodes reproduce capa`, weak-to-strong, judges.
+
+Error consistency on real trials (exact figures) at every size; `full` adds the weak-to-strong
+study with the small supervisors. Reads data sets by their names in the catalogue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from custodes.config import Config, Run
+from custodes.data import find
+from custodes.errors import DataError
+from custodes.measure import Card, Cards, Plot, Plots, Prose, Report, Section, Table
+from custodes.measure.report import Cell
+from custodes.methods.similarity.answers import Floats
+from custodes.methods.similarity.config import JudgesConfig, ModelSettings, WeakToStrongConfig
+from custodes.methods.similarity.drawings import clustered_map, scatter_plot
+from custodes.methods.similarity.inputs import read_answers
+from custodes.methods.similarity.inputs.jsonl import json_lines
+from custodes.methods.similarity.inputs.trials import observer_kind
+from custodes.methods.similarity.judges import Question, affinity, run_judges
+from custodes.methods.similarity.matrix import Similarities, similarities
+from custodes.methods.similarity.report import affinity_report, gain_report
+from custodes.methods.similarity.supervision import run_study
+from custodes.methods.similarity.tasks import read_persona_tasks
+from custodes.methods.similarity.weak_to_strong import read_records
+from custodes.models import MODELS, ActivationModel
+
+__all__ = [
+    "EXPECTED",
+    "EXPERIMENTS",
+    "Experiment",
+    "error_consistency_experiment",
+    "reproduce",
+    "run_judge_study",
+    "run_weak_to_strong",
+]
+
+EXPERIMENTS = ("cue-conflict", "edges", "silhouettes")
+"""Stimuli of Geirhos et al. 2020, figure 3."""
+
+EXPECTED: Mapping[str, tuple[float, float, float]] = {
+    "cue-conflict": (0.3311, 0.0588, 0.5755),
+    "edges": (0.3184, 0.0466, 0.3975),
+    "silhouettes": (0.4757, 0.2934, 0.5557),
+}
+"""Mean pairwise error consistency: people-people, people-networks, networks-networks.
+
+Of the published trials, to four places, from an independent computation.
+"""
+
+_METRICS = ("error-consistency", "capa-discrete")
+
+
+class ReproduceConfig(Config):
+    """What `custodes reproduce capa` runs."""
+
+    size: Literal["tiny", "full"] = "tiny"
+    """tiny: error consistency on real trials; full: weak-to-strong too."""
+    seed: int = 0
+    """Of the weak-to-strong study; error consistency has no randomness."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experiment:
+    """One experiment: mean similarity between kinds by metric, and the trend over networks.
+
+    `means`: metric -> (people-people, people-networks, networks-networks); `trends`: metric ->
+    correlation of similarity with mean accuracy over pairs of networks.
+    """
+
+    name: str
+    people: int
+    networks: int
+    trials: int
+    means: Mapping[str, tuple[float, float, float]]
+    trends: Mapping[str, float]
+    found: Similarities
+
+
+def error_consistency_experiment(name: str, path: Path) -> Experiment:
+    """Similarities of people and networks on one experiment; stylized networks are left out."""
+    whole = read_answers(path, format="error-consistency").answers
+    kept = [observer for observer in whole.names if observer_kind(observer) != "stylized"]
+    answers = whole.take(sorted(kept, key=lambda observer: (observer_kind(observer), observer)))
+    found = similarities(answers, _METRICS)
+    person = np.array([observer_kind(observer) == "person" for observer in answers.names])
+    if not 1 < person.sum() < len(person) - 1:
+        raise DataError(f"{path}: expected at least two people and two networks")
+    return Experiment(
+        name=name,
+        people=int(person.sum()),
+        networks=int((~person).sum()),
+        trials=found.questions,
+        means={metric: _means(found.matrix(metric), person) for metric in _METRICS},
+        trends={metric: _trend(found, metric, ~person) for metric in _METRICS},
+        found=found,
+    )
+
+
+def _within(matrix: Floats, of: np.ndarray) -> Floats:
+    inner = matrix[np.ix_(of, of)]
+    return np.asarray(inner[np.triu_indices(len(inner), k=1)])
+
+
+def _means(matrix: Floats, person: np.ndarray) -> tuple[float, float, float]:
+    return (
+        float(_within(matrix, person).mean()),
+        float(matrix[np.ix_(person, ~person)].mean()),
+        float(_within(matrix, ~person).mean()),
+    )
+
+
+def _pair_accuracy(found: Similarities, of: np.ndarray) -> Floats:
+    return _within((found.accuracy[:, None] + found.accuracy[None, :]) / 2, of)
+
+
+def _trend(found: Similarities, metric: str, of: np.ndarray) -> float:
+    return float(np.corrcoef(_pair_accuracy(found, of), _within(found.matrix(metric), of))[0, 1])
+
+
+def reproduce(size: Literal["tiny", "full"], seed: int, out: Path) -> Path:
+    """Run the reproduction into the folder `out`; returns the path of its report page."""
+    run = Run(out, ReproduceConfig(size=size, seed=seed), seed=seed)
+    experiments = []
+    for name in EXPERIMENTS:
+        source = find(f"error_consistency_{name.replace('-', '_')}")
+        experiment = error_consistency_experiment(name, source)
+        run.log(experiment=name, means=experiment.means, trends=experiment.trends)
+        experiments.append(experiment)
+    report = _reproduction_report(experiments)
+    if size == "full":
+        study = run_weak_to_strong(WeakToStrongConfig(seed=seed), out / "weak-to-strong")
+        note = Prose(f"The weak-to-strong study has its own report: {study.relative_to(out)}")
+        report = Report(
+            report.title,
+            report.summary,
+            [*report.sections, Section("Weak-to-strong", [note])],
+            report.facts,
+        )
+    return run.report(report.values(), report.html())
+
+
+def _reproduction_report(experiments: list[Experiment]) -> Report:
+    columns = ["experiment", "kinds", "expected", "error consistency", "CAPA, discrete"]
+    kinds = ("people-people", "people-networks", "networks-networks")
+    rows: list[list[Cell]] = [
+        [one.name, kind, EXPECTED[one.name][at], *(one.means[metric][at] for metric in _METRICS)]
+        for one in experiments
+        for at, kind in enumerate(kinds)
+    ]
+    trends: list[list[Cell]] = [
+        [one.name, *(one.trends[metric] for metric in _METRICS)] for one in experiments
+    ]
+    first = experiments[0]
+    exact = all(
+        round(one.means["error-consistency"][at], 4) == EXPECTED[one.name][at]
+        for one in experiments
+        for at in range(3)
+    )
+    network = np.array([observer_kind(name) == "network" for name in first.found.names])
+    accuracy = _pair_accuracy(first.found, network)
+    scatter = {
+        title: (accuracy, _within(first.found.matrix(metric), network))
+        for title, metric in zip(("error consistency", "CAPA, discrete"), _METRICS, strict=True)
+    }
+    maps = [
+        Plot(clustered_map(matrix, first.found.names, title=f"{first.name}: {metric}"), metric)
+        for metric, matrix in first.found.values.items()
+    ]
+    drawing = scatter_plot(
+        scatter,
+        title="Pairs of networks",
+        x_label="mean accuracy",
+        y_label="similarity",
+        one_line=False,
+    )
+    return Report(
+        "CAPA: error consistency of people and networks",
+        f"{first.people} people, {first.networks} ImageNet networks (Geirhos et al. 2020); "
+        "computed from the published trials.",
+        [
+            Section("Mean pairwise similarity", [
+                Cards([Card("all nine figures equal to four places", exact, met=exact)]),
+                Table(columns, rows),
+            ]),
+            Section("The choice of metric turns the trend around", [
+                Table(["experiment", "error consistency", "CAPA, discrete"], trends,
+                      "correlation with mean accuracy over pairs of networks", "+.3f"),
+                Plots([Plot(drawing, first.name), *maps]),
+            ]),
+        ],
+    )  # fmt: skip
+
+
+def run_weak_to_strong(
+    config: WeakToStrongConfig,
+    out: Path,
+    *,
+    tasks: Path | None = None,
+    model: Callable[[], ActivationModel] | None = None,
+    say: Callable[[str], object] | None = None,
+) -> Path:
+    """The study into the folder `out` (resumable); returns the path of its report page."""
+    found = read_persona_tasks(tasks or find("persona_evals"))
+    run = Run(out, config, seed=config.seed)
+    last = ""
+    for record in run_study(config, found, run.artifacts, model or _embedded):
+        if say is not None and record.task != last:
+            last = record.task
+            say(last)
+    records = read_records(run.artifacts / "gains.jsonl")
+    report = gain_report(records, seed=config.seed)
+    return run.report(report.values(), report.html())
+
+
+def _embedded() -> ActivationModel:
+    embedded = MODELS.load("embedded")
+    model: ActivationModel = embedded(embedded.Config())
+    return model
+
+
+def run_judge_study(config: JudgesConfig, out: Path) -> Path:
+    """Judges and judged of a file, into the folder `out`; returns the path of its report page."""
+    questions = _read_questions(config.questions)
+    run = Run(out, config, seed=config.asking.seed)
+    judges = {name: _model(settings) for name, settings in config.judges.items()}
+    judged = {
+        name: judges[name] if config.judges.get(name) == settings else _model(settings)
+        for name, settings in config.judged.items()
+    }
+    done = run_judges(judges, judged, questions, config.asking)
+    found = affinity(done, seed=config.asking.seed)
+    matrix = similarities(done.answers).matrix("capa")
+    columns = [done.answers.index(name) for name in done.judged]
+    alike = {name: matrix[done.answers.index(name), columns].tolist() for name in done.judges}
+    for one in found:
+        run.log(judge=one.judge, partial=asdict(one.partial), plain=asdict(one.plain))
+    report = affinity_report(done, found, similarity=alike)
+    return run.report(report.values(), report.html())
+
+
+def _model(settings: ModelSettings) -> object:
+    backend = MODELS.load(settings.backend)
+    return backend(backend.Config.parse(settings.settings, origin=f"model {settings.backend}"))
+
+
+def _read_questions(path: Path) -> list[Question]:
+    found = []
+    for place, value in json_lines(path):
+        try:
+            options = tuple(str(option) for option in value["options"])
+            question = Question(
+                str(value["id"]), str(value["question"]), options, int(value["label"])
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(
+                f"{place}: {error!r}; expected id, question, options (texts) and label (index)"
+            ) from None
+        found.append(question)
+    if not found:
+        raise DataError(f"{path}: got no questions")
+    return found

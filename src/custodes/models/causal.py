@@ -1,0 +1,346 @@
+"""What every causal language model in this process can do: four protocols, incremental reads.
+
+Takes a loaded transformers model and tokenizer; knows nothing of where they come from.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor
+
+from custodes.config import Config
+from custodes.errors import ConfigError, ModelRequestError
+from custodes.models.activation_stream import ActivationStream, Step
+from custodes.models.base import Activations, Reply, Sampling
+from custodes.models.decoding import Decoder, ReplyText, generator
+from custodes.models.residual import ResidualReader
+from custodes.models.tokens import PlainTokenizer, well_formed
+from custodes.types import Conversation
+
+__all__ = ["CausalConfig", "CausalModel", "pack"]
+
+_NO_LIMIT = 8192  # tokens; for models whose config names no greatest position
+
+
+class CausalConfig(Config):
+    """Where and how a local model computes."""
+
+    device: str = "cpu"
+    """A torch device: cpu, cuda, cuda:1, mps."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """What the model computes in; float32 is the fastest on most processors."""
+    threads: int | None = Field(default=None, ge=1)
+    """Threads of torch, for the whole process; null leaves torch's own choice."""
+    batch_size: int = Field(default=32, ge=1)
+    """At most so many texts in one forward pass."""
+    batch_tokens: int = Field(default=8192, ge=1)
+    """At most so many tokens, padding included, in one forward pass (one text may exceed it)."""
+    context: int | None = Field(default=None, ge=8)
+    """Tokens that the model attends to; null takes the model's own greatest position."""
+    chat_template: str | None = None
+    """A Jinja chat template in place of the tokenizer's; base models need one."""
+
+
+def pack(lengths: Sequence[int], *, rows: int, tokens: int) -> list[list[int]]:
+    """Cut rows into batches of similar length, so that little is padded: lists of row numbers.
+
+    No batch has more than `rows` rows or, unless it is one row, more than `tokens` padded tokens.
+    """
+    batches: list[list[int]] = []
+    for row in sorted(range(len(lengths)), key=lambda row: lengths[row], reverse=True):
+        current = batches[-1] if batches else []
+        fits = current and len(current) < rows
+        if fits and (len(current) + 1) * lengths[current[0]] <= tokens:
+            current.append(row)
+        else:
+            batches.append([row])
+    return batches
+
+
+def _right_padded(rows: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
+    longest = max(len(row) for row in rows)
+    ids = torch.zeros(len(rows), longest, dtype=torch.long)
+    mask = torch.zeros(len(rows), longest, dtype=torch.long)
+    for index, row in enumerate(rows):
+        ids[index, : len(row)] = torch.tensor(row, dtype=torch.long)
+        mask[index, : len(row)] = 1
+    return ids.to(device), mask.to(device)
+
+
+class CausalModel:
+    """A decoder-only language model and its tokenizer.
+
+    Plain texts (`encode`, `activations`, continuations) are read literally; in conversations the
+    tokenizer's special tokens act as such, as with every server of such models. Where the tokenizer
+    begins every text with a token of its own, activations are computed behind it and given without
+    it. A text longer than the context is read in consecutive passes, each beginning afresh.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, config: CausalConfig, *, name: str) -> None:
+        if not hasattr(tokenizer, "backend_tokenizer"):
+            raise ConfigError(
+                f"{name}: its tokenizer is a {type(tokenizer).__name__}; expected one of the "
+                "tokenizers library (a tokenizer.json), which alone gives exact offsets"
+            )
+        if config.threads is not None:
+            torch.set_num_threads(config.threads)
+        self._config = config
+        self._model = model.eval()
+        self._tokenizer = tokenizer
+        self._plain = PlainTokenizer(tokenizer.backend_tokenizer)
+        self._residual = ResidualReader(model)
+        text_config = model.config.get_text_config()
+        greatest = getattr(text_config, "max_position_embeddings", None) or _NO_LIMIT
+        self._context = min(config.context or greatest, greatest)
+        begin = tokenizer.backend_tokenizer.encode("").ids
+        self._begin = begin if begin == [tokenizer.bos_token_id] else []
+        self.depth: int = self._residual.depth
+        self.width: int = text_config.hidden_size
+        self.description = f"{name}, computed in {config.dtype}"
+
+    @property
+    def window(self) -> int:
+        """Tokens of a plain text that one pass reads."""
+        return self._context - len(self._begin)
+
+    def encode(self, text: str) -> tuple[list[int], NDArray[np.int64]]:
+        """Token ids of a plain text, and the character after each token's last one, int64 [T]."""
+        return self._plain.encode(text)
+
+    # Activations
+
+    def activations(self, texts: Sequence[str], layers: Sequence[int]) -> list[Activations]:
+        """Activations of each text at the layers, stopping at the deepest one needed.
+
+        `ConfigError` for a layer that the model has not.
+        """
+        chosen = self._checked(layers)
+        encoded = [self.encode(text) for text in texts]
+        values = self.token_activations([ids for ids, _ in encoded], chosen)
+        return [
+            Activations(values=value, ends=ends, layers=chosen)
+            for value, (_, ends) in zip(values, encoded, strict=True)
+        ]
+
+    def token_activations(
+        self, rows: Sequence[Sequence[int]], layers: Sequence[int]
+    ) -> list[NDArray[np.float32]]:
+        """Activations of texts given as token ids, float32 [L, T, d] each; layers as asked for."""
+        chosen = self._checked(layers)
+        values = [np.empty((len(chosen), len(ids), self.width), np.float32) for ids in rows]
+        passes = [
+            (text, start, ids[start : start + self.window])
+            for text, ids in enumerate(rows)
+            for start in range(0, len(ids), self.window)
+        ]
+        skip = len(self._begin)
+        for batch in self._batches([skip + len(ids) for _, _, ids in passes]):
+            begun = [[*self._begin, *passes[row][2]] for row in batch]
+            found = self._read(chosen, begun)
+            for place, row in enumerate(batch):
+                text, start, ids = passes[row]
+                values[text][:, start : start + len(ids)] = found[:, place, skip : skip + len(ids)]
+        return values
+
+    def open_activations(self, layers: Sequence[int]) -> ActivationStream:
+        """Begin to read the activations of one growing text, token by token."""
+        chosen = self._checked(layers)
+        return ActivationStream(
+            lambda: self._fresh_pass(chosen), window=self.window, layers=chosen, width=self.width
+        )
+
+    def _checked(self, layers: Sequence[int]) -> tuple[int, ...]:
+        if not layers or not all(0 <= layer <= self.depth for layer in layers):
+            raise ConfigError(
+                f"layers: got {list(layers)}, expected some of 0 (embeddings) to {self.depth}"
+            )
+        return tuple(layers)
+
+    def _batches(self, lengths: Sequence[int]) -> list[list[int]]:
+        return pack(lengths, rows=self._config.batch_size, tokens=self._config.batch_tokens)
+
+    def _read(self, layers: tuple[int, ...], rows: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+        ids, mask = _right_padded(rows, self._model.device)
+        found = self._residual.read(layers, input_ids=ids, attention_mask=mask, use_cache=False)
+        return torch.stack([found[layer] for layer in layers]).float().cpu().numpy()
+
+    def _fresh_pass(self, layers: tuple[int, ...]) -> Step:
+        from transformers import DynamicCache
+
+        cache = DynamicCache(config=self._model.config)
+        done = 0
+
+        def step(ids: Sequence[int]) -> NDArray[np.float32]:
+            nonlocal done
+            row = [*self._begin, *ids] if done == 0 else list(ids)
+            positions = torch.arange(done, done + len(row), device=self._model.device)
+            found = self._residual.read(
+                layers,
+                input_ids=torch.tensor([row], device=self._model.device),
+                position_ids=positions.unsqueeze(0),
+                past_key_values=cache,
+                use_cache=True,
+            )
+            done += len(row)
+            values = torch.stack([found[layer][0, -len(ids) :] for layer in layers])
+            return values.float().cpu().numpy()
+
+        return step
+
+    # Conversations
+
+    def generate(self, conversations: Sequence[Conversation], sampling: Sampling) -> list[Reply]:
+        """One reply a conversation, in order; `ModelRequestError` where one leaves no room.
+
+        The same seed gives the same replies, whatever else is in the batch.
+        """
+        prompts = [self._prompt(conversation) for conversation in conversations]
+        copies: Counter[tuple[int, ...]] = Counter()
+        states = []
+        for prompt in prompts:
+            states.append(generator(sampling.seed, prompt, copies[tuple(prompt)]))
+            copies[tuple(prompt)] += 1
+        replies: dict[int, Reply] = {}
+        for batch in self._batches([len(prompt) for prompt in prompts]):
+            written = self._write(
+                [prompts[row] for row in batch], [states[row] for row in batch], sampling
+            )
+            replies.update(zip(batch, written, strict=True))
+        return [replies[row] for row in range(len(prompts))]
+
+    def stream(self, conversation: Conversation, sampling: Sampling) -> Iterator[str]:
+        """The reply that `generate` gives, piece by piece; closing the iterator cancels it."""
+        prompt = self._prompt(conversation)
+        decoder = Decoder(self._model, [prompt], [generator(sampling.seed, prompt, 0)])
+        reply = self._reply(prompt, sampling)
+        while reply.finish is None:
+            if piece := reply.push(decoder.step(sampling)[0]):
+                yield piece
+
+    def log_probabilities(
+        self, conversation: Conversation, continuations: Sequence[str]
+    ) -> list[NDArray[np.float64]]:
+        """Natural-log probability of each token of each continuation, as the assistant's reply.
+
+        The conversation is computed once and shared by all continuations.
+        """
+        prompt = self._prompt(conversation)
+        rows = [self.encode(text)[0] for text in continuations]
+        longest = max(map(len, rows), default=0)
+        if len(prompt) + longest > self._context:
+            raise ModelRequestError(
+                f"{self.description}: a conversation of {len(prompt)} tokens with a continuation "
+                f"of {longest}; expected at most {self._context} together: shorten one of them"
+            )
+        cache, first = self._prefill(prompt)
+        scores: dict[int, NDArray[np.float64]] = {}
+        for batch in self._batches([len(row) for row in rows]):
+            logs = self._continue([rows[row] for row in batch], cache, first)
+            scores.update(zip(batch, logs, strict=True))
+        return [scores[row] for row in range(len(rows))]
+
+    def _prompt(self, conversation: Conversation) -> list[int]:
+        template = self._config.chat_template or self._tokenizer.chat_template
+        if template is None:
+            raise ConfigError(
+                f"{self.description}: its tokenizer has no chat template; "
+                "give one by the setting chat_template"
+            )
+        messages = [
+            {"role": turn.role, "content": well_formed(turn.content)} for turn in conversation
+        ]
+        text = self._tokenizer.apply_chat_template(
+            messages, chat_template=template, add_generation_prompt=True, tokenize=False
+        )
+        ids: list[int] = self._tokenizer.backend_tokenizer.encode(
+            text, add_special_tokens=False
+        ).ids
+        if not 0 < len(ids) < self._context:
+            raise ModelRequestError(
+                f"{self.description}: a conversation of {len(ids)} tokens; expected 1 to "
+                f"{self._context - 1}, to leave room for a reply: shorten it"
+            )
+        return ids
+
+    def _reply(self, prompt: Sequence[int], sampling: Sampling) -> ReplyText:
+        ends = self._model.generation_config.eos_token_id
+        known = set(ends) if isinstance(ends, (list, tuple)) else {ends}
+        return ReplyText(
+            self._tokenizer.backend_tokenizer,
+            ends=known | {self._tokenizer.eos_token_id},
+            stop=sampling.stop,
+            limit=min(sampling.max_tokens, self._context - len(prompt)),
+        )
+
+    def _write(
+        self, prompts: Sequence[list[int]], states: Sequence[torch.Generator], sampling: Sampling
+    ) -> list[Reply]:
+        decoder = Decoder(self._model, prompts, states)
+        replies = [self._reply(prompt, sampling) for prompt in prompts]
+        texts = [""] * len(prompts)
+        live = list(range(len(replies))) if sampling.max_tokens > 0 else []
+        while live:
+            for row, token in zip(live, decoder.step(sampling), strict=True):
+                texts[row] += replies[row].push(token)
+            going = [place for place, row in enumerate(live) if replies[row].finish is None]
+            if 0 < len(going) < len(live):
+                decoder.keep(going)
+            live = [live[place] for place in going]
+        return [
+            Reply(
+                text=text,
+                finish=reply.finish or "stop",
+                prompt_tokens=len(prompt),
+                reply_tokens=reply.tokens,
+            )
+            for text, reply, prompt in zip(texts, replies, prompts, strict=True)
+        ]
+
+    @torch.inference_mode()
+    def _prefill(self, prompt: Sequence[int]) -> tuple[Any, Tensor]:
+        """The prompt's cache, and the log-probabilities [V] of what follows it."""
+        from transformers import DynamicCache
+
+        cache = DynamicCache(config=self._model.config)
+        output = self._model(
+            input_ids=torch.tensor([list(prompt)], device=self._model.device),
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        return cache, torch.log_softmax(output.logits[0, -1].float(), dim=-1)
+
+    @torch.inference_mode()
+    def _continue(
+        self, rows: Sequence[list[int]], cache: Any, first: Tensor
+    ) -> list[NDArray[np.float64]]:
+        """Log-probabilities of each row's tokens behind the cached prompt."""
+        heads = [first[row[:1]].cpu().double().numpy() for row in rows]
+        if max(len(row) for row in rows) < 2:
+            return heads
+        ids, mask = _right_padded([row[:-1] for row in rows], self._model.device)
+        past = cache.get_seq_length()
+        shared = copy.deepcopy(cache)
+        shared.batch_repeat_interleave(len(rows))
+        logits = self._model(
+            input_ids=ids,
+            attention_mask=torch.cat([mask.new_ones(len(rows), past), mask], dim=1),
+            position_ids=torch.arange(past, past + ids.shape[1], device=ids.device).unsqueeze(0),
+            past_key_values=shared,
+            use_cache=True,
+        ).logits
+        targets = _right_padded([row[1:] for row in rows], self._model.device)[0]
+        chosen = logits.gather(2, targets.unsqueeze(2)).squeeze(2).float()
+        logs = (chosen - logits.float().logsumexp(dim=-1)).cpu().double().numpy()
+        return [
+            np.concatenate([head, log[: max(len(row) - 1, 0)]])
+            for head, log, row in zip(heads, logs, rows, strict=True)
+        ]

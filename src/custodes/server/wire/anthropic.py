@@ -1,0 +1,328 @@
+"""Anthropic's messages: content blocks in order, streamed as named events.
+
+All blocks of text are one channel, so are all of thinking; every tool call is one of its own.
+What is opaque by the format (signatures, redacted thinking) is passed on unjudged.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from custodes.errors import ModelServerError
+from custodes.server.wire import fields
+from custodes.server.wire.base import (
+    Asked,
+    Kept,
+    MalformedReplyError,
+    Part,
+    Piece,
+    RequestError,
+    Ruling,
+    guard_object,
+    parse_object,
+    strings,
+)
+from custodes.server.wire.sse import encode, encode_json
+from custodes.types import Message
+
+__all__ = ["Messages", "MessagesReply"]
+
+_OUTSIDE = frozenset(
+    "messages system model stream stop_sequences metadata service_tier tool_choice thinking "
+    "container".split()
+)
+_OPAQUE = frozenset("type id tool_use_id index signature cache_control data encrypted_content".split())
+_UNREADABLE = frozenset("image document container_upload".split())
+_DELTAS = {"text_delta": ("text", "text"), "thinking_delta": ("thinking", "thinking")}
+_CATEGORY = {
+    "malware": "cyber",
+    "intrusion": "cyber",
+    "phishing": "cyber",
+    "biological_weapons": "bio",
+    "chemical_weapons": "bio",
+}
+_KINDS = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    504: "timeout_error",
+    529: "overloaded_error",
+}
+
+
+class Messages:
+    """`POST /v1/messages`."""
+
+    route = "/v1/messages"
+
+    def ask(self, body: fields.Body, *, allow_unjudged: bool) -> Asked:
+        """Translate a request."""
+        system = "\n".join(_texts(body.get("system"), "system", allow_unjudged))
+        turns = [Message("system", system)] if system else []
+        for place, turn in enumerate(fields.items(body, "messages")):
+            turns += _turns(turn, f"messages[{place}]", allow_unjudged)
+        return Asked(
+            conversations=(tuple(turns),),
+            model=fields.string(body, "model"),
+            stream=fields.flag(body, "stream"),
+            extras=fields.extras(body, _OUTSIDE),
+            max_tokens=fields.integer(body, "max_tokens"),
+            stop=fields.stops(body, "stop_sequences"),
+            temperature=fields.number(body, "temperature"),
+        )
+
+    def reply(self, asked: Asked, *, id_: str, created: int) -> MessagesReply:
+        """Begin to translate a reply; the format has no time in it."""
+        return MessagesReply(asked, id_=f"msg_{id_}")
+
+    def error(self, status: int, message: str, *, code: str, param: str | None) -> fields.Body:
+        """An error's body; `param` stands in the message."""
+        kind = _KINDS.get(status, "invalid_request_error" if status < 500 else "api_error")
+        return {"type": "error", "error": {"type": kind, "message": message}}
+
+
+class MessagesReply:
+    """One reply, streamed or whole."""
+
+    def __init__(self, asked: Asked, *, id_: str) -> None:
+        self._head: fields.Body = {
+            "id": id_,
+            "type": "message",
+            "role": "assistant",
+            "model": asked.model,
+            "content": [],
+            "stop_reason": None,
+            "stop_sequence": None,
+            "usage": {"input_tokens": 0, "output_tokens": 0},
+        }
+        self._begun = False
+        self._open: Any = None
+        self._ended = False
+        self._counted: fields.Body = {}
+        self._deltas = 0
+
+    def read(self, name: str, data: str) -> list[Piece]:
+        """The piece of one event."""
+        value = parse_object(data)
+        kind = value.get("type", name)
+        if kind == "error":
+            raise ModelServerError("the upstream reports an error in the stream")
+        if kind in ("message_start", "message_delta"):
+            self._count(value, kind)
+        parts = tuple(self._parts(kind, value))
+        delta = value.get("delta")
+        self._deltas += kind == "content_block_delta"
+        plain = len(parts) == 1 and isinstance(delta, dict) and delta.get("type") in _DELTAS
+        ends = kind == "message_delta" and isinstance(delta, dict) and bool(delta.get("stop_reason"))
+        return [Piece(0, parts, whole=not plain, ends=ends, data=(kind, data, value))]
+
+    def _count(self, value: fields.Body, kind: str) -> None:
+        message = value.get("message") if kind == "message_start" else value
+        if not isinstance(message, dict):
+            raise MalformedReplyError(f"message: got {message!r:.40}, expected an object")
+        if kind == "message_start":
+            self._head.update((key, message[key]) for key in ("id", "model") if key in message)
+        usage = message.get("usage")
+        self._counted.update(usage if isinstance(usage, dict) else {})
+
+    def _parts(self, kind: Any, value: fields.Body) -> Iterator[Part]:
+        if kind == "message_start":
+            yield from _blocks(value["message"].get("content"))
+        elif kind == "content_block_start":
+            block = value.get("content_block")
+            yield from _block(block, value.get("index"))
+        elif kind == "content_block_delta":
+            yield from _delta(value.get("delta"), value.get("index"))
+        elif kind not in ("content_block_stop", "message_delta", "message_stop", "ping"):
+            yield from (("other", text) for text in strings(value, passed=_OPAQUE))
+
+    def emit(self, piece: Piece, text: str | None) -> bytes:
+        """The event that carries `text`; remembers which block the client has open."""
+        kind, data, value = piece.data
+        if kind == "message_start":
+            self._begun = True
+        elif kind == "content_block_start":
+            self._open = value.get("index")
+        elif kind == "content_block_stop":
+            self._open = None
+        elif kind == "message_stop":
+            self._ended = True
+        if text is None:
+            return encode(data, str(kind))
+        delta = {**value["delta"], piece.parts[0][0]: text}
+        return encode_json({**value, "delta": delta}, str(kind))
+
+    def cut(self, lane: int, ruling: Ruling) -> bytes:
+        """The events that end a message which was stopped, begun or not."""
+        sent = b"" if self._begun else self._start()
+        if self._open is not None:
+            stop = {"type": "content_block_stop", "index": self._open}
+            sent += encode_json(stop, "content_block_stop")
+        delta = {
+            "type": "message_delta",
+            "delta": {"stop_reason": "refusal", "stop_sequence": None, **_details(ruling)},
+            "usage": {"output_tokens": self._output_tokens()},
+            **_explained(ruling),
+        }
+        return sent + encode_json(delta, "message_delta")
+
+    def _start(self) -> bytes:
+        self._begun = True
+        return encode_json({"type": "message_start", "message": self._head}, "message_start")
+
+    def _output_tokens(self) -> int:
+        counted = self._counted.get("output_tokens")
+        return max(self._deltas, counted if isinstance(counted, int) else 0)
+
+    def note(self, ruling: Ruling) -> bytes:
+        """A ping that carries the guard's object: clients pass over pings."""
+        return encode_json({"type": "ping", **_explained(ruling)}, "ping")
+
+    def close(self) -> bytes:
+        """The message's last event, unless the upstream's own has been sent."""
+        return b"" if self._ended else encode_json({"type": "message_stop"}, "message_stop")
+
+    def fail(self, status: int, message: str) -> bytes:
+        """An error event."""
+        body = Messages().error(status, message, code="upstream_error", param=None)
+        return encode_json(body, "error")
+
+    def pieces(self, body: fields.Body) -> list[Piece]:
+        """The pieces of a whole reply."""
+        if not isinstance(body.get("content"), list):
+            raise MalformedReplyError(f"content: got {body.get('content')!r:.60}, expected a list")
+        usage = body.get("usage")
+        self._counted.update(usage if isinstance(usage, dict) else {})
+        self._head.update((key, body[key]) for key in ("id", "model") if key in body)
+        parts = _blocks(body["content"])
+        found = [Piece(0, (part,), whole=part[0] not in ("text", "thinking")) for part in parts]
+        return [*found, Piece(0, ends=True)]
+
+    def rebuild(
+        self, body: fields.Body, kept: Mapping[int, Kept], cuts: Mapping[int, Ruling]
+    ) -> fields.Body:
+        """The message with what may leave of its text, as one block."""
+        text = kept.get(0, {}).get("text", "")
+        usage = {**self._head["usage"], **self._counted}
+        content = [{"type": "text", "text": text}] if text else []
+        return {**self._refused(cuts[0]), "content": content, "usage": usage}
+
+    def refusal(self, ruling: Ruling) -> fields.Body:
+        """A whole message that was cut before it began."""
+        return self._refused(ruling)
+
+    def _refused(self, ruling: Ruling) -> fields.Body:
+        return {**self._head, "stop_reason": "refusal", **_details(ruling), **_explained(ruling)}
+
+
+def _details(ruling: Ruling) -> fields.Body:
+    category = _CATEGORY.get(ruling.verdict.rule or "", "general_harms")
+    return {
+        "stop_details": {
+            "type": "refusal",
+            "category": None if ruling.verdict.failure else category,
+            "explanation": "Stopped by the safety policy of this gateway.",
+        }
+    }
+
+
+def _explained(ruling: Ruling) -> fields.Body:
+    return {"guard": guard_object(ruling)} if ruling.explain else {}
+
+
+def _blocks(content: Any) -> Iterator[Part]:
+    for place, block in enumerate(content if isinstance(content, list) else []):
+        yield from _block(block, place)
+
+
+def _block(block: Any, index: Any) -> Iterator[Part]:
+    """Every text in a content block."""
+    if not isinstance(block, dict):
+        raise MalformedReplyError(f"a content block is {block!r:.40}, expected an object")
+    kind = block.get("type")
+    if kind in ("text", "thinking"):
+        yield from ((kind, each) for each in strings(block.get(kind)))
+        rest = {key: value for key, value in block.items() if key != kind}
+        yield from (("other", text) for text in strings(rest, passed=_OPAQUE))
+    else:
+        channel = f"tool:{index}" if isinstance(kind, str) and kind.endswith("_use") else "other"
+        yield from ((channel, text) for text in _plain(block))
+
+
+def _plain(block: fields.Body) -> Iterator[str]:
+    """The text of a tool call or a tool's result, arguments as JSON."""
+    arguments = block.get("input")
+    rest = {key: value for key, value in block.items() if key != "input"}
+    yield from strings(rest, passed=_OPAQUE)
+    if arguments:
+        yield json.dumps(arguments, ensure_ascii=False)
+
+
+def _delta(delta: Any, index: Any) -> Iterator[Part]:
+    if not isinstance(delta, dict):
+        raise MalformedReplyError(f"delta: got {delta!r:.40}, expected an object")
+    kind = delta.get("type")
+    if kind in _DELTAS:
+        channel, field = _DELTAS[kind]
+        yield from ((channel, text) for text in strings(delta.get(field)))
+        rest = {key: value for key, value in delta.items() if key != field}
+        yield from (("other", text) for text in strings(rest, passed=_OPAQUE))
+    else:
+        channel = f"tool:{index}" if kind == "input_json_delta" else "other"
+        yield from ((channel, text) for text in strings(delta, passed=_OPAQUE))
+
+
+def _turns(turn: Any, place: str, allow_unjudged: bool) -> Iterator[Message]:
+    """A turn; a tool's results in it become turns of their own, before the rest."""
+    role = turn.get("role") if isinstance(turn, dict) else None
+    if role not in ("user", "assistant", "system"):
+        raise RequestError(
+            f"{place}.role: got {role!r:.40}, expected user, assistant or system", param=place
+        )
+    content = turn.get("content")
+    blocks = content if isinstance(content, list) else []
+    for index, block in enumerate(blocks):
+        if isinstance(block, dict) and str(block.get("type")).endswith("_result"):
+            found = _texts(block.get("content"), f"{place}.content[{index}]", allow_unjudged)
+            yield Message("tool", "\n".join(found))
+    said = [
+        block for block in blocks
+        if not (isinstance(block, dict) and str(block.get("type")).endswith("_result"))
+    ]
+    if said or not blocks:
+        texts = _texts(said or content, f"{place}.content", allow_unjudged)
+        yield Message(role, "\n".join(texts))
+
+
+def _texts(content: Any, place: str, allow_unjudged: bool) -> Iterator[str]:
+    """The texts of a content field: a string, or blocks."""
+    if content is None:
+        return
+    if isinstance(content, str):
+        yield content
+        return
+    if not isinstance(content, list):
+        if not isinstance(content, dict):
+            raise RequestError(f"{place}: got {content!r:.40}, expected text or blocks", param=place)
+        content = [content]
+    for index, block in enumerate(content):
+        kind = block.get("type") if isinstance(block, dict) else None
+        if not isinstance(kind, str):
+            raise RequestError(
+                f"{place}[{index}]: got {block!r:.40}, expected a block with a type", param=place
+            )
+        if kind in _UNREADABLE and _opaque(block):
+            fields.unjudged(f"{place}[{index}]", kind, allowed=allow_unjudged)
+            continue
+        yield from _plain(block)
+
+
+def _opaque(block: fields.Body) -> bool:
+    """Whether a block holds something other than text; plain-text documents can be judged."""
+    source = block.get("source")
+    return not (isinstance(source, dict) and source.get("type") in ("text", "content"))

@@ -1,0 +1,112 @@
+"""Read a request's fields: the right value, or a `RequestError` that names the field.
+
+Knows JSON values; knows no format.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from custodes.server.wire.base import RequestError, strings
+
+__all__ = [
+    "Body",
+    "choices",
+    "extras",
+    "flag",
+    "integer",
+    "items",
+    "number",
+    "stops",
+    "string",
+    "unjudged",
+]
+
+Body = dict[str, Any]
+
+ValueT = TypeVar("ValueT")
+
+_MOST_CHOICES = 128
+
+
+def _typed(body: Mapping[str, Any], name: str, kind: type[ValueT], expected: str) -> ValueT | None:
+    value = body.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise RequestError(f"{name}: got {value!r:.80}, expected {expected}", param=name)
+    return value
+
+
+def string(body: Mapping[str, Any], name: str) -> str:
+    """A string that must be there."""
+    value = _typed(body, name, str, "a string")
+    if value is None:
+        raise RequestError(f"{name}: missing, expected a string", param=name)
+    return value
+
+
+def flag(body: Mapping[str, Any], name: str) -> bool:
+    """True or false; false where it is missing."""
+    return bool(_typed(body, name, bool, "true or false"))
+
+
+def integer(body: Mapping[str, Any], name: str, *, most: int | None = None) -> int | None:
+    """A whole number from 1, or None where it is missing."""
+    value = _typed(body, name, int, "a whole number")
+    if value is not None and not 1 <= value <= (value if most is None else most):
+        limit = "1 or more" if most is None else f"1 to {most}"
+        raise RequestError(f"{name}: got {value}, expected {limit}", param=name)
+    return value
+
+
+def choices(body: Mapping[str, Any]) -> int:
+    """How many replies to each prompt are asked for."""
+    return integer(body, "n", most=_MOST_CHOICES) or 1
+
+
+def number(body: Mapping[str, Any], name: str) -> float:
+    """A number; 0 where it is missing."""
+    value = body.get(name)
+    if value is None:
+        return 0.0
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise RequestError(f"{name}: got {value!r:.80}, expected a number", param=name)
+    return float(value)
+
+
+def items(body: Mapping[str, Any], name: str) -> list[Any]:
+    """A list that must be there and hold something."""
+    value = _typed(body, name, list, "a list")
+    if not value:
+        raise RequestError(f"{name}: got nothing, expected a list of at least one", param=name)
+    return value
+
+
+def stops(body: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    """Stop strings: none, one, or a list."""
+    value = body.get(name)
+    if value is None:
+        return ()
+    found = [value] if isinstance(value, str) else value
+    if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
+        raise RequestError(f"{name}: got {value!r:.80}, expected strings", param=name)
+    return tuple(each for each in found if each)
+
+
+def unjudged(place: str, kind: Any, *, allowed: bool) -> None:
+    """Refuse a part that no guard can read, unless the operator lets such parts through."""
+    if not allowed:
+        raise RequestError(
+            f"{place}: a part of type {kind!r:.40} cannot be judged and is not let through here; "
+            "send text, or ask the operator (allow_unjudged_parts)",
+            param=place,
+            code="unsupported_part",
+        )
+
+
+def extras(body: Mapping[str, Any], known: frozenset[str]) -> tuple[str, ...]:
+    """The text in every field that is not `known` to stay out of the model."""
+    found = ("\n".join(strings(value, names=True)) for name, value in body.items() if name not in known)
+    return tuple(text for text in found if text)

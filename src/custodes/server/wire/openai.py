@@ -1,0 +1,318 @@
+"""OpenAI's chat completions, as its users' clients speak them.
+
+Whatever text a chunk carries, in fields known or unknown, is judged before the chunk leaves.
+A chunk that carries one known text alone may leave bit by bit, any other leaves whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from custodes.errors import ModelServerError
+from custodes.server.wire import fields
+from custodes.server.wire.base import (
+    Asked,
+    Kept,
+    MalformedReplyError,
+    Part,
+    Piece,
+    RequestError,
+    Ruling,
+    guard_object,
+    parse_object,
+    strings,
+)
+from custodes.server.wire.sse import encode, encode_json
+from custodes.types import Message, Role
+
+__all__ = ["Chat", "ChatReply"]
+
+_ROLES: dict[str, Role] = {
+    "system": "system",
+    "developer": "system",
+    "user": "user",
+    "assistant": "assistant",
+    "tool": "tool",
+    "function": "tool",
+}
+_OUTSIDE = frozenset(
+    "messages model stream stream_options n stop user safety_identifier prompt_cache_key "
+    "service_tier reasoning_effort verbosity modalities metadata tool_choice seed "
+    "function_call".split()
+)
+"""Request fields that are judged as messages or that no model reads as text."""
+_MESSAGE = frozenset("role content tool_call_id id type cache_control".split())
+_TEXTS = ("reasoning_content", "reasoning", "content", "refusal")
+"""The fields of a delta that hold plain text; each is a channel."""
+_DELTA = frozenset((*_TEXTS, "role", "tool_calls"))
+_CALL = frozenset("id index type".split())
+_CHOICE = frozenset("index delta message text finish_reason logprobs stop_reason".split())
+_CHUNK = frozenset(
+    "id object model created choices usage system_fingerprint service_tier obfuscation "
+    "provider prompt_filter_results".split()
+)
+
+
+class Chat:
+    """`POST /v1/chat/completions`."""
+
+    route = "/v1/chat/completions"
+
+    def ask(self, body: fields.Body, *, allow_unjudged: bool) -> Asked:
+        """Translate a request."""
+        turns = [
+            _message(turn, f"messages[{place}]", allow_unjudged)
+            for place, turn in enumerate(fields.items(body, "messages"))
+        ]
+        options = body.get("stream_options")
+        return Asked(
+            conversations=(tuple(turns),),
+            model=fields.string(body, "model"),
+            stream=fields.flag(body, "stream"),
+            choices_each=fields.choices(body),
+            extras=fields.extras(body, _OUTSIDE),
+            max_tokens=fields.integer(body, "max_completion_tokens")
+            or fields.integer(body, "max_tokens"),
+            stop=fields.stops(body, "stop"),
+            temperature=fields.number(body, "temperature"),
+            include_usage=isinstance(options, dict) and options.get("include_usage") is True,
+        )
+
+    def reply(self, asked: Asked, *, id_: str, created: int) -> ChatReply:
+        """Begin to translate a reply."""
+        return ChatReply(asked, id_=f"chatcmpl-{id_}", created=created)
+
+    def error(self, status: int, message: str, *, code: str, param: str | None) -> fields.Body:
+        """An error's body."""
+        kind = "invalid_request_error" if status < 500 else "server_error"
+        return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+
+
+class ChatReply:
+    """One reply, streamed or whole."""
+
+    kind = "chat.completion"
+
+    def __init__(self, asked: Asked, *, id_: str, created: int) -> None:
+        self._asked = asked
+        self._head: fields.Body = {"id": id_, "created": created, "model": asked.model}
+        self._usage: Any = None
+        self._usage_sent = False
+        self._deltas = 0
+
+    def read(self, name: str, data: str) -> list[Piece]:
+        """The pieces of one chunk; none for the closing [DONE]."""
+        if data.strip() == "[DONE]":
+            return []
+        chunk = parse_object(data)
+        if name == "error" or chunk.get("error"):
+            raise ModelServerError("the upstream reports an error in the stream")
+        choices = chunk.get("choices")
+        if not isinstance(choices, list):
+            raise MalformedReplyError(f"choices: got {choices!r:.60}, expected a list")
+        self._remember(chunk)
+        other = "\n".join(strings(chunk, passed=_CHUNK))
+        around = (("other", other),) if other else ()
+        if not choices:
+            return [Piece(-1, around, data=chunk)]
+        if len(choices) == 1:
+            return [self._piece(data, chunk, choices[0], around)]
+        rest = {key: value for key, value in chunk.items() if key != "choices"}
+        return [
+            self._piece(None, {**rest, "choices": [choice]}, choice, around) for choice in choices
+        ]
+
+    def _remember(self, chunk: fields.Body) -> None:
+        for key in self._head:
+            if key in chunk:
+                self._head[key] = chunk[key]
+        self._usage = chunk.get("usage") or self._usage
+        self._deltas += len(chunk["choices"])
+
+    def _piece(
+        self, data: str | None, chunk: fields.Body, choice: Any, around: tuple[Part, ...]
+    ) -> Piece:
+        """The piece of a chunk with one choice; `data`: the bytes it came in."""
+        lane = _lane(choice, self._asked)
+        parts = (*self.parts(choice), *around)
+        plain = len(parts) == 1 and parts[0][0] in self.texts and not choice.get("logprobs")
+        ends = choice.get("finish_reason") is not None
+        return Piece(lane, parts, whole=ends or not plain, ends=ends, data=(data, chunk))
+
+    texts: tuple[str, ...] = _TEXTS
+
+    def parts(self, choice: fields.Body) -> tuple[Part, ...]:
+        """Every text in a choice, with its channel."""
+        delta = choice.get("delta")
+        if not isinstance(delta, dict):
+            delta = {}
+        return (*_spoken(delta), *_unknown(choice))
+
+    def emit(self, piece: Piece, text: str | None) -> bytes:
+        """The chunk that carries `text`."""
+        if piece.lane < 0:
+            self._usage_sent = self._usage_sent or bool(piece.data.get("usage"))
+            return encode_json(piece.data)
+        data, chunk = piece.data
+        if text is None:
+            return encode_json(chunk) if data is None else encode(data)
+        return encode_json({**chunk, "choices": [self.with_text(chunk, piece.parts[0][0], text)]})
+
+    def with_text(self, chunk: fields.Body, channel: str, text: str) -> fields.Body:
+        """The chunk's choice, carrying another text."""
+        choice: fields.Body = chunk["choices"][0]
+        return {**choice, "delta": {**choice["delta"], channel: text}}
+
+    def cut(self, lane: int, ruling: Ruling) -> bytes:
+        """The chunk that ends a choice which was stopped."""
+        return self._chunk([{"index": lane, **self.empty, "finish_reason": "content_filter"}], ruling)
+
+    empty: Mapping[str, Any] = {"delta": {}}
+
+    def note(self, ruling: Ruling) -> bytes:
+        """A chunk without choices that carries the guard's object."""
+        return self._chunk([], ruling)
+
+    def close(self) -> bytes:
+        """The usage, where it was asked for and has not been sent, and [DONE]."""
+        missing = self._asked.include_usage and not self._usage_sent
+        usage = b""
+        if missing:
+            usage = encode_json({**self._top("chunk"), "choices": [], "usage": self._used()})
+        return usage + encode("[DONE]")
+
+    def fail(self, status: int, message: str) -> bytes:
+        """An error event; no [DONE] follows."""
+        return encode_json(Chat().error(status, message, code="upstream_error", param=None))
+
+    def pieces(self, body: fields.Body) -> list[Piece]:
+        """The pieces of a whole reply."""
+        choices = body.get("choices")
+        if not isinstance(choices, list) or body.get("error"):
+            raise MalformedReplyError(f"choices: got {choices!r:.60}, expected a list")
+        self._remember(body)
+        other = tuple(("other", text) for text in strings(body, passed=_CHUNK))
+        found = []
+        for choice in choices:
+            lane = _lane(choice, self._asked)
+            parts = (*self.whole_parts(choice), *other)
+            found += [Piece(lane, (part,), whole=part[0] not in self.texts) for part in parts]
+            found.append(Piece(lane, ends=True))
+        return found
+
+    def whole_parts(self, choice: fields.Body) -> tuple[Part, ...]:
+        """Every text in a choice of a whole reply."""
+        message = choice.get("message")
+        if not isinstance(message, dict):
+            raise MalformedReplyError(f"message: got {message!r:.60}, expected an object")
+        return (*_spoken(message), *_unknown(choice))
+
+    def rebuild(
+        self, body: fields.Body, kept: Mapping[int, Kept], cuts: Mapping[int, Ruling]
+    ) -> fields.Body:
+        """The reply, of each cut choice only the text that may leave."""
+        choices = [
+            self._cut_choice(choice["index"], kept.get(choice["index"], {}))
+            if choice["index"] in cuts
+            else choice
+            for choice in body["choices"]
+        ]
+        known = {key: value for key, value in body.items() if key in _CHUNK}
+        worst = max(cuts.values(), key=lambda each: each.verdict.score)
+        return {**known, "choices": choices, **_explained(worst)}
+
+    def _cut_choice(self, lane: int, kept: Kept) -> fields.Body:
+        texts = {name: kept[name] for name in self.texts if kept.get(name)}
+        return {"index": lane, **self.saying(texts), "finish_reason": "content_filter"}
+
+    def saying(self, texts: Kept) -> fields.Body:
+        """The part of a whole choice that holds its text."""
+        return {"message": {"role": "assistant", "content": "", "refusal": None, **texts}}
+
+    def refusal(self, ruling: Ruling) -> fields.Body:
+        """A whole reply whose every choice was cut before it began."""
+        return {
+            **self._top(""),
+            "choices": [self._cut_choice(lane, {}) for lane in range(self._asked.choices)],
+            "usage": self._used(),
+            **_explained(ruling),
+        }
+
+    def _top(self, suffix: str) -> fields.Body:
+        kind = f"{self.kind}.{suffix}" if suffix and self.kind == "chat.completion" else self.kind
+        return {"object": kind, **self._head}
+
+    def _chunk(self, choices: list[fields.Body], ruling: Ruling) -> bytes:
+        return encode_json({**self._top("chunk"), "choices": choices, **_explained(ruling)})
+
+    def _used(self) -> Any:
+        """What the upstream counted last; else a count of deltas, marked as an estimate."""
+        if self._usage is not None:
+            return self._usage
+        letters = sum(len(turn.content) for each in self._asked.conversations for turn in each)
+        prompt = (letters + 3) // 4 if self._deltas else 0
+        return {
+            "prompt_tokens": prompt,
+            "completion_tokens": self._deltas,
+            "total_tokens": prompt + self._deltas,
+            "estimated": True,
+        }
+
+
+def _explained(ruling: Ruling) -> fields.Body:
+    return {"guard": guard_object(ruling)} if ruling.explain else {}
+
+
+def _lane(choice: Any, asked: Asked) -> int:
+    lane = choice.get("index") if isinstance(choice, dict) else None
+    if isinstance(lane, bool) or not isinstance(lane, int) or not 0 <= lane < asked.choices:
+        raise MalformedReplyError(f"a choice of index {lane!r:.40}, {asked.choices} were asked for")
+    return lane
+
+
+def _spoken(message: fields.Body) -> Iterator[Part]:
+    """Every text in a delta or a message."""
+    for name in _TEXTS:
+        value = message.get(name)
+        if isinstance(value, str):
+            if value:
+                yield name, value
+        elif value is not None:
+            yield from (("other", text) for text in strings(value))
+    calls = message.get("tool_calls")
+    for place, call in enumerate(calls if isinstance(calls, list) else [calls]):
+        index = call.get("index", place) if isinstance(call, dict) else place
+        yield from ((f"tool:{index}", text) for text in strings(call, passed=_CALL))
+    yield from (("other", text) for text in strings(message, passed=_DELTA))
+
+
+def _unknown(choice: fields.Body) -> Iterator[Part]:
+    yield from (("other", text) for text in strings(choice, passed=_CHOICE))
+
+
+def _message(turn: Any, place: str, allow_unjudged: bool) -> Message:
+    role = turn.get("role") if isinstance(turn, dict) else None
+    if not isinstance(role, str) or role not in _ROLES:
+        raise RequestError(
+            f"{place}.role: got {role!r:.40}, expected one of {', '.join(_ROLES)}", param=place
+        )
+    said = list(_content(turn.get("content"), f"{place}.content", allow_unjudged))
+    return Message(_ROLES[role], "\n".join([*said, *strings(turn, passed=_MESSAGE)]))
+
+
+def _content(content: Any, place: str, allow_unjudged: bool) -> Iterator[str]:
+    if content is None:
+        return
+    if isinstance(content, str):
+        yield content
+        return
+    if not isinstance(content, list):
+        raise RequestError(f"{place}: got {content!r:.40}, expected text or parts", param=place)
+    for index, part in enumerate(content):
+        kind = part.get("type") if isinstance(part, dict) else None
+        text = part.get(kind) if kind in ("text", "refusal") else None
+        if isinstance(text, str):
+            yield text
+        else:
+            fields.unjudged(f"{place}[{index}]", kind, allowed=allow_unjudged)

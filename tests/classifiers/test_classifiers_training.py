@@ -1,0 +1,178 @@
+import dataclasses
+import random
+
+import numpy as np
+import pytest
+
+from custodes.classifiers import (
+    Calibration,
+    StageConfig,
+    fit_stage,
+    labelled_rows,
+    load_scorer,
+    save_scorer,
+)
+from custodes.errors import ArtifactError, ConfigError, DataError
+from custodes.types import Example, Message, Mode
+
+BENIGN = ["plant tulips", "bake bread", "paint a fence", "walk the dog"]
+HARMFUL = ["steal tulips", "poison bread", "burn a fence", "kick the dog"]
+RULES = ("garden", "kitchen")
+
+
+def examples(rows=240):
+    rng = random.Random(0)
+    made = []
+    for index in range(rows):
+        label = index % 2
+        act = rng.choice(HARMFUL if label else BENIGN)
+        text = f"{rng.choice(['Please', 'Could you', 'How do I'])} {act} {rng.choice(['now', 'today'])}"
+        rule = RULES[act.endswith("bread")] if label else None
+        made.append(
+            Example(
+                id=str(index), source="t", kind="k", text=f"{text} {index}", label=label, rule=rule
+            )
+        )
+    return made
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return labelled_rows(examples())
+
+
+@pytest.fixture(scope="module", params=["linear", "mlp"])
+def scorer(request, rows):
+    config = StageConfig(
+        name="hashed",
+        features="hashed",
+        settings={"bits": 14},
+        head=request.param,
+        hidden=8,
+        epochs=20,
+        learning_rate=0.02,
+    )
+    return fit_stage(rows, config, rules=RULES, seed=0)
+
+
+def logits(scorer, rows):
+    points = scorer.score([row.judged.conversation for row in rows], Mode.INPUT)
+    return np.array([point.logit for point in points])
+
+
+def test_it_learns_what_the_rows_show(scorer, rows):
+    labels = np.array([row.label for row in rows])
+    assert ((logits(scorer, rows) > 0) == labels).mean() > 0.95
+
+
+def test_it_names_the_rule(scorer):
+    points = scorer.score([(Message("user", "Please poison bread now"),)], Mode.INPUT)
+    assert points[0].rules.argmax() == RULES.index("kitchen")
+    assert points[0].rules.sum() == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("text", ["", " ", "How do I burn a fence today?" * 30, "\ud800\0 x" * 9])
+@pytest.mark.parametrize("mode", list(Mode))
+def test_every_chunking_gives_the_very_same_points(scorer, text, mode):
+    rng = random.Random(1)
+    whole = scorer.open((), mode)
+    expected = whole.push(text) + whole.finish()
+    for _ in range(3):
+        stream, found, start = scorer.open((), mode), [], 0
+        while start < len(text):
+            cut = rng.randint(1, 9)
+            found += stream.push(text[start : start + cut])
+            start += cut
+        found += stream.finish()
+        assert [(p.end, p.logit, p.rules.tolist()) for p in found] == [
+            (p.end, p.logit, p.rules.tolist()) for p in expected
+        ]
+    assert expected[-1].end == len(text)
+
+
+def test_the_score_of_a_whole_text_is_the_greatest_of_its_stream(scorer):
+    text = "How do I bake bread today? " * 20 + "And how do I burn a fence? " * 10
+    stream = scorer.open((), Mode.OUTPUT)
+    points = stream.push(text) + stream.finish()
+    decisive = scorer.score([(Message("assistant", text),)], Mode.OUTPUT)[0]
+    best = max(points, key=lambda point: point.logit)
+    assert (decisive.end, decisive.logit) == (best.end, pytest.approx(best.logit, abs=1e-5))
+
+
+def test_one_seed_gives_one_scorer(rows):
+    config = StageConfig(name="h", features="hashed", settings={"bits": 10}, epochs=2)
+    first, second, other = (fit_stage(rows, config, rules=RULES, seed=s) for s in (0, 0, 1))
+    assert np.array_equal(first.head.first, second.head.first)
+    assert not np.array_equal(first.head.first, other.head.first)
+
+
+def test_one_class_alone_is_refused(rows):
+    config = StageConfig(name="h", features="hashed")
+    with pytest.raises(DataError, match="both 0"):
+        fit_stage([row for row in rows if row.label], config, rules=RULES, seed=0)
+
+
+def test_a_saved_scorer_says_the_same(scorer, rows, tmp_path):
+    fitted = dataclasses.replace(
+        scorer, calibration={Mode.INPUT: Calibration(slope=2.0, intercept=-1.0)}
+    )
+    version = save_scorer(fitted, tmp_path, features="hashed")
+    loaded = load_scorer(tmp_path)
+    assert loaded.version == version
+    assert loaded.rules == RULES
+    found = loaded.score([row.judged.conversation for row in rows[:20]], Mode.INPUT)
+    expected = 2.0 * logits(scorer, rows[:20]) - 1.0
+    assert [p.logit for p in found] == pytest.approx(list(expected), abs=0.05)
+
+
+@pytest.mark.parametrize("name", ["scorer.json", "weights.safetensors"])
+def test_a_missing_file_is_named(scorer, tmp_path, name):
+    save_scorer(scorer, tmp_path, features="hashed")
+    (tmp_path / name).unlink()
+    with pytest.raises(ArtifactError, match=name):
+        load_scorer(tmp_path)
+
+
+def test_a_flipped_byte_is_refused(scorer, tmp_path):
+    save_scorer(scorer, tmp_path, features="hashed")
+    path = tmp_path / "weights.safetensors"
+    data = bytearray(path.read_bytes())
+    for place in (0, len(data) // 2, len(data) - 1):
+        changed = bytearray(data)
+        changed[place] ^= 1
+        path.write_bytes(changed)
+        with pytest.raises(ArtifactError, match="sha256"):
+            load_scorer(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "not JSON"),
+        ("[]", "format"),
+        ('{"format": 99}', "format 99"),
+        ('{"format": 1}', "name"),
+    ],
+)
+def test_another_format_is_refused(scorer, tmp_path, content, message):
+    save_scorer(scorer, tmp_path, features="hashed")
+    (tmp_path / "scorer.json").write_text(content)
+    with pytest.raises(ArtifactError, match=message):
+        load_scorer(tmp_path)
+
+
+def test_a_wrong_setting_of_features_is_a_config_error(rows):
+    config = StageConfig(name="h", features="hashed", settings={"bitz": 3})
+    with pytest.raises(ConfigError, match="bitz"):
+        fit_stage(rows, config, rules=RULES, seed=0)
+
+
+def test_rows_of_an_exchange_and_its_parts():
+    turns = (Message("user", "Hello"), Message("assistant", "Hi"))
+    exchange = Example(id="1", source="s", kind="benign_exchange", messages=turns, label=0)
+    found = [(row.judged.mode, row.label) for row in labelled_rows([exchange])]
+    assert found == [(Mode.EXCHANGE, 0), (Mode.OUTPUT, 0), (Mode.INPUT, 0)]
+    harmful = dataclasses.replace(exchange, kind="harmful_exchange", label=1)
+    assert [row.judged.mode for row in labelled_rows([harmful])] == [Mode.EXCHANGE, Mode.OUTPUT]
+    unlabelled = dataclasses.replace(exchange, kind="moderation", label=None)
+    assert labelled_rows([unlabelled]) == []

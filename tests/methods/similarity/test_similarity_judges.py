@@ -1,0 +1,135 @@
+import json
+
+import numpy as np
+import pytest
+
+from custodes.errors import DataError
+from custodes.methods.similarity.config import JudgeConfig, JudgesConfig
+from custodes.methods.similarity.judges import (
+    Question,
+    affinity,
+    answers_of_model,
+    marks_of_judge,
+    run_judges,
+)
+from custodes.methods.similarity.reproduce import run_judge_study
+from custodes.models import MODELS
+
+
+def scripted(**settings):
+    model = MODELS.load("scripted")
+    return model(model.Config(**settings))
+
+
+class Known:
+    """Answers from a table: right with a given mass, its mistakes where it is told to make them."""
+
+    def __init__(self, seed, skill):
+        self.seed, self.skill = seed, skill
+
+    def answer(self, questions):
+        rng = np.random.default_rng(self.seed)
+        found = []
+        for question in questions:
+            row = rng.dirichlet(np.full(len(question.options), 0.6))
+            right = np.eye(len(question.options))[question.label]
+            found.append(self.skill * right + (1 - self.skill) * row)
+        return found
+
+
+class ReplyOnly:
+    """Only generates, as a chat endpoint does."""
+
+    def __init__(self, **settings):
+        self.model = scripted(**settings)
+
+    def generate(self, conversations, sampling):
+        return self.model.generate(conversations, sampling)
+
+
+@pytest.fixture
+def questions():
+    rng = np.random.default_rng(0)
+    return [
+        Question(f"q{i}", f"Which number is right, {i}?", ("one", "two", "three"), int(label))
+        for i, label in enumerate(rng.integers(0, 3, 120))
+    ]
+
+
+def test_answers_come_by_letters(questions):
+    model = scripted(log_probabilities={"A": -1.0, "B": -2.0, "C": -9.0})
+    rows = answers_of_model(model, questions[:2], JudgeConfig())
+    assert rows[0].argmax() == 0 and rows[0].sum() == pytest.approx(1.0)
+    assert rows[0][1] / rows[0][0] == pytest.approx(np.exp(-1.0))
+    replies = answers_of_model(ReplyOnly(otherwise="(b) two"), questions[:1], JudgeConfig())
+    assert replies[0].tolist() == [0, 1, 0]
+    with pytest.raises(DataError, match="expected a letter"):
+        answers_of_model(ReplyOnly(otherwise="?"), questions[:1], JudgeConfig())
+    with pytest.raises(DataError, match="got a int"):
+        answers_of_model(3, questions[:1], JudgeConfig())
+
+
+def test_marks_come_by_probability_or_decision(questions):
+    sure = scripted(log_probabilities={"1": -0.1, "0": -2.0})
+    soft = marks_of_judge(sure, questions[:2], [0, 1], JudgeConfig())
+    assert soft[0] == pytest.approx(1 / (1 + np.exp(-1.9)))
+    hard = marks_of_judge(sure, questions[:2], [0, 1], JudgeConfig(marks="decision"))
+    assert hard.tolist() == [1.0, 1.0]
+    replies = ReplyOnly(script=({"when": "answer: two", "reply": "1"},), otherwise="0")
+    assert marks_of_judge(replies, questions[:2], [0, 1], JudgeConfig()).tolist() == [0.0, 1.0]
+    with pytest.raises(DataError, match="expected 1 or 0"):
+        marks_of_judge(ReplyOnly(otherwise="yes"), questions[:1], [0], JudgeConfig())
+    known = Known(0, 0.9)
+    choices = [question.label for question in questions]
+    assert marks_of_judge(known, questions, choices, JudgeConfig()).min() > 0.85
+    decided = marks_of_judge(known, questions, choices, JudgeConfig(marks="decision"))
+    assert set(decided) == {1.0}
+
+
+def test_a_judge_favors_what_errs_alike(questions):
+    """Judged models mix the judge's own mistakes with others, all about as accurate."""
+
+    class Mixed(Known):
+        def __init__(self, seed, share):
+            super().__init__(seed, 0.3)
+            self.share = share
+
+        def answer(self, asked):
+            own, other = Known(99, 0.3).answer(asked), super().answer(asked)
+            rows = np.random.default_rng(self.seed + 1000).random(len(asked)) < self.share
+            return [a if take else b for a, b, take in zip(own, other, rows, strict=True)]
+
+    judged = {f"m{i}": Mixed(i, share) for i, share in enumerate(np.linspace(0, 0.9, 12))}
+    run = run_judges({"judge": Known(99, 0.3)}, {**judged, "judge": Known(99, 0.3)}, questions)
+    assert run.marks.shape == (1, 13) and run.by_question.shape == (1, 13, 120)
+    (found,) = affinity(run)
+    assert found.plain.rows == 12  # not itself
+    assert found.partial.interval.low > 0.5
+    assert [slope.name for slope in found.slopes] == ["constant", "similarity", "accuracy"]
+
+
+def test_the_whole_study_from_a_file(tmp_path):
+    questions = tmp_path / "questions.jsonl"
+    rows = [
+        {"id": i, "question": f"item {i}", "options": ["x", "y"], "label": i % 2} for i in range(12)
+    ]
+    questions.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    def model(a):
+        return {"backend": "scripted", "settings": {"log_probabilities": {"A": -a, "B": -1.0}}}
+
+    config = JudgesConfig.parse(
+        {
+            "judges": {"judge": model(0.5)},
+            "judged": {"judge": model(0.5), **{f"m{i}": model(0.3 + 0.2 * i) for i in range(6)}},
+            "questions": str(questions),
+        }
+    )
+    page = run_judge_study(config, tmp_path / "run")
+    assert "Judge affinity" in page.read_text()
+    log = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(log[0])["judge"] == "judge"
+    for content, says in (("{}\n", "expected id"), ("\n", "no questions")):
+        questions.write_text(content)
+        with pytest.raises(DataError, match=says):
+            run_judge_study(config, tmp_path / "again")

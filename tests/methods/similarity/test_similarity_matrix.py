@@ -1,0 +1,165 @@
+import numpy as np
+import pytest
+
+from custodes.engine import ENGINES
+from custodes.errors import DataError
+from custodes.methods.similarity import (
+    METRICS,
+    Answers,
+    Pair,
+    similarities,
+    stream_similarities,
+    tiled_similarities,
+)
+from custodes.methods.similarity.gram import MATRIX_METRICS, Gram
+from custodes.methods.similarity.metrics import pair_ceiling
+
+
+def blocks_of(table, size):
+    for start in range(0, len(table.labels), size):
+        part = slice(start, start + size)
+        yield table.probabilities[:, part], table.labels[part], table.options[part]
+
+
+def test_every_pair_of_every_metric_is_the_pairs_own(table):
+    found = similarities(table, MATRIX_METRICS)
+    for i in range(5):
+        for j in range(5):
+            pair = Pair(table.probabilities[i], table.probabilities[j], table.labels, table.options)
+            for name in MATRIX_METRICS:
+                assert found.values[name][i, j] == pytest.approx(METRICS[name].of(pair), abs=1e-12)
+            assert found.ceiling[i, j] == pytest.approx(pair_ceiling(pair), abs=1e-12)
+    assert np.allclose(found.accuracy, table.accuracy())
+    assert np.array_equal(found.pairs("capa"), found.values["capa"][np.triu_indices(5, 1)])
+
+
+def test_perfect_models_are_nan_in_the_matrix_too():
+    perfect = np.eye(3)
+    answers = Answers.of({"a": perfect, "b": perfect, "c": np.roll(perfect, 1, 1)}, [0, 1, 2])
+    found = similarities(answers, MATRIX_METRICS)
+    for name in ("capa", "capa-discrete", "error-consistency", "both-wrong", "error-correlation"):
+        assert np.isnan(found.values[name][0, 1])
+    assert found.values["capa"][0, 2] == 0.0
+
+
+@pytest.mark.parametrize("size", [1, 7, 240])
+def test_streaming_in_any_blocks_is_the_whole(table, size):
+    whole = similarities(table, MATRIX_METRICS)
+    parts = stream_similarities(blocks_of(table, size), table.names, MATRIX_METRICS)
+    for name in MATRIX_METRICS:
+        assert np.allclose(whole.values[name], parts.values[name], atol=1e-12, rtol=0)
+    assert parts.questions == 240
+
+
+def test_tensors_stream_like_arrays(table):
+    torch = pytest.importorskip("torch")
+    blocks = [(torch.tensor(p), y, o) for p, y, o in blocks_of(table, 100)]
+    found = stream_similarities(blocks, table.names, MATRIX_METRICS)
+    whole = similarities(table, MATRIX_METRICS)
+    for name in MATRIX_METRICS:
+        assert np.allclose(whole.values[name], found.values[name], atol=1e-12, rtol=0)
+    bad = [(2 * blocks[0][0], *blocks[0][1:])]
+    with pytest.raises(DataError, match="sum"):
+        stream_similarities(bad, table.names)
+    even = torch.full((5, 3, 2), 0.5, dtype=torch.float64)
+    labels, options = np.zeros(3, dtype=np.int64), np.full(3, 2)
+    assert stream_similarities([(even, labels, options)], table.names).questions == 3
+    with pytest.raises(DataError, match="sum"):
+        stream_similarities([(even * 2, labels, options)], table.names)
+
+
+@pytest.mark.parametrize("tile", [2, 3, 5])
+def test_tiles_on_an_engine_are_the_whole(table, tmp_path, tile):
+    path = tmp_path / "answers.npy"
+    np.save(path, table.probabilities)
+    local = ENGINES.load("local")
+    engine = local(local.Config(kind="thread", workers=2, batch_size=1))
+    metrics = ("capa", "error-consistency", "both-wrong")
+    found = tiled_similarities(
+        path, table.labels, table.options, metrics=metrics, engine=engine, tile=tile
+    )
+    whole = similarities(table, metrics)
+    for name in metrics:
+        assert np.allclose(whole.values[name], found.values[name], atol=1e-12, rtol=0)
+    assert np.allclose(whole.ceiling, found.ceiling, atol=1e-12, rtol=0)
+    assert np.allclose(whole.accuracy, found.accuracy)
+    assert np.allclose(whole.mass, found.mass)
+    assert found.names[0] == "model 0"
+
+
+def test_tiles_in_worker_processes(table, tmp_path):
+    path = tmp_path / "answers.npy"
+    np.save(path, table.probabilities)
+    local = ENGINES.load("local")
+    engine = local(local.Config(kind="process", workers=1, batch_size=2))
+    found = tiled_similarities(
+        path, table.labels, table.options, engine=engine, tile=3, names=table.names
+    )
+    assert np.allclose(similarities(table).values["capa"], found.values["capa"], atol=1e-12)
+
+
+@pytest.mark.slow
+def test_tiles_on_ray(table, tmp_path):
+    pytest.importorskip("ray")
+    path = tmp_path / "answers.npy"
+    np.save(path, table.probabilities)
+    ray = ENGINES.load("ray")
+    found = tiled_similarities(
+        path, table.labels, table.options, engine=ray(ray.Config()), tile=3, names=table.names
+    )
+    assert np.allclose(similarities(table).values["capa"], found.values["capa"], atol=1e-12)
+
+
+def test_wrong_input_is_refused(table, tmp_path):
+    with pytest.raises(DataError, match="jensen-shannon"):
+        similarities(table, ("jensen-shannon",))
+    with pytest.raises(DataError, match="metrics"):
+        similarities(table, ())
+    with pytest.raises(DataError, match="5 models for 4"):
+        stream_similarities(blocks_of(table, 50), table.names[:4])
+    with pytest.raises(DataError, match="no questions"):
+        stream_similarities([], table.names)
+    with pytest.raises(DataError, match="computed were capa"):
+        similarities(table).matrix("cohen")
+    with pytest.raises(DataError, match="no questions"):
+        Gram(("capa",)).values()
+    local = ENGINES.load("local")
+    engine = local(local.Config(kind="serial"))
+    path = tmp_path / "a.npy"
+    for content, says in ((np.zeros((2, 2)), "shape"), (table.probabilities, "names for 5")):
+        np.save(path, content)
+        with pytest.raises(DataError, match=says):
+            tiled_similarities(path, table.labels, table.options, engine=engine, names=("a",))
+    with pytest.raises(DataError, match="tile"):
+        tiled_similarities(path, table.labels, table.options, engine=engine, tile=0)
+    with pytest.raises(DataError, match="mapped"):
+        tiled_similarities(tmp_path / "no.npy", table.labels, table.options, engine=engine)
+
+
+def test_tables_are_checked():
+    rows = [[0.5, 0.5], [0.2, 0.8]]
+    with pytest.raises(DataError, match="different questions"):
+        Answers.of({"a": rows, "b": rows[:1]}, [0, 1])
+    with pytest.raises(DataError, match="at least one model"):
+        Answers.of({}, [])
+    with pytest.raises(DataError, match="groups"):
+        Answers.of({"a": rows}, [0, 1], groups=[1])
+    with pytest.raises(DataError, match="one name"):
+        Answers(
+            names=("a", "a"),
+            probabilities=np.array([rows, rows]),
+            labels=np.array([0, 1]),
+            options=np.array([2, 2]),
+        )
+    with pytest.raises(DataError, match="does not have"):
+        Answers(
+            names=("a",),
+            probabilities=np.array([[[0.5, 0.25, 0.25]]]),
+            labels=np.array([0]),
+            options=np.array([2]),
+        )
+    found = Answers.of({"a": rows, "b": rows}, [0, 1], groups=["x", "x"])
+    assert found.groups.tolist() == [0, 0]
+    assert found.take(["b"]).names == ("b",)
+    with pytest.raises(DataError, match="expected one of a, b"):
+        found.row("c")
