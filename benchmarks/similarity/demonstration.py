@@ -42,7 +42,7 @@ def figures(options: Any) -> list[dict]:
     except DataError as error:
         print(f"  skipped: {error}")
         return []
-    tasks = tasks[:: 9 if options.size == "full" else 45]
+    tasks = tasks[:: 15 if options.size == "full" else 45]
     settings = config(options)
     crew = Crew(settings, options.work / "judges-features", model)
     learners = {one.name: one for one in [*crew.weak, *(s.base for s in crew.strong)]}

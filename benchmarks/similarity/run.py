@@ -5,8 +5,8 @@
 
 Sections: equality, speed (both need the peer lm-sim 0.1.1), memory, trials, weak-to-strong,
 judges. `--only` leaves the rows of the other sections as they are. The weak-to-strong section
-goes on where a killed run stopped (its folder is --work). Speed figures are ratios within this
-run; nothing else should load the machine.
+goes on where a killed run stopped (its folder is --work). Speed figures are ratios of processor
+time on one thread within this run.
 """
 
 from __future__ import annotations

@@ -60,9 +60,9 @@ def generate(path: Path, models: int, questions: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     shape = (models, questions, 10)
     table = np.lib.format.open_memmap(path, mode="w+", dtype=np.float64, shape=shape)
-    for row in table:
-        row[:] = rng.standard_exponential(row.shape)
-        row /= row.sum(axis=1, keepdims=True)
+    for index in range(models):
+        drawn = rng.standard_exponential(shape[1:])
+        table[index] = drawn / drawn.sum(axis=1, keepdims=True)
     table.flush()
 
 

@@ -46,21 +46,20 @@ def figures(options: Any) -> list[dict]:
 
 
 def of_records(records: list, seed: int) -> list[dict]:
-    full = [record for record in records]
-    tasks = len({record.task for record in full})
-    whole = gain_study(full, seed=seed)
+    tasks = len({record.task for record in records})
+    whole = gain_study(records, seed=seed)
     seeds = (seed,)
     kind = "partial r of gain with"
     rows = [
         {"figure": "binary tasks", "value": tasks, "target": ">= 100", "seeds": seeds},
         {
             "figure": "weak supervisors",
-            "value": len({record.weak for record in full}),
+            "value": len({record.weak for record in records}),
             "target": ">= 3",
         },
         {
             "figure": "strong students",
-            "value": len({record.strong for record in full}),
+            "value": len({record.strong for record in records}),
             "target": ">= 2",
         },
         {
@@ -77,12 +76,12 @@ def of_records(records: list, seed: int) -> list[dict]:
         },
     ]
     for metric in ("capa-discrete", "error-consistency"):
-        found = gain_study(full, metric=metric, seed=seed)
+        found = gain_study(records, metric=metric, seed=seed)
         figure = f"{kind} {metric} given the gap, clustered by task"
         rows.append({"figure": figure, "value": found.clustered, "seeds": seeds})
-    for (weak, strong), found in gain_study_of_pairs(full, seed=seed).items():
+    for (weak, strong), found in gain_study_of_pairs(records, seed=seed).items():
         figure = f"{kind} κp given the gap, {weak} -> {strong}"
         rows.append({"figure": figure, "value": found.interval, "seeds": seeds})
-    gains = np.array([record.gain for record in full])
+    gains = np.array([record.gain for record in records])
     mean = Interval(float(gains.mean()), float("nan"), float("nan"))
     return [*rows, {"figure": "mean gain over the strong base", "value": mean, "seeds": seeds}]

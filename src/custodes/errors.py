@@ -11,7 +11,10 @@ CustodesError
 │   ├── ModelTimeoutError  no answer in time
 │   ├── ModelRequestError  the backend refused the request (status 4xx)
 │   └── ModelServerError   the backend failed (status 5xx, broken connection, malformed answer)
-└── EngineError            a worker failed and its rows could not be done
+├── EngineError            a worker failed and its rows could not be done
+└── StoreError             an event or a key could not be stored or read
+    ├── StoreBusyError     more events are waiting than the queue holds
+    └── StoreUnavailableError  the database is locked, gone, full or refuses
 
 Every message says what was got, what was expected and what to do.
 """
@@ -31,6 +34,9 @@ __all__ = [
     "ModelRequestError",
     "ModelServerError",
     "ModelTimeoutError",
+    "StoreBusyError",
+    "StoreError",
+    "StoreUnavailableError",
 ]
 
 
@@ -88,3 +94,15 @@ class ModelServerError(ModelError):
 
 class EngineError(CustodesError):
     """A worker failed and its rows could not be done."""
+
+
+class StoreError(CustodesError):
+    """An event or a key could not be stored or read."""
+
+
+class StoreBusyError(StoreError):
+    """More events are waiting for the database than the queue holds."""
+
+
+class StoreUnavailableError(StoreError):
+    """The database is locked, gone, full or refuses; nothing of the batch is acknowledged."""

@@ -32,6 +32,11 @@ def test_the_list_says_what_is_here(run, tmp_path):
     assert lines[0].split() == ["name", "role", "rows", "licence", "releasable", "here?"]
     row = next(line for line in lines if " advbench " in line)
     assert row.split() == ["advbench", "dev", "436", "MIT", "yes", "download"]
+    converted = tmp_path / "cache" / "data" / "dev" / "advbench.upstream.jsonl.gz"
+    converted.parent.mkdir(parents=True)
+    converted.touch()
+    again = next(line for line in run("list").stdout.splitlines() if " advbench " in line)
+    assert again.split()[-2:] == ["upstream", "copy"]
     flask = next(line for line in lines if " flask " in line)
     assert flask.split()[-3:] == ["no", "by", "hand"]
 

@@ -1,7 +1,7 @@
 """Splits: every row in one part, no group cut, nobody moved by those who come later."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from custodes.data import split
@@ -18,6 +18,7 @@ def row(number: int, group: str | None) -> Example:
 GROUPS = st.lists(st.none() | st.sampled_from("abcdef") | st.just("\ud800"), max_size=30)
 
 
+@settings(deadline=None, max_examples=50)
 @given(groups=GROUPS, seed=st.integers(0, 5))
 def test_a_split_is_a_partition_that_cuts_no_group(groups, seed):
     rows = [row(number, group) for number, group in enumerate(groups)]
@@ -29,6 +30,7 @@ def test_a_split_is_a_partition_that_cuts_no_group(groups, seed):
     assert all(part == [r for r in rows if r in part] for part in parts.values())
 
 
+@settings(deadline=None, max_examples=50)
 @given(groups=GROUPS, more=GROUPS)
 def test_rows_that_are_added_move_nobody(groups, more):
     old = [row(number, group) for number, group in enumerate(groups)]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import engine_workers as workers
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from custodes.engine import ENGINES
@@ -27,6 +27,7 @@ def engine(**settings):
     return LocalEngine(LocalEngine.Config.parse({"workers": 2, "batch_size": 4, **settings}))
 
 
+@settings(deadline=None, max_examples=50)
 @given(
     rows=st.lists(st.integers()),
     kind=st.sampled_from(["serial", "thread"]),

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import engine_workers as workers
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from custodes.config import Config
@@ -53,6 +53,7 @@ def test_a_second_run_does_nothing_again(tmp_path, log):
     assert lengths == [10, 10, 5]
 
 
+@settings(deadline=None, max_examples=50)
 @given(stops=st.lists(st.integers(0, 30), max_size=4), shard_rows=st.integers(1, 12))
 def test_whoever_stops_anywhere_gets_the_same(tmp_path_factory, stops, shard_rows):
     output = tmp_path_factory.mktemp("out")

@@ -205,7 +205,7 @@ def test_a_failure_outside_counts_as_one() -> None:
 def test_a_megabyte_passes_whole_in_one_piece_or_many() -> None:
     text = "a dog ran; " * 95_000
     for size in (len(text), 4096, 997):
-        running = session(step=64)
+        running = session(step=512)
         pieces = [text[at : at + size] for at in range(0, len(text), size)]
         released = [running.feed(piece).release for piece in pieces]
         assert "".join(released) + running.finish().release == text

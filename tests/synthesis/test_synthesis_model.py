@@ -11,7 +11,7 @@ from custodes.constitution import Constitution
 from custodes.data import conversation, read
 from custodes.errors import ConfigError, ModelServerError
 from custodes.models.scripted import Line, ScriptedModel
-from custodes.synthesis import SynthesisConfig, Task, model_judge, plan, synthesize
+from custodes.synthesis import SynthesisConfig, Task, model_judge, plan, synthesize, write
 from custodes.synthesis.prompting import render
 from custodes.synthesis.writers.model import ModelWriter
 from custodes.types import Example, Mode
@@ -37,7 +37,7 @@ def tasks(constitution: Constitution, **settings: object) -> list[Task]:
 
 def test_it_asks_for_a_query_a_style_and_a_reply(gardening: Constitution) -> None:
     planned = tasks(gardening)
-    drafts = ModelWriter(gardening, CONFIG, scripted(*SCRIPT)).write(planned)
+    drafts = ModelWriter(gardening, CONFIG, model=scripted(*SCRIPT)).write(planned)
     for task, draft in zip(planned, drafts, strict=True):
         assert draft.row is not None
         assert draft.row.writer == "model"
@@ -55,7 +55,7 @@ def test_it_asks_for_a_query_a_style_and_a_reply(gardening: Constitution) -> Non
 
 def test_replies_do_what_the_plan_says(gardening: Constitution) -> None:
     planned = [t for t in tasks(gardening, rows=60) if t.act]
-    drafts = ModelWriter(gardening, CONFIG, scripted(*SCRIPT)).write(planned)
+    drafts = ModelWriter(gardening, CONFIG, model=scripted(*SCRIPT)).write(planned)
     for task, draft in zip(planned, drafts, strict=True):
         assert draft.row is not None
         answer = conversation(draft.row)[-1].content
@@ -75,7 +75,7 @@ def test_replies_do_what_the_plan_says(gardening: Constitution) -> None:
 def test_what_does_not_parse_is_asked_again_and_counted(gardening: Constitution) -> None:
     planned = [t for t in tasks(gardening) if t.side is Mode.INPUT and t.style == "plain"][:3]
     model = scripted(Line(when="Write one new", reply="I cannot help with that.", times=2), *SCRIPT)
-    drafts = ModelWriter(gardening, CONFIG, model).write(planned)
+    drafts = ModelWriter(gardening, CONFIG, model=model).write(planned)
     assert all(draft.row for draft in drafts)
     assert [len(draft.rejected) for draft in drafts] == [1, 1, 0]
     assert drafts[0].rejected == ("query did not parse",)
@@ -85,7 +85,7 @@ def test_what_does_not_parse_is_asked_again_and_counted(gardening: Constitution)
 def test_scraps_never_become_rows(gardening: Constitution, reply: str) -> None:
     planned = tasks(gardening)[:2]
     model = scripted(Line(when="Write one new", reply=reply), *SCRIPT)
-    for draft in ModelWriter(gardening, CONFIG, model).write(planned):
+    for draft in ModelWriter(gardening, CONFIG, model=model).write(planned):
         assert draft.row is None
         assert draft.rejected == ("query did not parse",) * 3
 
@@ -103,7 +103,7 @@ def test_a_reply_of_the_other_kind_is_rejected(
 ) -> None:
     planned = [task for task in tasks(gardening) if task.act == act][:1]
     model = scripted(Line(when=when, reply=reply), *SCRIPT)
-    (draft,) = ModelWriter(gardening, CONFIG, model).write(planned)
+    (draft,) = ModelWriter(gardening, CONFIG, model=model).write(planned)
     assert draft.row is None
     assert draft.rejected == ("reply did not parse",) * 3
 
@@ -112,7 +112,7 @@ def test_without_frames_it_writes_plain_english(gardening: Constitution) -> None
     bare = gardening.model_copy(update={"frames": {}, "rules": gardening.rules[:1]})
     planned = [t for t in tasks(bare, rows=60) if t.act == "refuse_then_comply"][:1]
     assert (planned[0].lang, planned[0].style) == ("en", "plain")
-    (draft,) = ModelWriter(bare, CONFIG, scripted(*SCRIPT)).write(planned)
+    (draft,) = ModelWriter(bare, CONFIG, model=scripted(*SCRIPT)).write(planned)
     assert draft.row is not None
     assert conversation(draft.row)[-1].content.startswith("I can't help with that.\n\nPut")
 
@@ -145,8 +145,11 @@ def test_a_judge_of_the_settings_drops_what_it_doubts(
         "script": [{"when": "balcony", "reply": "No."}],
         "otherwise": "Yes",
     }
-    config = SynthesisConfig.parse({"rows": 30, "varied": 0, "languages": ["en"], "judge": judge})
+    values = {"rows": 30, "varied": 0, "languages": ["en"], "judge": judge}
+    config = SynthesisConfig.parse({**values, "model": judge})
     rows = read(synthesize(gardening, config, tmp_path))
+    alone = SynthesisConfig.parse(values)
+    assert read(synthesize(gardening, alone, tmp_path)) == rows
     acts = {row.meta.get("act") for row in rows if "balcony" in str(row)}
     assert acts <= {"refuse"}
     # A refusal should get a no; this judge says yes unless there is a balcony.
@@ -197,6 +200,6 @@ def test_the_embedded_model_writes_rows(gardening: Constitution) -> None:
         {**CONFIG.model_dump(), "rows": 2, "tries": 2, "model": {"kind": "embedded"}}
     )
     planned = plan(gardening, config)
-    drafts = ModelWriter(gardening, config).write(planned[:3])
+    drafts = write(gardening, config, planned[:3])
     assert len(drafts) == 3
     assert any(draft.row for draft in drafts)

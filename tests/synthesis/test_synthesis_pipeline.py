@@ -126,6 +126,16 @@ def test_a_damaged_shard_is_made_again(
     assert summary(tmp_path)["blocks"] == {"written": 1, "reused": 10}
 
 
+def test_what_a_killed_run_left_half_written_is_swept_away(
+    gardening: Constitution, tmp_path: Path
+) -> None:
+    left = tmp_path / "shards" / "growing_mint" / ".0123.parquet.77.part"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"PAR1")
+    synthesize(gardening, CONFIG, tmp_path)
+    assert not left.exists()
+
+
 def test_an_engine_gives_the_same_rows(gardening: Constitution, tmp_path: Path) -> None:
     here = synthesize(gardening, CONFIG, tmp_path / "here").read_bytes()
     config = SynthesisConfig.parse(

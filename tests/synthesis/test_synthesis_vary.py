@@ -86,6 +86,6 @@ def test_a_transform_that_needs_a_model_gets_it_or_refuses(
     task, base, _ = next(pair for pair in pairs if pair[1].text)
     task = replace(task, transforms=("translation",))
     model = ScriptedModel(ScriptedModel.Config(otherwise="Basilikum?"))
-    assert vary(base, task, model).text == "Basilikum?"
+    assert vary(base, task, model=model).text == "Basilikum?"
     with pytest.raises(ConfigError, match="needs a model"):
         vary(base, task)

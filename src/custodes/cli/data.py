@@ -38,14 +38,13 @@ def list_sets(
     table = Table("name", "role", "rows", "licence", "releasable", "here?", box=None)
     table.columns[2].justify = "right"
     for dataset, path in found:
-        there = "yes" if path is not None else _from_where(dataset)
         table.add_row(
             dataset.name,
             dataset.role,
             f"{dataset.rows:,}",
             dataset.licence,
             "yes" if dataset.releasable else "no",
-            there,
+            _where(dataset, path),
         )
     console = Console(highlight=False, emoji=False, markup=False)
     if not console.is_terminal:
@@ -87,7 +86,9 @@ def _advance(bars: Progress, bar: TaskID, done: int, total: int | None) -> None:
     bars.update(bar, completed=done, total=total)
 
 
-def _from_where(dataset: DataSet) -> str:
+def _where(dataset: DataSet, path: Path | None) -> str:
+    if path is not None:
+        return "yes" if path.name == Path(dataset.path).name else "upstream copy"
     return "by hand" if dataset.download is None and dataset.upstream is None else "download"
 
 

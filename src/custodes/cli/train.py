@@ -36,7 +36,8 @@ def train(
     """Train a guard on labelled examples.
 
     A tenth of the examples, by group, is kept out for `custodes calibrate` and another for
-    `custodes evaluate`: out/calibration.parquet and out/test.parquet. Features of the language
+    `custodes evaluate`: out/calibration.parquet and out/test.parquet; what was trained on is
+    out/train.parquet. Features of the language
     model are cached, so training again after a small change takes seconds.
     """
     from custodes import constitution as constitutions
@@ -56,7 +57,7 @@ def train(
     )
     parts["test"] += [e for e in rows if e.meta.get("split") == "held_out"]
     run = Run(out, settings, seed=settings.seed)
-    for name in ("calibration", "test"):
+    for name in shares:
         write(out / f"{name}.parquet", parts[name])
     with stages() as progress:
         manifest = build_guard(

@@ -7,6 +7,7 @@ Deterministic: the same rows in the same order give the same answer, on any mach
 from __future__ import annotations
 
 import hashlib
+import math
 import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -50,7 +51,7 @@ def deduplicate(rows: Iterable[Example], *, near: float | None) -> Deduplication
     5-grams of all that is said have a Jaccard index of at least `near`, in (0, 1]; None looks
     for exact ones alone.
     Candidates come from MinHash and banding (Broder 1997; Leskovec et al., "Mining of Massive
-    Datasets", section 3.4), which miss a pair just at the threshold with a chance of at most
+    Datasets", section 3.4), which miss a pair just at the threshold with a chance of about
     0.1 %; every candidate is then verified by its true index, so nothing else is ever dropped.
     `DataError` where an id comes twice or `near` is out of its range.
     """
@@ -92,16 +93,17 @@ def _near_twins(texts: list[str], near: float) -> dict[int, int]:
         return _grams(texts[index])
 
     bands, depth = _banding(near)
+    enough = near - 3.5 * math.sqrt(near * (1 - near) / (bands * depth))
     signatures = _signatures(texts, bands * depth)
     buckets: list[dict[bytes, list[int]]] = [{} for _ in range(bands)]
     twins: dict[int, int] = {}
     for index in range(len(texts)):
         keys = [part.tobytes() for part in signatures[index].reshape(bands, depth)]
         found = sorted({i for band, key in enumerate(keys) for i in buckets[band].get(key, ())})
-        # signatures agree in about the Jaccard index of their places, give or take 0.044 (one
-        # standard deviation at most): what falls so far short need not be verified
+        # signatures agree in about the Jaccard index of their places: what falls 3.5 standard
+        # deviations short need not be verified
         agreement = (signatures[found] == signatures[index]).mean(axis=1)
-        likely = [i for i, share in zip(found, agreement, strict=True) if share > near - 0.2]
+        likely = [i for i, share in zip(found, agreement, strict=True) if share >= enough]
         twin = _first_alike(index, likely, near, grams)
         if twin is not None:
             twins[index] = twin

@@ -48,7 +48,7 @@ def read_upstream(dataset: DataSet, path: Path) -> Iterator[Example]:
 
 
 def _example(dataset: DataSet, number: int, fields: dict[str, Any]) -> Example:
-    asked = fields.get("text") or fields["messages"][0].content
+    asked = fields["text"] if "text" in fields else fields["messages"][0].content
     common: dict[str, Any] = {
         "id": f"{dataset.name}-{number:05d}",
         "source": dataset.address.removeprefix("https://github.com/"),

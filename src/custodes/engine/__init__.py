@@ -5,8 +5,9 @@ Knows workers and batches; knows nothing of what the function does.
 
 from custodes.config import Registry
 from custodes.engine.base import BatchFunction, Engine
+from custodes.engine.resume import identify, resumable_map
 
-__all__ = ["ENGINES", "BatchFunction", "Engine"]
+__all__ = ["ENGINES", "BatchFunction", "Engine", "identify", "resumable_map"]
 
 ENGINES = Registry(
     "engines",

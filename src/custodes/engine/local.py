@@ -20,7 +20,7 @@ from custodes.config import Config
 from custodes.engine.attempt import Failure, apply, attempt, checked
 from custodes.engine.base import BatchFunction
 from custodes.engine.batches import Batch, batches
-from custodes.engine.processes import ProcessPool
+from custodes.engine.processes import Limits, ProcessPool
 
 __all__ = ["LocalConfig", "LocalEngine"]
 
@@ -63,13 +63,13 @@ class LocalEngine:
         """
         todo = batches(rows, self.config.batch_size)
         if self.config.kind == "process":
-            pool = ProcessPool(
-                factory,
+            limits = Limits(
                 workers=self._workers,
+                in_flight=self._in_flight,
                 retries=self.config.retries,
                 torch_threads=self.config.torch_threads,
             )
-            return pool.run(todo, self._in_flight)
+            return ProcessPool(factory, todo, limits).results()
         if self.config.kind == "thread":
             return self._threads(factory, todo)
         return _serial(factory, todo)

@@ -16,6 +16,7 @@ import sys
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -24,22 +25,31 @@ from custodes.engine.base import BatchFunction
 from custodes.engine.batches import Batch
 from custodes.errors import EngineError
 
-__all__ = ["ProcessPool"]
+__all__ = ["Limits", "ProcessPool"]
 
 _SPAWN = multiprocessing.get_context("spawn")
 _STOP_SECONDS = 5.0  # between asking a worker to end and killing it
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How many processes there may be, and what they may hold and cost.
+
+    `in_flight`: batches read and not yet given back. `retries`: how often a batch is tried again
+    when its worker dies. `torch_threads`: threads of torch and OpenMP in each.
+    """
+
+    workers: int
+    in_flight: int
+    retries: int
+    torch_threads: int
+
+
 class ProcessPool:
-    """Up to `workers` processes, started as they are needed."""
+    """Processes for one pass over some batches, started as they are needed."""
 
     def __init__(
-        self,
-        factory: Callable[[], BatchFunction],
-        *,
-        workers: int,
-        retries: int,
-        torch_threads: int,
+        self, factory: Callable[[], BatchFunction], todo: Iterator[Batch], limits: Limits
     ) -> None:
         pickled = attempt(lambda: pickle.dumps(factory))
         if isinstance(pickled, Failure):
@@ -48,42 +58,9 @@ class ProcessPool:
                 "expected a function at the top of a module, or functools.partial of one"
             )
         self._factory = pickled
-        self._most = workers
-        self._retries = retries
-        self._torch_threads = torch_threads
-
-    def run(self, todo: Iterator[Batch], in_flight: int) -> Iterator[Any]:
-        """The results in order; workers end with the iterator, however it ends."""
-        run = _Run(self, todo, in_flight)
-        try:
-            yield from run.results()
-        finally:
-            for worker in run.workers:
-                worker.stop()
-
-    def start(self) -> _Worker:
-        """A fresh worker."""
-        return _Worker(self._factory, self._torch_threads)
-
-    @property
-    def most(self) -> int:
-        """How many workers there may be."""
-        return self._most
-
-    @property
-    def retries(self) -> int:
-        """How often a batch is tried again when its worker dies."""
-        return self._retries
-
-
-class _Run:
-    """One pass over the batches."""
-
-    def __init__(self, pool: ProcessPool, todo: Iterator[Batch], in_flight: int) -> None:
-        self.workers: list[_Worker] = []
-        self._pool = pool
         self._todo = todo
-        self._in_flight = in_flight
+        self._limits = limits
+        self._workers: list[_Worker] = []
         self._read = 0
         self._given = 0
         self._again: deque[Batch] = deque()
@@ -91,26 +68,34 @@ class _Run:
         self._done: dict[int, tuple[Batch, list[Any] | Failure]] = {}
 
     def results(self) -> Iterator[Any]:
-        while True:
-            self._feed()
-            if self._given in self._done:
-                # a failure waits for its turn too: the results before it are given first
-                batch, outcome = self._done.pop(self._given)
-                yield from checked(outcome, batch.start, len(batch.rows))
-                self._given += 1
-            elif busy := {worker.pipe: worker for worker in self.workers if worker.batch}:
-                for pipe in wait(list(busy)):
-                    self._receive(busy[pipe])  # type: ignore[index]
-            else:
-                return
+        """The results in order; the processes end with the iterator, however it ends."""
+        try:
+            while self._step():
+                while self._given in self._done:
+                    # a failure waits for its turn too: the results before it are given first
+                    batch, outcome = self._done.pop(self._given)
+                    yield from checked(outcome, batch.start, len(batch.rows))
+                    self._given += 1
+                    self._feed()  # nobody is idle while the results are taken
+        finally:
+            for worker in self._workers:
+                worker.stop()
+
+    def _step(self) -> bool:
+        """Hand out batches and wait for something to happen; False where all is done."""
+        self._feed()
+        busy = {worker.pipe: worker for worker in self._workers if worker.batch}
+        for pipe in wait(list(busy)) if busy else ():
+            self._receive(busy[pipe])  # type: ignore[index]
+        return bool(busy)
 
     def _feed(self) -> None:
-        idle = [worker for worker in self.workers if worker.batch is None]
+        idle = [worker for worker in self._workers if worker.batch is None]
         pairs = []
-        while (idle or len(self.workers) < self._pool.most) and (batch := self._next()):
+        while (idle or len(self._workers) < self._limits.workers) and (batch := self._next()):
             if not idle:
-                self.workers.append(self._pool.start())
-                idle.append(self.workers[-1])
+                self._workers.append(_Worker(self._factory, self._limits.torch_threads))
+                idle.append(self._workers[-1])
             pairs.append((idle.pop(), batch))
         # a large batch waits for its worker to come up: start them all before
         for worker, batch in pairs:
@@ -119,7 +104,7 @@ class _Run:
     def _next(self) -> Batch | None:
         if self._again:
             return self._again.popleft()
-        if self._read - self._given >= self._in_flight:
+        if self._read - self._given >= self._limits.in_flight:
             return None
         batch = next(self._todo, None)
         self._read += batch is not None
@@ -133,11 +118,11 @@ class _Run:
         self._done[batch.index] = (batch, unpack(reply))
 
     def _bury(self, worker: _Worker, batch: Batch) -> None:
-        self.workers.remove(worker)
+        self._workers.remove(worker)
         how = worker.post_mortem()
         self._deaths[batch.index] += 1
         deaths = self._deaths[batch.index]
-        if deaths <= self._pool.retries:
+        if deaths <= self._limits.retries:
             self._again.append(batch)
             return
         failure = Failure(

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from custodes.errors import InputError
 from custodes.guard.cascade import CascadeStream, GuardPoint
@@ -121,7 +121,7 @@ class Session:
             verdict=verdict,
             logits=self._logits(),
         )
-        self._end = Decision(action=final.action, verdict=verdict, logits=final.logits)
+        self._end = replace(final, release="")
         return final
 
     def fail(self, why: str) -> Decision:
@@ -151,9 +151,7 @@ class Session:
             stop_at=self._pending.released,
             logits=self._logits(),
         )
-        self._end = Decision(
-            action=stop.action, verdict=verdict, stop_at=stop.stop_at, logits=stop.logits
-        )
+        self._end = replace(stop, release="")
         return stop
 
     def _fail(self, why: str) -> Decision:

@@ -45,7 +45,7 @@ def write(
     constitution: Constitution, config: SynthesisConfig, tasks: Sequence[Task]
 ) -> list[Draft]:
     """One draft a task, in order, without transforms, by the writer of the settings."""
-    return _writer(constitution, config).write(tasks)
+    return _writer(constitution, config, _model(config)).write(tasks)
 
 
 def synthesize(
@@ -61,7 +61,7 @@ def synthesize(
     constitution, before anything is written; `DataError` where another run holds the folder;
     `ModelError` and `EngineError` where a model or a worker fails (what is done stays done).
     """
-    todo = in_blocks(constitution, config, plan(constitution, config))
+    todo = in_blocks(constitution, config, tasks=plan(constitution, config))
     with locked(folder):
         shards = Shards(folder)
         shards.sweep()
@@ -99,8 +99,14 @@ class _Teller:
             self._progress(self._done, self.total)
 
 
-def _writer(constitution: Constitution, config: SynthesisConfig) -> Writer:
-    writer: Writer = WRITERS.load(config.writer)(constitution, config)
+def _model(config: SynthesisConfig) -> GenerateModel | None:
+    return config.model.build_model() if config.model else None
+
+
+def _writer(
+    constitution: Constitution, config: SynthesisConfig, model: GenerateModel | None
+) -> Writer:
+    writer: Writer = WRITERS.load(config.writer)(constitution, config, model=model)
     return writer
 
 
@@ -119,7 +125,7 @@ class _Maker:
     def _make(self, block: Block) -> Made:
         drafts = self.writer.write(block.tasks)
         rows = [
-            vary(draft.row, task, self.model)
+            vary(draft.row, task, model=self.model)
             for task, draft in zip(block.tasks, drafts, strict=True)
             if draft.row is not None
         ]
@@ -130,18 +136,23 @@ class _Maker:
 
 
 def _maker(constitution: Constitution, config: SynthesisConfig) -> BatchFunction:
-    model = config.model.build_model() if config.model else None
-    judge = model_judge(constitution, config.judge.build_model()) if config.judge else None
-    return _Maker(config, _writer(constitution, config), model, judge)
+    model = _model(config)
+    judge = None
+    if config.judge:
+        same = model if config.judge == config.model else None
+        judge = model_judge(constitution, same or config.judge.build_model())
+    return _Maker(config, _writer(constitution, config, model), model, judge)
 
 
 def _make(
     constitution: Constitution, config: SynthesisConfig, missing: Sequence[Block]
 ) -> Iterator[Made]:
     factory = partial(_maker, constitution, config)
+    if not missing:
+        return
     if config.engine is not None:
         yield from config.engine.build_engine().map(factory, missing)
-    elif missing:
+    else:
         make = factory()
         for block in missing:
             yield from make([block])

@@ -7,7 +7,6 @@ The key covers all that the rows depend on, so that a shard that exists need not
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 from collections import Counter
@@ -64,7 +63,7 @@ class Made:
 
 
 def in_blocks(
-    constitution: Constitution, config: SynthesisConfig, tasks: Sequence[Task]
+    constitution: Constitution, config: SynthesisConfig, *, tasks: Sequence[Task]
 ) -> list[Block]:
     """The tasks in blocks of `config.block`, rule by rule, each with its key."""
     settings = config.model_dump(mode="json", exclude=_NOT_IN_ROWS)
@@ -130,17 +129,22 @@ class Shards:
 def locked(folder: Path) -> Iterator[None]:
     """Hold the folder alone; the lock ends with the process, however that ends.
 
-    `DataError` where another process holds it.
+    `DataError` where another run holds it.
     """
+    from filelock import FileLock, Timeout
+
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
         raise DataError(f"{folder}: is a file; synthesis needs a folder") from None
-    with (folder / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise DataError(
-                f"{folder}: another synthesis is writing here; wait for it, or give another folder"
-            ) from None
+    lock = FileLock(folder / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise DataError(
+            f"{folder}: another synthesis is writing here; wait for it, or give another folder"
+        ) from None
+    try:
         yield
+    finally:
+        lock.release()

@@ -19,7 +19,7 @@ from custodes.types import Example, Message
 __all__ = ["vary"]
 
 
-def vary(row: Example, task: Task, model: GenerateModel | None = None) -> Example:
+def vary(row: Example, task: Task, *, model: GenerateModel | None = None) -> Example:
     """The row with its last request or its reply transformed, and the chain on record.
 
     The model is for the transforms that need one; without it they raise `ConfigError`.

@@ -61,7 +61,7 @@ def assert_equal_to(peer, ours, theirs):
         assert ours == pytest.approx(theirs, abs=1e-12 / min(1.0, room))
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(soft_pairs())
 def test_probabilistic_capa_is_that_of_lmsim(lmsim, case):
     peer = lmsim.CAPA(prob=True)
@@ -69,7 +69,7 @@ def test_probabilistic_capa_is_that_of_lmsim(lmsim, case):
     assert_equal_to(peer, capa(*case), theirs)
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(soft_pairs(one_hot_rows=True))
 def test_discrete_capa_is_that_of_lmsim(lmsim, case):
     peer = lmsim.CAPA(prob=False)
@@ -80,7 +80,7 @@ def test_discrete_capa_is_that_of_lmsim(lmsim, case):
     assert_equal_to(hard, capa(*case), theirs)
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(soft_pairs())
 def test_error_consistency_is_that_of_lmsim(lmsim, case):
     peer = lmsim.EC()

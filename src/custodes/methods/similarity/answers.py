@@ -23,6 +23,8 @@ __all__ = [
     "Integers",
     "Rows",
     "check",
+    "check_questions",
+    "check_rows",
     "group_index",
     "harden",
     "is_one_hot",
@@ -78,7 +80,13 @@ def check(probabilities: Floats, labels: Integers, options: Integers) -> None:
 
     The message names the first wrong question, what was got and what was expected.
     """
-    n, width = probabilities.shape[-2:]
+    check_questions(labels, options, probabilities.shape[-2:])
+    check_rows(probabilities, options)
+
+
+def check_questions(labels: Integers, options: Integers, shape: tuple[int, ...]) -> None:
+    """`DataError` unless labels and options [n] fit answers of shape (n, O)."""
+    n, width = shape
     if n == 0:
         raise DataError("got no questions; a similarity needs at least one")
     if labels.shape != (n,) or options.shape != (n,):
@@ -86,23 +94,6 @@ def check(probabilities: Floats, labels: Integers, options: Integers) -> None:
             f"got {labels.shape} labels and {options.shape} option counts for {n} questions; "
             "expected one of each a question"
         )
-    _check_counts(labels, options, width)
-    # A product with ones is several times faster than a sum over a short axis.
-    off = np.abs(probabilities @ np.ones(width) - 1.0)
-    if not off.max() <= TOLERANCE:
-        at = int(np.argmax(~(off <= TOLERANCE).reshape(-1, n).all(axis=0)))
-        raise DataError(
-            f"question {at}: got a row that sums to {probabilities[..., at, :].sum(axis=-1)}; "
-            "expected probabilities that sum to 1"
-        )
-    if probabilities.min() < 0:
-        at = int(np.argmax((probabilities < 0).any(axis=-1).reshape(-1, n).any(axis=0)))
-        raise DataError(f"question {at}: got a negative probability; expected values in [0, 1]")
-    if options.min() < width and (probabilities * (np.arange(width) >= options[:, None])).any():
-        raise DataError("got probability on an option that its question does not have")
-
-
-def _check_counts(labels: Integers, options: Integers, width: int) -> None:
     if options.min() < 2 or options.max() > width:
         at = int(np.argmax((options < 2) | (options > width)))
         raise DataError(
@@ -116,6 +107,24 @@ def _check_counts(labels: Integers, options: Integers, width: int) -> None:
             f"question {at}: got the label {labels[at]}; expected 0 to {options[at] - 1}, "
             f"the index of one of its {options[at]} options"
         )
+
+
+def check_rows(probabilities: Floats, options: Integers) -> None:
+    """`DataError` unless every row of [..., n, O] is a distribution over its own options."""
+    n, width = probabilities.shape[-2:]
+    # A product with ones is several times faster than a sum over a short axis.
+    off = np.abs(probabilities @ np.ones(width) - 1.0)
+    if not off.max() <= TOLERANCE:
+        at = int(np.argmax(~(off <= TOLERANCE).reshape(-1, n).all(axis=0)))
+        raise DataError(
+            f"question {at}: got a row that sums to {probabilities[..., at, :].sum(axis=-1)}; "
+            "expected probabilities that sum to 1"
+        )
+    if probabilities.min() < 0:
+        at = int(np.argmax((probabilities < 0).any(axis=-1).reshape(-1, n).any(axis=0)))
+        raise DataError(f"question {at}: got a negative probability; expected values in [0, 1]")
+    if options.min() < width and (probabilities * (np.arange(width) >= options[:, None])).any():
+        raise DataError("got probability on an option that its question does not have")
 
 
 def harden(probabilities: Floats) -> Floats:
@@ -168,8 +177,9 @@ class Answers:
             raise DataError("got two models of one name; expected different names")
         if self.groups is not None and len(self.groups) != len(self.labels):
             raise DataError(f"got {len(self.groups)} groups for {len(self.labels)} questions")
+        check_questions(self.labels, self.options, self.probabilities.shape[1:])
         for probabilities in self.probabilities:
-            check(probabilities, self.labels, self.options)
+            check_rows(probabilities, self.options)
 
     @classmethod
     def of(

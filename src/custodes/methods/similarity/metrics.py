@@ -21,7 +21,8 @@ from custodes.methods.similarity.answers import (
     Floats,
     Integers,
     Rows,
-    check,
+    check_questions,
+    check_rows,
     harden,
     is_one_hot,
     one_hot,
@@ -74,8 +75,9 @@ class Pair:
         if gold.dtype.kind not in "iu":
             raise DataError(f"got labels of type {gold.dtype}; expected indices of options")
         gold = gold.astype(np.int64, copy=False)
-        check(a, gold, options)
-        check(b, gold, options)
+        check_questions(gold, options, a.shape)
+        check_rows(a, options)
+        check_rows(b, options)
         return cls(a, b, gold, options)
 
     def right(self) -> tuple[Floats, Floats]:
@@ -117,6 +119,13 @@ def _capa_terms(pair: Pair) -> Floats:
     """Overlap sum_o p1(o)p2(o), p1(y), p2(y), 1/(|O|-1)."""
     overlap = np.einsum("no,no->n", pair.first, pair.second)
     return np.stack([overlap, *pair.mass_on_label(), 1.0 / (pair.options - 1)])
+
+
+def _capa_means(pair: Pair) -> Floats:
+    """The means of `_capa_terms`, several times faster than the terms themselves."""
+    overlap = np.vdot(pair.first, pair.second) / len(pair.labels)
+    first, second = pair.mass_on_label()
+    return np.array([overlap, first.mean(), second.mean(), (1.0 / (pair.options - 1)).mean()])
 
 
 def _capa_value(means: Floats) -> Floats:
@@ -244,7 +253,7 @@ def capa(first: Rows, second: Rows, labels: ArrayLike, *, soft: bool = True) -> 
             "discrete CAPA got soft rows; expected one-hot rows. Use soft=True, or harden() the "
             "rows first"
         )
-    return METRICS["capa"].of(pair)
+    return float(_capa_value(_capa_means(pair)))
 
 
 def self_similarity_ceiling(first: Rows, second: Rows, labels: ArrayLike) -> float:
@@ -258,8 +267,8 @@ def self_similarity_ceiling(first: Rows, second: Rows, labels: ArrayLike) -> flo
 
 def pair_ceiling(pair: Pair) -> float:
     """`self_similarity_ceiling` of a checked pair."""
-    means = _capa_terms(pair).mean(axis=1)
-    norms = [float(np.einsum("no,no->", rows, rows)) for rows in (pair.first, pair.second)]
+    means = _capa_means(pair)
+    norms = [float(np.vdot(rows, rows)) for rows in (pair.first, pair.second)]
     means[0] = np.sqrt(norms[0] * norms[1]) / len(pair.labels)
     return float(_capa_value(means))
 

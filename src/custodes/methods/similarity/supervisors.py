@@ -64,7 +64,7 @@ class TextSupervisor:
     """TF-IDF of words or of characters, and logistic regression."""
 
     def __init__(
-        self, name: str, *, analyzer: str, ngrams: tuple[int, int], strength: float = 10.0
+        self, name: str, *, analyzer: str, ngrams: tuple[int, int], strength: float = 30.0
     ):
         self.name = name
         self._analyzer = analyzer
@@ -88,7 +88,7 @@ class FeatureSupervisor:
     """A linear head on frozen features [n, d], standardized on the training texts."""
 
     def __init__(
-        self, name: str, features: Callable[[Sequence[str]], Features], *, strength: float = 0.01
+        self, name: str, features: Callable[[Sequence[str]], Features], *, strength: float = 0.1
     ) -> None:
         self.name = name
         self._features = features

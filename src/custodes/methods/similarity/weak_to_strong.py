@@ -19,7 +19,7 @@ import numpy as np
 from custodes.config import write_atomically
 from custodes.errors import DataError
 from custodes.methods.similarity.answers import Floats, Integers
-from custodes.methods.similarity.metrics import METRICS, Pair
+from custodes.methods.similarity.metrics import METRICS, Pair, pair_ceiling
 from custodes.methods.similarity.studies import Correlation, partial_correlation
 from custodes.methods.similarity.supervisors import Predictor, Supervisor
 from custodes.methods.similarity.tasks import BinaryTask, split_task
@@ -57,6 +57,7 @@ class GainRecord:
     base_accuracy: float
     student_accuracy: float
     capa: float
+    ceiling: float
     capa_discrete: float
     error_consistency: float
     test: int
@@ -145,6 +146,7 @@ class _TaskRun:
             base_accuracy=right["base"],
             student_accuracy=right["student"],
             capa=METRICS["capa"].of(pair),
+            ceiling=pair_ceiling(pair),
             capa_discrete=METRICS["capa-discrete"].of(pair),
             error_consistency=METRICS["error-consistency"].of(pair),
             test=len(labels),

@@ -30,11 +30,31 @@ from custodes.types import Message
 __all__ = ["Messages", "MessagesReply"]
 
 _OUTSIDE = frozenset(
-    "messages system model stream stop_sequences metadata service_tier tool_choice thinking "
-    "container".split()
+    (
+        "messages",
+        "system",
+        "model",
+        "stream",
+        "stop_sequences",
+        "metadata",
+        "service_tier",
+        "tool_choice",
+        "thinking",
+        "container",
+    )
 )
-_OPAQUE = frozenset("type id tool_use_id index signature cache_control data encrypted_content".split())
-_UNREADABLE = frozenset("image document container_upload".split())
+_OPAQUE = frozenset(
+    (
+        "type",
+        "id",
+        "tool_use_id",
+        "index",
+        "signature",
+        "cache_control",
+        "encrypted_content",
+    )
+)
+_UNREADABLE = frozenset(["image", "document", "container_upload"])
 _DELTAS = {"text_delta": ("text", "text"), "thinking_delta": ("thinking", "thinking")}
 _CATEGORY = {
     "malware": "cyber",
@@ -105,6 +125,7 @@ class MessagesReply:
         self._ended = False
         self._counted: fields.Body = {}
         self._deltas = 0
+        self.done = False
 
     def read(self, name: str, data: str) -> list[Piece]:
         """The piece of one event."""
@@ -115,10 +136,13 @@ class MessagesReply:
         if kind in ("message_start", "message_delta"):
             self._count(value, kind)
         parts = tuple(self._parts(kind, value))
+        self.done = self.done or kind == "message_stop"
         delta = value.get("delta")
         self._deltas += kind == "content_block_delta"
         plain = len(parts) == 1 and isinstance(delta, dict) and delta.get("type") in _DELTAS
-        ends = kind == "message_delta" and isinstance(delta, dict) and bool(delta.get("stop_reason"))
+        ends = (
+            kind == "message_delta" and isinstance(delta, dict) and bool(delta.get("stop_reason"))
+        )
         return [Piece(0, parts, whole=not plain, ends=ends, data=(kind, data, value))]
 
     def _count(self, value: fields.Body, kind: str) -> None:
@@ -258,7 +282,8 @@ def _plain(block: fields.Body) -> Iterator[str]:
     """The text of a tool call or a tool's result, arguments as JSON."""
     arguments = block.get("input")
     rest = {key: value for key, value in block.items() if key != "input"}
-    yield from strings(rest, passed=_OPAQUE)
+    redacted = block.get("type") == "redacted_thinking"
+    yield from strings(rest, passed=_OPAQUE | {"data"} if redacted else _OPAQUE)
     if arguments:
         yield json.dumps(arguments, ensure_ascii=False)
 
@@ -291,7 +316,8 @@ def _turns(turn: Any, place: str, allow_unjudged: bool) -> Iterator[Message]:
             found = _texts(block.get("content"), f"{place}.content[{index}]", allow_unjudged)
             yield Message("tool", "\n".join(found))
     said = [
-        block for block in blocks
+        block
+        for block in blocks
         if not (isinstance(block, dict) and str(block.get("type")).endswith("_result"))
     ]
     if said or not blocks:
@@ -308,7 +334,9 @@ def _texts(content: Any, place: str, allow_unjudged: bool) -> Iterator[str]:
         return
     if not isinstance(content, list):
         if not isinstance(content, dict):
-            raise RequestError(f"{place}: got {content!r:.40}, expected text or blocks", param=place)
+            raise RequestError(
+                f"{place}: got {content!r:.40}, expected text or blocks", param=place
+            )
         content = [content]
     for index, block in enumerate(content):
         kind = block.get("type") if isinstance(block, dict) else None
@@ -316,13 +344,23 @@ def _texts(content: Any, place: str, allow_unjudged: bool) -> Iterator[str]:
             raise RequestError(
                 f"{place}[{index}]: got {block!r:.40}, expected a block with a type", param=place
             )
-        if kind in _UNREADABLE and _opaque(block):
-            fields.unjudged(f"{place}[{index}]", kind, allowed=allow_unjudged)
-            continue
-        yield from _plain(block)
+        if (strange := _unreadable(block)) is None:
+            yield from _plain(block)
+        else:
+            fields.unjudged(f"{place}[{index}]", strange, allowed=allow_unjudged)
 
 
-def _opaque(block: fields.Body) -> bool:
-    """Whether a block holds something other than text; plain-text documents can be judged."""
-    source = block.get("source")
-    return not (isinstance(source, dict) and source.get("type") in ("text", "content"))
+def _unreadable(block: fields.Body) -> str | None:
+    """The type of the first thing in a block, at any depth, that is not text."""
+    stack: list[Any] = [block]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, list):
+            stack.extend(reversed(item))
+        elif isinstance(item, dict):
+            kind, source = item.get("type"), item.get("source")
+            plain = isinstance(source, dict) and source.get("type") in ("text", "content")
+            if kind in _UNREADABLE and not (kind == "document" and plain):
+                return str(kind)
+            stack.extend(value for key, value in item.items() if key != "input")
+    return None

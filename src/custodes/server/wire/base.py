@@ -137,6 +137,9 @@ def guard_object(ruling: Ruling) -> dict[str, Any]:
 class WireReply(Protocol):
     """One reply in one format, streamed or whole."""
 
+    done: bool
+    """Whether the upstream has said that the stream is complete."""
+
     def read(self, name: str, data: str) -> list[Piece]:
         """The pieces of one server-sent event; `MalformedReplyError` where it makes no sense,
         `ModelServerError` where it reports an error."""

@@ -16,9 +16,20 @@ from custodes.types import Message
 __all__ = ["Completions", "CompletionsReply"]
 
 _OUTSIDE = frozenset(
-    "prompt model stream stream_options n stop user seed suffix service_tier".split()
+    (
+        "prompt",
+        "model",
+        "stream",
+        "stream_options",
+        "n",
+        "stop",
+        "user",
+        "seed",
+        "suffix",
+        "service_tier",
+    )
 )
-_CHOICE = frozenset("index text finish_reason logprobs stop_reason".split())
+_CHOICE = frozenset(["index", "text", "finish_reason", "logprobs", "stop_reason"])
 
 
 class Completions(Chat):

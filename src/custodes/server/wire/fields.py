@@ -108,5 +108,7 @@ def unjudged(place: str, kind: Any, *, allowed: bool) -> None:
 
 def extras(body: Mapping[str, Any], known: frozenset[str]) -> tuple[str, ...]:
     """The text in every field that is not `known` to stay out of the model."""
-    found = ("\n".join(strings(value, names=True)) for name, value in body.items() if name not in known)
+    found = (
+        "\n".join(strings(value, names=True)) for name, value in body.items() if name not in known
+    )
     return tuple(text for text in found if text)

@@ -37,20 +37,57 @@ _ROLES: dict[str, Role] = {
     "function": "tool",
 }
 _OUTSIDE = frozenset(
-    "messages model stream stream_options n stop user safety_identifier prompt_cache_key "
-    "service_tier reasoning_effort verbosity modalities metadata tool_choice seed "
-    "function_call".split()
+    (
+        "messages",
+        "model",
+        "stream",
+        "stream_options",
+        "n",
+        "stop",
+        "user",
+        "safety_identifier",
+        "prompt_cache_key",
+        "service_tier",
+        "reasoning_effort",
+        "verbosity",
+        "modalities",
+        "metadata",
+        "tool_choice",
+        "seed",
+        "function_call",
+    )
 )
 """Request fields that are judged as messages or that no model reads as text."""
-_MESSAGE = frozenset("role content tool_call_id id type cache_control".split())
+_MESSAGE = frozenset(["role", "content", "tool_call_id", "id", "type", "cache_control"])
 _TEXTS = ("reasoning_content", "reasoning", "content", "refusal")
 """The fields of a delta that hold plain text; each is a channel."""
 _DELTA = frozenset((*_TEXTS, "role", "tool_calls"))
-_CALL = frozenset("id index type".split())
-_CHOICE = frozenset("index delta message text finish_reason logprobs stop_reason".split())
+_CALL = frozenset(["id", "index", "type"])
+_CHOICE = frozenset(
+    (
+        "index",
+        "delta",
+        "message",
+        "text",
+        "finish_reason",
+        "logprobs",
+        "stop_reason",
+    )
+)
 _CHUNK = frozenset(
-    "id object model created choices usage system_fingerprint service_tier obfuscation "
-    "provider prompt_filter_results".split()
+    (
+        "id",
+        "object",
+        "model",
+        "created",
+        "choices",
+        "usage",
+        "system_fingerprint",
+        "service_tier",
+        "obfuscation",
+        "provider",
+        "prompt_filter_results",
+    )
 )
 
 
@@ -100,10 +137,12 @@ class ChatReply:
         self._usage: Any = None
         self._usage_sent = False
         self._deltas = 0
+        self.done = False
 
     def read(self, name: str, data: str) -> list[Piece]:
         """The pieces of one chunk; none for the closing [DONE]."""
         if data.strip() == "[DONE]":
+            self.done = True
             return []
         chunk = parse_object(data)
         if name == "error" or chunk.get("error"):
@@ -166,7 +205,9 @@ class ChatReply:
 
     def cut(self, lane: int, ruling: Ruling) -> bytes:
         """The chunk that ends a choice which was stopped."""
-        return self._chunk([{"index": lane, **self.empty, "finish_reason": "content_filter"}], ruling)
+        return self._chunk(
+            [{"index": lane, **self.empty, "finish_reason": "content_filter"}], ruling
+        )
 
     empty: Mapping[str, Any] = {"delta": {}}
 

@@ -18,4 +18,4 @@ WRITERS = Registry(
         "model": "custodes.synthesis.writers.model:ModelWriter",
     },
 )
-"""name -> class; every class takes the constitution and the `SynthesisConfig`."""
+"""name -> class; every class takes the constitution, the settings, and the model or none."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from custodes.constitution import Constitution, Rule
+from custodes.models import GenerateModel
 from custodes.synthesis.config import SynthesisConfig
 from custodes.synthesis.task import Task
 from custodes.types import Example, Mode
@@ -23,9 +24,18 @@ class Draft:
 
 
 class Writer(Protocol):
-    """Writes the rows of tasks; the same tasks give the same rows."""
+    """Writes the rows of tasks; the same tasks give the same rows.
 
-    def __init__(self, constitution: Constitution, config: SynthesisConfig) -> None: ...
+    `model` is that of `config.model`, already built, or none.
+    """
+
+    def __init__(
+        self,
+        constitution: Constitution,
+        config: SynthesisConfig,
+        *,
+        model: GenerateModel | None = None,
+    ) -> None: ...
 
     @classmethod
     def languages(cls, constitution: Constitution, rule: Rule, side: Mode) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from random import Random
 
 from custodes.constitution import Constitution, Frames, Grammar, Lexicon, Rule, capitalize
+from custodes.models import GenerateModel
 from custodes.synthesis.config import SynthesisConfig
 from custodes.synthesis.rows import example, labels
 from custodes.synthesis.task import Task, stable_seed
@@ -135,9 +136,15 @@ def _apart(before: str, after: str) -> tuple[str, str]:
 
 
 class GrammarWriter:
-    """Writes without a model; see the module."""
+    """Writes without a model, even if it is given one; see the module."""
 
-    def __init__(self, constitution: Constitution, config: SynthesisConfig) -> None:
+    def __init__(
+        self,
+        constitution: Constitution,
+        config: SynthesisConfig,
+        *,
+        model: GenerateModel | None = None,
+    ) -> None:
         self._constitution = constitution
         self._tries = config.tries
         self._voices: dict[tuple[str, str], _Voice] = {}

@@ -48,7 +48,7 @@ class _Work:
 
 
 class ModelWriter:
-    """Writes with the model backend of `config.model`; `ConfigError` where none is set.
+    """Writes with a model backend; `ConfigError` where there is none.
 
     Languages: those of the settings, else those of the constitution's frames, else English.
     """
@@ -57,15 +57,13 @@ class ModelWriter:
         self,
         constitution: Constitution,
         config: SynthesisConfig,
+        *,
         model: GenerateModel | None = None,
     ) -> None:
         if model is None:
-            if config.model is None:
-                raise ConfigError(
-                    "writer 'model': got no model; set `model`, "
-                    "for example --set model.kind=embedded"
-                )
-            model = config.model.build_model()
+            raise ConfigError(
+                "writer 'model': got no model; set `model`, for example --set model.kind=embedded"
+            )
         self._constitution = constitution
         self._tries = config.tries
         self._model = model

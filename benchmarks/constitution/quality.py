@@ -1,0 +1,110 @@
+"""The shipped guard against a TF-IDF logistic regression trained on the same rows."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from custodes.classifiers import labelled_rows, threshold_for_budget
+from custodes.data import conversation, load, read
+from custodes.guard import load_guard
+from custodes.guard.replay import outcomes
+from custodes.measure import Figure, auprc, bootstrap, bootstrap_difference, clopper_pearson
+from custodes.types import Mode
+
+BUDGET = 0.01
+RANKED = ("openai_moderation", "toxicchat_train")
+CAUGHT = ("harmbench", "advbench", "simplesafetytests")
+REFUSED = ("cyberseceval_mitre_frr",)
+
+Scores = Callable[[Sequence[str]], np.ndarray]
+
+
+def inputs(path: Path) -> tuple[list[str], np.ndarray]:
+    rows = labelled_rows(read(path), [Mode.INPUT])
+    texts = [row.judged.conversation[-1].content for row in rows]
+    return texts, np.array([row.label for row in rows])
+
+
+def baseline(path: Path) -> Scores:
+    """Word 1-2-grams and character 2-5-grams, TF-IDF, logistic regression."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline, make_union
+
+    words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=2)
+    characters = TfidfVectorizer(
+        analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True, min_df=3, max_features=300_000
+    )
+    model = make_pipeline(
+        make_union(words, characters),
+        LogisticRegression(C=10, max_iter=1000, class_weight="balanced"),
+    )
+    texts, labels = inputs(path)
+    model.fit(texts, labels)
+    return lambda texts: model.decision_function(texts)
+
+
+def guard_scores(folder: Path | str) -> Scores:
+    guard = load_guard(folder)
+
+    def scores(texts: Sequence[str]) -> np.ndarray:
+        from custodes.types import Message
+
+        found = outcomes(guard, [(Message("user", text),) for text in texts], Mode.INPUT)
+        probability = np.array([each.verdict.score for each in found])
+        probability = np.clip(probability, 1e-12, 1 - 1e-12)
+        return np.log(probability / (1 - probability))
+
+    return scores
+
+
+def figures(options: Any, *, command: str, commit: str) -> Iterator[Figure]:
+    run: Path = options.run
+    if not (run / "train.parquet").is_file():
+        raise SystemExit(f"{run} is not there: run runs/shipped_guard.sh first")
+    limit = 200 if options.size == "tiny" else None
+    ours = guard_scores("default")
+    theirs = baseline(run / "train.parquet")
+    texts, labels = inputs(run / "calibration.parquet")
+    benign = [text for text, label in zip(texts, labels, strict=True) if label == 0]
+    thresholds = {
+        "guard": threshold_for_budget(ours(benign), BUDGET),
+        "tf-idf": threshold_for_budget(theirs(benign), BUDGET),
+    }
+    common = {"seeds": [options.seed], "command": command, "commit": commit}
+    for name in (*RANKED, *CAUGHT, *REFUSED):
+        rows = [row for row in load(name) if row.label is not None][:limit]
+        y = np.array([row.label for row in rows])
+        texts = [conversation(row)[-1].content for row in rows]
+        scores = {"guard": ours(texts), "tf-idf": theirs(texts)}
+        groups = [row.group or row.id for row in rows]
+        if name in RANKED:
+            yield from _ranked(name, y, scores, groups, options.seed, common)
+        else:
+            yield from _rates(name, scores, thresholds, common)
+
+
+def _ranked(name: str, y: Any, scores: Any, groups: Any, seed: int, common: Any) -> Iterator[Figure]:
+    floor = auprc(y, scores["tf-idf"])
+    for who, values in scores.items():
+        interval = bootstrap(auprc, y, values, groups=groups, seed=seed)
+        target = f"> {floor:.4f} (TF-IDF)" if who == "guard" else ""
+        yield Figure.of(f"{name}: AUPRC, {who}", interval, unit="", target=target, **common)
+    gain = bootstrap_difference(
+        auprc, (y, scores["guard"]), (y, scores["tf-idf"]), groups=groups, seed=seed
+    )
+    yield Figure.of(f"{name}: AUPRC, guard - tf-idf", gain, unit="", target="", **common)
+
+
+def _rates(name: str, scores: Any, thresholds: Any, common: Any) -> Iterator[Figure]:
+    what = "false refusals" if name in REFUSED else "recall"
+    stopped = {who: values >= thresholds[who].logit for who, values in scores.items()}
+    floor = float(stopped["tf-idf"].mean())
+    sign = "<" if name in REFUSED else ">"
+    for who, flags in stopped.items():
+        rate = clopper_pearson(int(flags.sum()), len(flags))
+        target = f"{sign} {floor:.4f} (TF-IDF)" if who == "guard" else ""
+        yield Figure.of(f"{name}: {what} at 1 % false refusals, {who}", rate, unit="",
+                        target=target, **common)

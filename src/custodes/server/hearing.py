@@ -1,0 +1,195 @@
+"""The sessions of one reply: what the gate asks, the guard answers.
+
+Runs on a judging thread, one call at a time. No I/O, no event loop.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from custodes.guard import Decision, Guard, Response, Session, mode_of
+from custodes.server.gate import Answer, Ask
+from custodes.server.wire.base import Asked
+from custodes.types import Action, Conversation, Message, Mode, Role, Verdict
+
+__all__ = ["Hearing", "Intake", "failure", "judge_text"]
+
+_MAIN = ("content", "text")
+_MOST_REOPENINGS = 64
+
+
+@dataclass(slots=True)
+class _Trial:
+    session: Session
+    before: int
+    """Characters that were fed before the reply's own: the beginning that the client wrote."""
+    texts: list[str] = field(default_factory=list)
+    released: int = 0
+    cleared: int = 0
+    finished: bool = False
+    reopened: int = 0
+
+
+class Hearing:
+    """Judges the channels of a reply, each as one text in the context of its prompt.
+
+    A channel that goes on after it was taken for complete is judged anew from its beginning, so
+    that no text escapes by being interrupted. A reply that continues what the client put into
+    the assistant's mouth is judged together with it.
+    """
+
+    def __init__(self, guard: Guard, asked: Asked) -> None:
+        self._guard = guard
+        self._asked = asked
+        self._trials: dict[tuple[int, str], _Trial] = {}
+
+    def answer(self, asks: Sequence[Ask]) -> list[Answer]:
+        """One answer an ask, in order; after a stop nothing more is judged of that choice."""
+        answers: list[Answer] = []
+        stopped: set[int] = set()
+        for ask in asks:
+            if ask.lane in stopped:
+                continue
+            answers.append(self._one(ask))
+            if answers[-1].decision.action is Action.STOP:
+                stopped.add(ask.lane)
+        return answers
+
+    def text(self, lane: int) -> str:
+        """What was judged of a choice, for operators who keep it."""
+        return "\n".join(
+            "".join(trial.texts) for (number, _), trial in self._trials.items() if number == lane
+        )
+
+    def _one(self, ask: Ask) -> Answer:
+        trial = self._trials.get((ask.lane, ask.channel))
+        if trial is None:
+            trial = self._open(ask)
+            self._trials[ask.lane, ask.channel] = trial
+        if ask.text is None:
+            decision = trial.session.finish()
+            trial.finished = True
+        else:
+            if trial.finished:
+                self._reopen(trial, ask)
+            trial.texts.append(ask.text)
+            decision = self._reopening_failed(trial) or trial.session.feed(ask.text)
+        trial.released += len(decision.release)
+        trial.cleared = max(trial.cleared, trial.released - trial.before)
+        return Answer(ask.lane, ask.channel, trial.cleared, decision)
+
+    def _open(self, ask: Ask) -> _Trial:
+        context, begun = self._context(ask)
+        asked = any(message.role == "user" for message in context)
+        session = self._guard.open(context, Mode.EXCHANGE if asked else Mode.OUTPUT)
+        released = len(session.feed(begun).release) if begun else 0
+        return _Trial(session, len(begun), released=released)
+
+    def _context(self, ask: Ask) -> tuple[Conversation, str]:
+        lane = max(ask.lane, 0) // self._asked.choices_each
+        conversation = self._asked.conversations[lane]
+        last = conversation[-1]
+        if last.role != "assistant":
+            return conversation, ""
+        return conversation[:-1], last.content if ask.channel in _MAIN else ""
+
+    def _reopen(self, trial: _Trial, ask: Ask) -> None:
+        fresh = self._open(ask)
+        trial.session, trial.released, trial.finished = fresh.session, fresh.released, False
+        trial.reopened += 1
+        if trial.reopened <= _MOST_REOPENINGS:
+            trial.released += len(trial.session.feed("".join(trial.texts)).release)
+
+    def _reopening_failed(self, trial: _Trial) -> Decision | None:
+        if trial.reopened <= _MOST_REOPENINGS:
+            return None
+        return trial.session.fail(f"the reply changed channels more than {_MOST_REOPENINGS} times")
+
+
+class Intake:
+    """Judges what goes into a model: every turn that was not judged before, each in its context.
+
+    Clients send a conversation again and again and could change its past, so every turn counts;
+    verdicts are remembered by the hash of all that led to them. Safe in many threads.
+    """
+
+    def __init__(self, guard: Guard, *, roles: Sequence[Role], remember: int = 10_000) -> None:
+        self._guard = guard
+        self._roles = frozenset(roles)
+        self._remember = remember
+        self._known: OrderedDict[bytes, Decision] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def judge(self, asked: Asked) -> Decision:
+        """The first stop, else the decision of greatest score."""
+        worst: Decision | None = None
+        for conversation in self._texts(asked):
+            decision = self._recall(conversation)
+            if decision.action is Action.STOP:
+                return decision
+            worst = _greater(worst, decision)
+        return worst or judge_text(self._guard, (Message("user", ""),))
+
+    def _texts(self, asked: Asked) -> list[Conversation]:
+        found: list[Conversation] = [(Message("system", text),) for text in asked.extras]
+        for conversation in asked.conversations:
+            found += [
+                conversation[: place + 1]
+                for place, message in enumerate(conversation)
+                if message.role in self._roles and message.content
+            ]
+        return found
+
+    def _recall(self, conversation: Conversation) -> Decision:
+        key = _digest(conversation)
+        with self._lock:
+            known = self._known.get(key)
+            if known is not None:
+                self._known.move_to_end(key)
+                return known
+        decision = judge_text(self._guard, conversation)
+        if decision.verdict is not None and decision.verdict.failure is None:
+            with self._lock:
+                self._known[key] = decision
+                while len(self._known) > self._remember:
+                    self._known.popitem(last=False)
+        return decision
+
+
+def judge_text(guard: Guard, conversation: Conversation) -> Decision:
+    """The final decision on the last turn of a whole conversation, with the stages' logits."""
+    session = guard.open(conversation[:-1], mode_of(conversation))
+    decision = session.feed(conversation[-1].content)
+    return decision if decision.action is Action.STOP else session.finish()
+
+
+def failure(guard: Guard, mode: Mode, why: str) -> Verdict:
+    """The verdict where judging was given up: what the policy says of failures."""
+    blocked = guard.policy.on_failure is Response.BLOCK
+    return Verdict(
+        action=Action.STOP if blocked else Action.RELEASE,
+        mode=mode,
+        score=1.0,
+        constitution=str(guard.edition),
+        artifact=guard.artifact,
+        failure=why,
+    )
+
+
+def _greater(old: Decision | None, new: Decision) -> Decision:
+    if old is None or old.verdict is None or new.verdict is None:
+        return new
+    return new if new.verdict.score > old.verdict.score else old
+
+
+def _digest(conversation: Conversation) -> bytes:
+    state = hashlib.sha256()
+    for message in conversation:
+        content = message.content.encode("utf-8", errors="surrogatepass")
+        state.update(f"{message.role}:{len(content)}:".encode())
+        state.update(content)
+    return state.digest()

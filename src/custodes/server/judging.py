@@ -1,0 +1,143 @@
+"""Threads that judge, so that the event loop never waits for a classifier.
+
+numpy, torch and hashing give up the interpreter's lock while they work. A job that is given up
+keeps its thread until it returns; another thread takes its place, up to a limit. Knows nothing
+of guards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from custodes.errors import CustodesError
+
+__all__ = ["JudgePool", "JudgingError"]
+
+ResultT = TypeVar("ResultT")
+
+
+class JudgingError(CustodesError):
+    """A judging job raised, was too late, or could not be taken."""
+
+
+@dataclass(slots=True, eq=False)
+class _Job:
+    work: Callable[[], Any]
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[Any]
+    running: bool = False
+    given_up: bool = False
+
+
+class JudgePool:
+    """`threads` workers; at most `spare` of them may be stuck in jobs that were given up.
+
+    `seconds`: how long a job may wait and run.
+    """
+
+    def __init__(self, *, threads: int, seconds: float, spare: int = 16) -> None:
+        self.seconds = seconds
+        self._spare = spare
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._stuck = 0
+        self._threads = threads
+        for _ in range(threads):
+            self._start()
+
+    @property
+    def stuck(self) -> int:
+        """Threads that are still busy with jobs that were given up."""
+        return self._stuck
+
+    @property
+    def healthy(self) -> bool:
+        """Whether there are threads left to judge with."""
+        return self._stuck < self._spare + self._threads
+
+    async def run(self, work: Callable[[], ResultT]) -> ResultT:
+        """The job's result; `JudgingError` where it raises or takes too long."""
+        loop = asyncio.get_running_loop()
+        job = _Job(work, loop, loop.create_future())
+        self._jobs.put(job)
+        late = loop.call_later(self.seconds, self._give_up, job)
+        try:
+            result: ResultT = await job.future
+        except asyncio.CancelledError:
+            self._abandon(job)
+            raise
+        finally:
+            late.cancel()
+        return result
+
+    def close(self) -> None:
+        """Let every thread end after the job that it is at."""
+        for _ in range(self._threads + self._spare):
+            self._jobs.put(None)
+
+    def _give_up(self, job: _Job) -> None:
+        self._abandon(job)
+        if not job.future.done():
+            job.future.set_exception(
+                JudgingError(f"no verdict within {self.seconds:g} s; the judging was given up")
+            )
+
+    def _abandon(self, job: _Job) -> None:
+        with self._lock:
+            if job.given_up or job.future.done():
+                return
+            job.given_up = True
+            if not job.running:
+                return
+            self._stuck += 1
+            replace = self._stuck <= self._spare
+        if replace:
+            self._start()
+
+    def _start(self) -> None:
+        threading.Thread(target=self._work, name="custodes-judge", daemon=True).start()
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            with self._lock:
+                if job.given_up:
+                    continue
+                job.running = True
+            result, error = _attempt(job.work)
+            with self._lock:
+                job.running = False
+                surplus = False
+                if job.given_up:
+                    surplus = self._stuck <= self._spare
+                    self._stuck -= 1
+            if not job.given_up:
+                _deliver(job, result, error)
+            elif surplus:
+                return
+
+
+def _attempt(work: Callable[[], Any]) -> tuple[Any, JudgingError | None]:
+    try:
+        return work(), None
+    except Exception as error:  # noqa: BLE001 - a guard may raise anything: it fails closed
+        return None, JudgingError(f"judging raised {type(error).__name__}: {error}")
+
+
+def _deliver(job: _Job, result: Any, error: JudgingError | None) -> None:
+    def settle() -> None:
+        if job.future.done():
+            return
+        if error is None:
+            job.future.set_result(result)
+        else:
+            job.future.set_exception(error)
+
+    try:
+        job.loop.call_soon_threadsafe(settle)
+    except RuntimeError:  # the loop is closed: nobody waits any more
+        return

@@ -1,0 +1,1 @@
+"""The paths of the gateway, by what they are for."""

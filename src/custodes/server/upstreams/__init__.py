@@ -1,0 +1,1 @@
+"""Where replies come from: servers over HTTP, and models in this process."""

@@ -1,0 +1,73 @@
+"""What must survive a restart: events in a hash chain, API keys. The only part that knows SQL.
+
+A gateway: `engine = connect(url)`, `migrate(engine)`, `EventLog(engine, ...)`.
+"""
+
+from __future__ import annotations
+
+from custodes.errors import MissingExtraError
+
+try:
+    from custodes.store.chain import Checkpoint, Fault, Verification, checkpoint, verify
+    from custodes.store.database import (
+        connect,
+        default_database,
+        opened,
+        reading,
+        snapshot,
+        writing,
+    )
+    from custodes.store.events import Event
+    from custodes.store.keys import (
+        Key,
+        KeyMode,
+        KeyRole,
+        create_key,
+        find_key,
+        list_keys,
+        revoke_key,
+    )
+    from custodes.store.log import EventLog
+    from custodes.store.migrations import migrate, require_current
+    from custodes.store.queries import Count, counts, latencies, latest, stream, versions_in_use
+    from custodes.store.rows import StoredEvent
+    from custodes.store.vault import ENVIRONMENT_KEY, Vault, new_vault_key
+except ModuleNotFoundError as error:
+    if error.name in {"alembic", "cryptography", "sqlalchemy"}:
+        raise MissingExtraError(error.name, "server") from error
+    raise
+
+__all__ = [
+    "ENVIRONMENT_KEY",
+    "Checkpoint",
+    "Count",
+    "Event",
+    "EventLog",
+    "Fault",
+    "Key",
+    "KeyMode",
+    "KeyRole",
+    "StoredEvent",
+    "Vault",
+    "Verification",
+    "checkpoint",
+    "connect",
+    "counts",
+    "create_key",
+    "default_database",
+    "find_key",
+    "latencies",
+    "latest",
+    "list_keys",
+    "migrate",
+    "new_vault_key",
+    "opened",
+    "reading",
+    "require_current",
+    "revoke_key",
+    "snapshot",
+    "stream",
+    "verify",
+    "versions_in_use",
+    "writing",
+]

@@ -1,0 +1,116 @@
+"""An event as a row of the table, and the bytes of it that are hashed.
+
+What is stored must read back equal on every database, else a genuine row would look altered:
+numbers are floats without a minus zero, text holds no NUL and no lone surrogate.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from custodes.errors import StoreError
+from custodes.store.events import Event
+from custodes.store.tables import events
+
+__all__ = ["HASHED", "Cipher", "StoredEvent", "canonical", "decode", "encode"]
+
+HASHED = tuple(
+    column.name for column in events.columns if column.name not in {"seq", "previous", "hash"}
+)
+"""The columns that the hash covers; the place of a row is proven by the chain itself."""
+
+_JSON = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
+
+
+class Cipher(Protocol):
+    """What encrypts text at rest."""
+
+    def seal(self, text: str, *, at: float) -> str:
+        """Encrypt; `at`: seconds since 1970."""
+        ...
+
+    def open(self, sealed: str) -> str | None:
+        """Decrypt; `None` where no key fits."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredEvent:
+    """An event as it stands in the chain.
+
+    `sealed`: a text is stored; `event.text` is `None` all the same where it was not asked for
+    or no key opens it.
+    """
+
+    seq: int
+    hash: str
+    sealed: bool
+    event: Event
+
+
+def encode(event: Event, cipher: Cipher | None = None) -> dict[str, Any]:
+    """The row's hashed columns; the text is kept only with a `cipher`.
+
+    `StoreError` where a number is not finite.
+    """
+    sealed = None
+    if event.text is not None and cipher is not None:
+        sealed = cipher.seal(event.text, at=_number(event.at, "at"))
+    return {
+        "id": _clean(event.id),
+        "at": _number(event.at, "at"),
+        "key": _clean(event.key),
+        "route": _clean(event.route),
+        "mode": _clean(event.mode),
+        "judged": _clean(event.judged),
+        "action": _clean(event.action),
+        "score": _number(event.score, "score"),
+        "rule": None if event.rule is None else _clean(event.rule),
+        "logits": _JSON({_clean(k): _number(v, f"logits.{k}") for k, v in event.logits.items()}),
+        "versions": _JSON({_clean(k): _clean(v) for k, v in event.versions.items()}),
+        "latency_ms": _number(event.latency_ms, "latency_ms"),
+        "stop_at": None if event.stop_at is None else int(event.stop_at),
+        "failure": None if event.failure is None else _clean(event.failure),
+        "text": sealed,
+    }
+
+
+def canonical(row: Mapping[str, Any]) -> bytes:
+    """The bytes that are hashed: JSON of the hashed columns, sorted, without the empty ones.
+
+    Leaving out what is null lets a later version add a column and still verify older rows.
+    """
+    return _JSON({name: row[name] for name in HASHED if row[name] is not None}).encode("ascii")
+
+
+def decode(row: Mapping[str, Any], cipher: Cipher | None = None) -> StoredEvent:
+    """The event of a row; its text only with a `cipher` that holds the right key."""
+    fields = {name: row[name] for name in HASHED}
+    fields["logits"] = json.loads(row["logits"])
+    fields["versions"] = json.loads(row["versions"])
+    sealed = row["text"]
+    fields["text"] = cipher.open(sealed) if sealed is not None and cipher is not None else None
+    return StoredEvent(
+        seq=row["seq"], hash=row["hash"], sealed=sealed is not None, event=Event(**fields)
+    )
+
+
+def _clean(text: str) -> str:
+    """Text that every database takes: a request must not be able to make its event unstorable."""
+    plain = str(text)
+    if plain.isascii() and "\0" not in plain:
+        return plain
+    return (
+        plain.replace("\0", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    )
+
+
+def _number(value: float, name: str) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise StoreError(f"event: {name} is {number}, expected a finite number; it was not stored")
+    return number + 0.0  # -0.0 becomes 0.0, as SQLite would make it

@@ -1,0 +1,88 @@
+"""The tables: events in a hash chain, the chain's head, API keys.
+
+Says what is stored, not how it comes in or out. A change here needs a migration beside it
+(migrations/versions); a test holds the two together.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Double,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+
+__all__ = ["events", "head", "keys", "metadata"]
+
+_NAMES = {
+    "ix": "%(table_name)s_%(column_0_N_name)s",
+    "uq": "%(table_name)s_%(column_0_N_name)s_unique",
+    "ck": "%(table_name)s_%(constraint_name)s",
+    "pk": "%(table_name)s_primary",
+}
+
+# Only INTEGER PRIMARY KEY is SQLite's own row number; BIGINT would cost a second index.
+_SEQ = BigInteger().with_variant(Integer(), "sqlite")
+
+metadata = MetaData(naming_convention=_NAMES)
+
+events = Table(
+    "events",
+    metadata,
+    Column("seq", _SEQ, primary_key=True, autoincrement=False),
+    Column("previous", String(64), nullable=False),
+    Column("hash", String(64), nullable=False),
+    Column("id", Text, nullable=False, unique=True),
+    Column("at", Double, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("route", Text, nullable=False),
+    Column("mode", Text, nullable=False),
+    Column("judged", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("score", Double, nullable=False),
+    Column("rule", Text),
+    Column("logits", Text, nullable=False),
+    Column("versions", Text, nullable=False),
+    Column("latency_ms", Double, nullable=False),
+    Column("stop_at", BigInteger),
+    Column("failure", Text),
+    Column("text", Text),
+)
+"""One row a verdict, `seq` = 1, 2, 3 ... without gaps. `logits` and `versions` hold JSON objects
+with sorted keys; `text` is encrypted or null. `hash` = SHA-256 of `previous` and of every column
+from `id` on (see chain.py)."""
+
+# The first holds all that counts and latencies need, so that they never touch the rows.
+Index(None, events.c.at, events.c.action, events.c.rule, events.c.latency_ms)
+Index(None, events.c.action, events.c.seq)
+Index(None, events.c.rule, events.c.seq)
+
+head = Table(
+    "head",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("hash", String(64), nullable=False),
+    CheckConstraint("id = 1", name="one_row"),
+)
+"""One row: the last event's `seq` and `hash`. Every writer locks it for the length of a batch."""
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("hash", String(64), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("mode", Text, nullable=False),
+    Column("created", Double, nullable=False),
+    Column("revoked", Double),
+)
+"""One row an API key; `hash` is SHA-256 of the whole token, which is stored nowhere."""
