@@ -14,14 +14,15 @@ say "1/5 the default constitution"
 $custodes constitution check default
 
 say "2/5 write labelled examples from it (grammar, no model needed)"
-$custodes synth --constitution default --size tiny --seed 0 --out "$OUT/synth"
+$custodes synth --constitution default --size tiny --seed 0 \
+    --set 'languages=[en]' --out "$OUT/synth"
 
 say "3/5 train: hashed n-grams, then activations of the embedded model (fetched once)"
-$custodes train --constitution default --size tiny \
+$custodes train --constitution default --size tiny --kept-out 0.2 \
     --examples "$OUT/synth/examples.parquet" --out "$OUT/run"
 
-say "4/5 calibrate to 1 % false refusals on rows kept out of training, then evaluate"
-$custodes calibrate --guard "$OUT/run/guard" --examples "$OUT/run/calibration.parquet" --budget 0.01
+say "4/5 calibrate to 5 % false refusals on rows kept out of training, then evaluate"
+$custodes calibrate --guard "$OUT/run/guard" --examples "$OUT/run/calibration.parquet" --budget 0.05
 sets=()
 if [ -n "${CUSTODES_DATA_DIR:-}" ]; then
     for set in simplesafetytests mt_vicuna_bench humaneval; do sets+=(--sets "$set"); done

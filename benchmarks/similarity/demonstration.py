@@ -14,7 +14,8 @@ from weak_to_strong import config, model
 
 from custodes.data import find
 from custodes.errors import DataError
-from custodes.methods.similarity.judges import JudgeConfig, Question, affinity, run_judges
+from custodes.methods.similarity.config import JudgeConfig
+from custodes.methods.similarity.judges import Question, affinity, run_judges
 from custodes.methods.similarity.supervision import Crew
 from custodes.methods.similarity.tasks import BinaryTask, read_persona_tasks, split_task
 

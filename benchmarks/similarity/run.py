@@ -25,7 +25,7 @@ import scale
 import trials
 import weak_to_strong
 
-from custodes.config import environment
+from custodes.config import environment, write_atomically
 from custodes.errors import DataError
 from custodes.measure import Figure, read_results, write_results
 
@@ -39,6 +39,16 @@ SECTIONS = {
     "judges": demonstration.figures,
 }
 
+PROMISED = (
+    ("equality", "against lm-sim 0.1.1", "<= 1e-12"),
+    ("speed", "times faster than lm-sim 0.1.1", ">= 300"),
+    ("memory", "all pairs of 1,000 x 12,000 x 10, seconds", "<= 60"),
+    ("trials", "mean error consistency", ">= 0 (see issue 7)"),
+    ("weak-to-strong", "binary tasks", ">= 100"),
+    ("weak-to-strong", "partial r of gain with κp given the gap, clustered by task", "< 0"),
+    ("judges", "DEMONSTRATION, partial r of mark with κp given accuracy", ""),
+)
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -51,19 +61,25 @@ def main() -> None:
     parser.add_argument("--install-peer", action="store_true", help="install lm-sim in --work")
     parser.add_argument("--peer", type=Path, help="site-packages that hold lm-sim 0.1.1")
     parser.add_argument("--minilm", type=Path, help="folder of MiniLM's weights")
-    parser.add_argument("--out", type=Path, default=HERE / "results.json")
+    parser.add_argument("--out", type=Path, help="default: beside this file if full, else --work")
     options = parser.parse_args()
     names = options.only.split(",")
     unknown = set(names) - set(SECTIONS)
     if unknown:
         parser.error(f"got {', '.join(sorted(unknown))}; sections are {', '.join(SECTIONS)}")
     options.work.mkdir(parents=True, exist_ok=True)
+    home = HERE if options.size == "full" else options.work
+    out = options.out or home / "results.json"
     for name in names:
         print(f"== {name}", flush=True)
         rows = SECTIONS[name](options)
         for row in rows:
             print(f"  {row['figure']}: {row['value']}", flush=True)
-        merge(options.out, name, rows, options)
+        if rows:  # a section that was skipped leaves the rows that are there
+            merge(out, name, rows, options)
+    if out.parent == HERE:
+        promised(out)
+        write_table(HERE / "README.md", read_results(out))
 
 
 def merge(path: Path, section: str, rows: list[dict], options: argparse.Namespace) -> None:
@@ -83,6 +99,37 @@ def merge(path: Path, section: str, rows: list[dict], options: argparse.Namespac
     write_results(
         path, sorted(kept.values(), key=lambda row: order.index(row.figure.split(":")[0]))
     )
+
+
+def promised(path: Path) -> None:
+    """A row for every figure that the issue asks for and that was not measured here yet."""
+    found = read_results(path)
+    names = " ".join(row.figure for row in found)
+    missing = [
+        Figure.of(f"{section}: {figure}", None, target=target)
+        for section, figure, target in PROMISED
+        if f"{section}: " not in names
+    ]
+    order = list(SECTIONS)
+    rows = sorted([*found, *missing], key=lambda row: order.index(row.figure.split(":")[0]))
+    write_results(path, rows)
+
+
+def write_table(readme: Path, figures: list[Figure]) -> None:
+    """Put the figures as a table between the two marks of the README."""
+    mark = "<!-- figures -->"
+    before, _, after = readme.read_text(encoding="utf-8").split(mark)
+    lines = ["| figure | ours | target | met |", "|---|---|---|---|"]
+    for one in figures:
+        value = "not measured" if one.value is None else f"{one.value:.4g} {one.unit}".strip()
+        if one.low is not None and one.high is not None:
+            value += f" [{one.low:.3g}, {one.high:.3g}]"
+        met = {True: "yes", False: "**no**", None: ""}[one.met]
+        lines.append(
+            f"| {one.figure.replace('|', chr(92) + '|')} | {value} | {one.target} | {met} |"
+        )
+    table = "\n".join(lines)
+    write_atomically(readme, f"{before}{mark}\n{table}\n{mark}{after}")
 
 
 if __name__ == "__main__":

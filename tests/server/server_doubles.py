@@ -1,13 +1,10 @@
 """A real gateway on a free port, a real scripted upstream behind it, a scripted guard within."""
 
-import asyncio
 import json
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -16,6 +13,7 @@ import pytest
 from custodes.classifiers.scripted import Pattern, ScriptedConfig, ScriptedScorer
 from custodes.guard import Cascade, Edition, Guard, Policy, Stage
 from custodes.models.sse import EventDecoder, ServerEvent
+from custodes.server.demonstration import serve_in_thread
 from custodes.server.events import MemorySink
 from custodes.server.scripted import Script, ScriptedUpstream
 from custodes.types import RuleId
@@ -100,27 +98,6 @@ def finishes(chunks: list[dict[str, Any]], lane: int = 0) -> list[str]:
 
 
 @contextmanager
-def serving(app: Any) -> Iterator[str]:
-    """Serve an application on a free port, on a thread of its own."""
-    import uvicorn
-
-    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, ws="none")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=lambda: asyncio.run(server.serve()), daemon=True)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive(), "the server did not start"
-        time.sleep(0.005)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.should_exit = True
-        thread.join(10)
-        assert not thread.is_alive(), "the server did not stop"
-
-
-@contextmanager
 def gateway(
     upstream: ScriptedUpstream, guard: Callable[[], Guard] | None = make_guard, **settings: Any
 ) -> Iterator[Running]:
@@ -137,7 +114,7 @@ def gateway(
     sink = MemorySink()
     parts = build_parts(config, sink=sink, loader=lambda name: guard())
     app = build_app(config, parts)
-    with serving(app) as url, httpx2.Client(timeout=20, trust_env=False) as http:
+    with serve_in_thread(app) as url, httpx2.Client(timeout=20, trust_env=False) as http:
         yield Running(url, sink, upstream, app, http)
 
 
@@ -151,7 +128,3 @@ def upstream() -> Iterator[ScriptedUpstream]:
 def running(upstream: ScriptedUpstream) -> Iterator[Running]:
     with gateway(upstream) as found:
         yield found
-
-
-def tests_folder() -> Path:
-    return Path(__file__).parent

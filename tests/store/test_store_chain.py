@@ -97,6 +97,8 @@ def test_a_number_that_is_none_is_refused(make_event, field):
         encode(make_event(**{field: math.nan}))
     with pytest.raises(StoreError, match=r"logits\.probe is inf"):
         encode(make_event(logits={"probe": math.inf}))
+    with pytest.raises(StoreError, match="stop_at is -1"):
+        encode(make_event(stop_at=-1))
 
 
 def test_the_hash_is_the_documented_one(make_event):
@@ -115,20 +117,14 @@ def test_every_field_moves_the_hash(changes):
     assert (canonical(one) == canonical(two)) == (one == two)
 
 
-@pytest.mark.parametrize(
-    ("column", "value"),
-    [
-        *[(name, "x") for name in ("id", "key", "route", "mode", "judged", "action", "rule")],
-        *[(name, "{}") for name in ("logits", "versions")],
-        *[(name, "x") for name in ("failure", "text", "hash", "previous")],
-        *[(name, 9.5) for name in ("at", "score", "latency_ms")],
-        ("stop_at", None),
-    ],
-)
-def test_an_altered_column_is_found(tampered, column, value):
-    found = tampered(update(events).where(events.c.seq == 3).values({column: value}))
-    assert (found.kind, found.first_bad, found.rows) == (Fault.ALTERED, 3, 2)
-    assert not found.ok
+def test_an_altered_column_is_found(tampered):
+    numbers = {"at": 9.5, "score": 9.5, "latency_ms": 9.5, "stop_at": None}
+    columns = [column.name for column in events.columns if column.name != "seq"]
+    for column in columns:
+        value = numbers.get(column, "x")
+        found = tampered(update(events).where(events.c.seq == 3).values({column: value}))
+        assert (found.kind, found.first_bad, found.rows) == (Fault.ALTERED, 3, 2), column
+        assert not found.ok
 
 
 def test_a_row_rewritten_with_its_hash_is_found(tampered, chained):

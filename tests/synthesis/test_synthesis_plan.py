@@ -24,8 +24,8 @@ def with_rules(constitution: Constitution, *rules: object) -> Constitution:
 
 
 def test_the_dial_and_rows_say_how_much(gardening: Constitution) -> None:
-    assert SynthesisConfig().rows_per_rule == 120
-    assert SynthesisConfig(size="full").rows_per_rule == 5000
+    assert SynthesisConfig().rows_per_rule == 20
+    assert SynthesisConfig(size="full").rows_per_rule == 2000
     assert SynthesisConfig(size="full", rows=7).rows_per_rule == 7
     tasks = by_rule(plan(gardening, SynthesisConfig(rows=20)))
     assert len(tasks["growing_mint"]) == len(tasks["mint_code"]) == 20

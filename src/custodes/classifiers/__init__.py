@@ -16,7 +16,7 @@ from custodes.classifiers.calibrate import (
 from custodes.classifiers.features import FEATURES, Features, FeatureStream, Judged, Tokens
 from custodes.classifiers.heads import Head
 from custodes.classifiers.losses import LOSSES
-from custodes.classifiers.rows import LabelledRow, labelled_rows
+from custodes.classifiers.rows import LabelledRow, labelled_rows, sample_rows
 from custodes.classifiers.scorer import Calibration, TokenScorer, Windows
 from custodes.classifiers.stage import StageConfig
 from custodes.classifiers.training import fit_stage
@@ -45,6 +45,7 @@ __all__ = [
     "judged_text",
     "labelled_rows",
     "load_scorer",
+    "sample_rows",
     "save_scorer",
     "split_conversation",
     "threshold_for_budget",

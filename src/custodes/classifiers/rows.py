@@ -6,6 +6,7 @@ as exchange, as output alone, and its prompt as input where the request's own la
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from custodes.classifiers.features.base import Judged
 from custodes.data import conversation
 from custodes.types import Conversation, Example, Label, Mode, RuleId
 
-__all__ = ["LabelledRow", "labelled_rows"]
+__all__ = ["LabelledRow", "labelled_rows", "sample_rows"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,3 +55,13 @@ def _readings(example: Example) -> list[tuple[Mode, Conversation, Label | None]]
             asked = 0
         readings.append((Mode.INPUT, turns[:-1], asked))
     return readings
+
+
+def sample_rows(rows: Sequence[LabelledRow], most: int | None) -> list[LabelledRow]:
+    """At most so many rows, None: all. Chosen by content: adding rows to a table moves few."""
+    return list(rows) if most is None else sorted(rows, key=_content)[:most]
+
+
+def _content(row: LabelledRow) -> bytes:
+    turns = [(message.role, message.content) for message in row.judged.conversation]
+    return hashlib.sha256(repr(turns).encode("utf-8", "surrogatepass")).digest()

@@ -6,6 +6,7 @@ cascades.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -18,7 +19,7 @@ from custodes.classifiers.features.base import Features, FeatureStream, Judged, 
 from custodes.classifiers.heads import Head
 from custodes.classifiers.smoothing import Smoother, ema
 from custodes.config import Config
-from custodes.types import Conversation, Mode, RuleId
+from custodes.types import Conversation, Mode, RuleId, Score
 
 __all__ = ["Calibration", "TokenScorer", "Windows", "softmax"]
 
@@ -27,12 +28,24 @@ _CHUNK = 128
 
 
 class Calibration(Config):
-    """served logit = slope x smoothed logit + intercept (Platt scaling), one pair a mode."""
+    """Platt scaling: log-odds = slope x logit + intercept."""
 
-    slope: float = Field(default=1.0, gt=0)
-    """Above 0: calibration never reorders."""
-    intercept: float = 0.0
+    slope: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    """Above 0: calibration never changes which text is the more harmful."""
+    intercept: float = Field(default=0.0, allow_inf_nan=False)
     """Moves the odds to the base rate that calibration saw."""
+
+    def log_odds(self, logit: float) -> float:
+        """The calibrated logit."""
+        return self.slope * logit + self.intercept
+
+    def probability(self, logit: float) -> Score:
+        """The probability of harm, computed so that no finite logit overflows."""
+        z = self.log_odds(logit)
+        if z >= 0:
+            return 1 / (1 + math.exp(-z))
+        odds = math.exp(z)
+        return odds / (1 + odds)
 
 
 class Windows(Config):
@@ -128,7 +141,7 @@ class TokenScorer:
     def point(self, end: int, logit: float, rules: NDArray[np.floating], mode: Mode) -> Point:
         """Apply the mode's calibration to a smoothed logit and mean rule logits."""
         fit = self.calibration.get(mode)
-        served = float(logit) if fit is None else fit.slope * float(logit) + fit.intercept
+        served = float(logit) if fit is None else fit.log_odds(float(logit))
         return Point(end, served, softmax(rules.astype(np.float32)))
 
 

@@ -33,6 +33,8 @@ class StageConfig(Config):
     """Tokens that smoothing looks back on, by mode."""
     modes: tuple[Mode, ...] = (Mode.INPUT, Mode.EXCHANGE, Mode.OUTPUT)
     """Modes that training reads rows in; the scorer serves all three."""
+    most_rows: Mapping[Mode, int] = Field(default_factory=dict)
+    """Mode -> at most so many rows, chosen by content: adding rows to a table moves few of them."""
     epochs: int = Field(default=6, ge=1)
     """Passes over the rows."""
     batch_rows: int = Field(default=64, ge=1)

@@ -16,7 +16,7 @@ from custodes.classifiers.cache import CachedFeatures
 from custodes.classifiers.features import FEATURES, Tokens
 from custodes.classifiers.fitting import HeadFit, TrainingSet
 from custodes.classifiers.heads import Head
-from custodes.classifiers.rows import LabelledRow
+from custodes.classifiers.rows import LabelledRow, sample_rows
 from custodes.classifiers.scorer import TokenScorer
 from custodes.classifiers.stage import StageConfig
 from custodes.errors import DataError
@@ -38,7 +38,13 @@ def fit_stage(
 
     `cache` keeps dense features between trainings. `DataError` where a label is missing.
     """
-    kept = [row for row in rows if row.judged.mode in config.modes]
+    kept = [
+        row
+        for mode in config.modes
+        for row in sample_rows(
+            [row for row in rows if row.judged.mode is mode], config.most_rows.get(mode)
+        )
+    ]
     present = {row.label for row in kept}
     if present != {0, 1}:
         raise DataError(

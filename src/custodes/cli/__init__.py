@@ -13,10 +13,12 @@ from typing import Annotated
 import typer
 
 from custodes import __version__
+from custodes.cli.audit import app as audit_app
 from custodes.cli.calibrate import calibrate
 from custodes.cli.constitution import app as constitution_app
 from custodes.cli.data import app as data_app
 from custodes.cli.evaluate import evaluate
+from custodes.cli.keys import app as keys_app
 from custodes.cli.method import app as method_app
 from custodes.cli.score import score
 from custodes.cli.synth import synth
@@ -41,6 +43,8 @@ app.command()(evaluate)
 app.command()(score)
 app.add_typer(data_app, name="data")
 app.add_typer(method_app, name="method")
+app.add_typer(keys_app, name="keys")
+app.add_typer(audit_app, name="audit")
 
 
 def _print_version(value: bool) -> None:

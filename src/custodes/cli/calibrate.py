@@ -15,9 +15,16 @@ def calibrate(
     examples: Annotated[
         list[Path], typer.Option("--examples", help="Rows that training did not see.")
     ],
+    benign: Annotated[
+        list[str] | None,
+        typer.Option("--benign", help="Ordinary traffic: a table, or a set of the catalogue."),
+    ] = None,
     budget: Annotated[
         float, typer.Option(help="Share of benign texts that may be stopped, such as 0.01.")
     ] = 0.01,
+    most_rows: Annotated[
+        int | None, typer.Option(min=1, help="At most so many rows of --examples in each mode.")
+    ] = None,
     escalate: Annotated[
         float | None,
         typer.Option(help="Share of benign traffic that the first stage passes on; default: all."),
@@ -27,11 +34,16 @@ def calibrate(
     ] = None,
     cache: Annotated[Path | None, typer.Option(help="Folder of cached features.")] = None,
 ) -> None:
-    """Set a guard's thresholds so that benign traffic is stopped no more often than the budget."""
-    from custodes.cli.sources import cache_folder
+    """Set a guard's thresholds so that benign traffic is stopped no more often than the budget.
+
+    Probabilities are calibrated on the benign and harmful rows of --examples. The threshold is set
+    on --benign where that has enough rows, else on the benign rows of --examples: give your own
+    traffic, from no source that training saw.
+    """
+    from custodes.cli.sources import cache_folder, read_examples
     from custodes.data import read
     from custodes.guard import find_guard, load_guard
-    from custodes.guard.calibration import calibrate_guard
+    from custodes.guard.calibration import CalibrationConfig, calibrate_guard
 
     found = find_guard(guard)
     rows = [row for path in examples for row in read(path)]
@@ -39,10 +51,10 @@ def calibrate(
     report = calibrate_guard(
         found,
         rows,
-        budget=budget,
+        CalibrationConfig(budget=budget, most_rows=most_rows, escalate={first: escalate}),
+        benign=read_examples(benign or [], unreleasable=True),
         folder=out or found,
         cache=cache or cache_folder() / "features",
-        escalate={first: escalate},
     )
     typer.echo(f"guard {out or found} ({report.manifest.sha256[:16]}), budget {budget:.2%}")
     for mode, threshold in report.thresholds.items():
@@ -50,3 +62,5 @@ def calibrate(
             f"  {mode:<9} stops at logit {threshold.logit:+.3f}: {threshold.refused} of "
             f"{threshold.rows} benign rows ({threshold.rate:.2%}, 95 % interval)"
         )
+    for mode, why in report.skipped.items():
+        typer.echo(f"  {mode:<9} threshold unchanged: {why}")

@@ -25,6 +25,9 @@ def train(
         list[str] | None, typer.Option("--set", help="Override a setting: --set seed=3")
     ] = None,
     cache: Annotated[Path | None, typer.Option(help="Folder of cached features.")] = None,
+    kept_out: Annotated[
+        float, typer.Option("--kept-out", help="Share of the examples kept out, twice.")
+    ] = 0.1,
     unreleasable: Annotated[
         bool,
         typer.Option(
@@ -35,7 +38,7 @@ def train(
 ) -> None:
     """Train a guard on labelled examples.
 
-    A tenth of the examples, by group, is kept out for `custodes calibrate` and another for
+    A share of the examples, by group, is kept out for `custodes calibrate` and another for
     `custodes evaluate`: out/calibration.parquet and out/test.parquet; what was trained on is
     out/train.parquet. Features of the language
     model are cached, so training again after a small change takes seconds.
@@ -45,13 +48,16 @@ def train(
     from custodes.cli.sources import cache_folder, card, read_examples
     from custodes.config import Run, load
     from custodes.data import split, write
+    from custodes.errors import ConfigError
     from custodes.guard.build import GuardConfig, build_guard
 
     chosen = [f"size={size}"] if size else []
     settings = load(GuardConfig, config, [*chosen, *(assignments or [])]).resolved()
     rules = constitutions.read(constitution)
     rows = read_examples(examples, unreleasable=unreleasable)
-    shares = {"train": 0.8, "calibration": 0.1, "test": 0.1}
+    if not 0 < kept_out < 0.5:
+        raise ConfigError(f"--kept-out: got {kept_out}, expected more than 0 and less than 0.5")
+    shares = {"train": 1 - 2 * kept_out, "calibration": kept_out, "test": kept_out}
     parts = split(
         [e for e in rows if e.meta.get("split") != "held_out"], shares, seed=settings.seed
     )

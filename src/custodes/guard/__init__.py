@@ -4,11 +4,12 @@ The safety-critical core: pure logic, no HTTP, no I/O but for `folder` (reading 
 guard). Fails closed.
 """
 
+from custodes.classifiers import Calibration
 from custodes.guard.cascade import Cascade, CascadeStream, GuardPoint, Stage
 from custodes.guard.folder import Manifest, find_guard, load_guard, read_manifest, save_guard
 from custodes.guard.guard import Edition, Guard, mode_of
 from custodes.guard.lane import Watch
-from custodes.guard.policy import Calibration, Policy, Response, RulePolicy
+from custodes.guard.policy import Policy, Response, RulePolicy
 from custodes.guard.session import Decision, Session
 
 __all__ = [

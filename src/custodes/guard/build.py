@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from custodes.classifiers import StageConfig, fit_stage, labelled_rows, save_scorer
+from custodes.classifiers import StageConfig, Windows, fit_stage, labelled_rows, save_scorer
 from custodes.config import Config
 from custodes.constitution import Constitution, constitution_hash
 from custodes.errors import ConfigError
@@ -21,13 +21,13 @@ from custodes.guard.cascade import Cascade, Stage
 from custodes.guard.folder import Manifest, save_guard
 from custodes.guard.guard import Edition, Guard
 from custodes.guard.policy import Policy
-from custodes.types import Example
+from custodes.types import Example, Mode
 
 __all__ = ["GuardConfig", "GuardStage", "build_guard", "default_stages"]
 
 Size = Literal["tiny", "small", "full"]
 
-_TOKENS = {"tiny": 48, "small": 96, "full": 192}
+_TOKENS = {"tiny": 48, "small": 96, "full": 128}
 
 
 class GuardStage(StageConfig):
@@ -41,10 +41,20 @@ class GuardStage(StageConfig):
 
 def default_stages(size: Size) -> tuple[GuardStage, ...]:
     """Hashed n-grams first, activations of the embedded model behind them."""
+    windows = Windows(input=64, output=32, exchange=32)
     activations: dict[str, Any] = {"layers": [4, 8], "max_tokens": _TOKENS[size]}
     return (
-        GuardStage(name="hashed", features="hashed"),
-        GuardStage(name="activations", features="activations", settings=activations),
+        GuardStage(name="hashed", features="hashed", learning_rate=0.02, windows=windows),
+        GuardStage(
+            name="activations",
+            features="activations",
+            settings=activations,
+            head="mlp",
+            # A reply alone is read like one in context; training on both would cost twice.
+            modes=(Mode.INPUT, Mode.EXCHANGE),
+            windows=windows,
+            weight=3.0,
+        ),
     )
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from custodes.classifiers import (
     CachedFeatures,
@@ -22,12 +23,15 @@ from custodes.classifiers import (
     Scorer,
     Threshold,
     TokenScorer,
+    benign_rows_needed,
     fit_calibration,
     labelled_rows,
+    sample_rows,
     save_scorer,
     threshold_for_budget,
 )
 from custodes.classifiers.artifact import features_of
+from custodes.config import Config
 from custodes.errors import ArtifactError, DataError
 from custodes.guard.cascade import Cascade, Stage
 from custodes.guard.folder import Manifest, find_guard, load_guard, save_guard
@@ -35,7 +39,7 @@ from custodes.guard.guard import Guard
 from custodes.guard.replay import replays
 from custodes.types import Example, Mode
 
-__all__ = ["CalibrationReport", "calibrate_guard"]
+__all__ = ["CalibrationConfig", "CalibrationReport", "calibrate_guard"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,45 +47,64 @@ class CalibrationReport:
     """What calibration found, mode by mode."""
 
     thresholds: Mapping[Mode, Threshold]
+    skipped: Mapping[Mode, str]
+    """Why a mode kept the threshold that it had."""
     manifest: Manifest
+
+
+class CalibrationConfig(Config):
+    """What calibration aims at."""
+
+    budget: float = 0.01
+    """Share of benign texts that may be stopped, in each mode that has enough of them."""
+    most_rows: int | None = Field(default=None, ge=1)
+    """At most so many of the examples' rows in each mode."""
+    escalate: Mapping[str, float | None] = Field(default_factory=dict)
+    """Stage -> share of benign texts that it passes on to the next; not named: all."""
 
 
 def calibrate_guard(
     source: str | Path,
     examples: Sequence[Example],
+    config: CalibrationConfig,
     *,
-    budget: float,
     folder: Path,
+    benign: Sequence[Example] = (),
     cache: Path | None = None,
-    escalate: Mapping[str, float | None] | None = None,
 ) -> CalibrationReport:
     """Write a calibrated copy of the guard `source` to `folder` (which may be the same place).
 
-    `examples`: rows that training did not see, benign and harmful. `budget`: share of benign
-    texts that may be stopped, in each mode that has enough of them. `escalate`: stage name ->
-    share of benign texts that it passes on to the next (None or not named: all). `DataError`
-    where no mode has enough benign rows; the message says how many are needed. `cache` keeps dense
-    features between calibrations.
+    `examples`: rows that training did not see, benign and harmful. `benign`: ordinary traffic;
+    where a mode has enough of it the threshold is set on it alone, else on the benign rows of
+    `examples`. `cache` keeps dense features between calibrations. `DataError` where no mode has
+    enough benign rows; the message says how many are needed.
     """
     found = find_guard(source)
     guard = load_guard(found)
-    by_mode = _by_mode(labelled_rows(examples))
-    shares = escalate or {}
+    by_mode = {
+        mode: sample_rows(rows, config.most_rows)
+        for mode, rows in _by_mode(labelled_rows(examples)).items()
+    }
+    if not by_mode:
+        raise DataError("calibration: got no labelled rows, expected benign and harmful ones")
     stages = []
     scorers: dict[str, TokenScorer] = {}
     for stage in guard.cascade.stages:
-        scorer, benign = _calibrated(_remembering(stage.scorer, cache), by_mode)
-        share = shares.get(scorer.name) if stage is not guard.cascade.stages[-1] else None
-        above = None if share is None else float(np.quantile(benign, 1.0 - share))
+        scorer, passed = _calibrated(_remembering(stage.scorer, cache), by_mode)
+        share = config.escalate.get(scorer.name) if stage is not guard.cascade.stages[-1] else None
+        above = None if share is None else float(np.quantile(passed, 1.0 - share))
         scorers[scorer.name] = scorer
         stages.append(Stage(scorer=scorer, weight=stage.weight, escalate_above=above))
     cascade = Cascade(stages)
-    thresholds = _thresholds(cascade, by_mode, budget)
+    ordinary = _by_mode([row for row in labelled_rows(benign) if row.label == 0])
+    enough = benign_rows_needed(config.budget) if 0 < config.budget < 1 else 0
+    pools = by_mode | {mode: rows for mode, rows in ordinary.items() if len(rows) >= enough}
+    thresholds, skipped = _thresholds(cascade, pools, config.budget)
     policy = guard.policy.model_copy(
         update={"thresholds": {m: _probability(t.logit) for m, t in thresholds.items()}}
     )
     calibrated = Guard(cascade, policy, edition=guard.edition, artifact="", clock=time.monotonic)
-    return CalibrationReport(thresholds, _rewrite(found, folder, calibrated, scorers))
+    return CalibrationReport(thresholds, skipped, _rewrite(found, folder, calibrated, scorers))
 
 
 def _by_mode(rows: Sequence[LabelledRow]) -> dict[Mode, list[LabelledRow]]:
@@ -124,17 +147,18 @@ def _calibrated(
         labels = np.array([row.label for row in rows])
         if len(np.unique(labels)) == 2:
             fits[mode] = fit_calibration(logits, labels)
-            logits = fits[mode].slope * logits + fits[mode].intercept
+            logits = np.array([fits[mode].log_odds(logit) for logit in logits])
         benign.append(logits[labels == 0])
     return dataclasses.replace(scorer, calibration=fits), np.concatenate(benign)
 
 
 def _thresholds(
-    cascade: Cascade, by_mode: Mapping[Mode, list[LabelledRow]], budget: float
-) -> dict[Mode, Threshold]:
+    cascade: Cascade, pools: Mapping[Mode, list[LabelledRow]], budget: float
+) -> tuple[dict[Mode, Threshold], dict[Mode, str]]:
+    """Thresholds of the modes that have enough benign rows, and why the others have none."""
     thresholds: dict[Mode, Threshold] = {}
-    refusal: DataError | None = None
-    for mode, rows in by_mode.items():
+    skipped: dict[Mode, str] = {}
+    for mode, rows in pools.items():
         benign = [row.judged.conversation for row in rows if row.label == 0]
         points = [
             max(p.logit for p in replay.points(conversation, mode))
@@ -143,10 +167,10 @@ def _thresholds(
         try:
             thresholds[mode] = threshold_for_budget(points, budget)
         except DataError as error:
-            refusal = DataError(f"{mode}: {error}")
+            skipped[mode] = str(error)
     if not thresholds:
-        raise refusal or DataError("calibration: got no labelled rows, expected benign ones")
-    return thresholds
+        raise DataError("; ".join(f"{mode}: {why}" for mode, why in skipped.items()))
+    return thresholds, skipped
 
 
 def _probability(logit: float) -> float:

@@ -25,11 +25,12 @@ from typing import Literal
 from pydantic import Field, JsonValue, field_validator
 
 from custodes.classifiers.base import Scorer
+from custodes.classifiers.scorer import Calibration
 from custodes.config import Config
 from custodes.errors import ArtifactError, ConfigError
 from custodes.guard.cascade import Cascade, Stage
 from custodes.guard.guard import Edition, Guard
-from custodes.guard.policy import Calibration, Policy
+from custodes.guard.policy import Policy
 from custodes.types import Mode
 
 __all__ = ["Manifest", "find_guard", "load_guard", "read_manifest", "save_guard"]

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from custodes.classifiers.scorer import Calibration
 from custodes.config import Config
 from custodes.errors import ConfigError, DataError
 from custodes.guard.cascade import Cascade, GuardPoint
 from custodes.guard.lane import Watch
-from custodes.guard.policy import Calibration, Policy
+from custodes.guard.policy import Policy
 from custodes.guard.session import Session
 from custodes.guard.tally import Tally, Terms
 from custodes.types import Conversation, Mode, Verdict

@@ -5,7 +5,6 @@ Knows numbers and rule names; knows nothing of scorers, text or time.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Literal
@@ -15,7 +14,7 @@ from pydantic import Field
 from custodes.config import Config
 from custodes.types import Mode, RuleId, Score
 
-__all__ = ["Calibration", "Policy", "Response", "RulePolicy"]
+__all__ = ["Policy", "Response", "RulePolicy"]
 
 
 class Response(StrEnum):
@@ -24,23 +23,6 @@ class Response(StrEnum):
     BLOCK = "block"
     FLAG = "flag"
     LOG = "log"
-
-
-class Calibration(Config):
-    """Platt scaling of the combined logit: p = sigmoid(slope * logit + intercept)."""
-
-    slope: float = Field(default=1.0, gt=0, allow_inf_nan=False)
-    """Greater than 0, so that calibration never changes which text is the more harmful."""
-    intercept: float = Field(default=0.0, allow_inf_nan=False)
-    """Added to the scaled logit."""
-
-    def probability(self, logit: float) -> Score:
-        """The probability of harm, computed so that no finite logit overflows."""
-        z = self.slope * logit + self.intercept
-        if z >= 0:
-            return 1 / (1 + math.exp(-z))
-        odds = math.exp(z)
-        return odds / (1 + odds)
 
 
 class RulePolicy(Config):

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from custodes.classifiers.scorer import Calibration
 from custodes.guard.cascade import GuardPoint
-from custodes.guard.policy import Calibration, Policy, Response
+from custodes.guard.policy import Policy, Response
 from custodes.types import Action, Mode, RuleId, Score, Verdict
 
 __all__ = ["Tally", "Terms"]

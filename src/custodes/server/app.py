@@ -20,6 +20,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from custodes import __version__
+from custodes.classifiers.base import Scorer
 from custodes.errors import ConfigError, CustodesError
 from custodes.guard import Guard, load_guard
 from custodes.server.auth import ConfiguredKeys, KeyStore, SeveralStores
@@ -46,18 +47,20 @@ def build_parts(
     *,
     sink: EventSink | None = None,
     keys: KeyStore | None = None,
-    loader: Callable[[str], Guard] = load_guard,
+    loader: Callable[[str], Guard] | None = None,
 ) -> Parts:
     """The parts of a gateway from its settings.
 
     `sink`: where events are kept (default: the last ones in memory); `keys`: a store of keys
-    besides those of the settings; `loader` reads a guard by name or folder.
+    besides those of the settings; `loader` reads a guard by name or folder (default: `load_guard`,
+    which here also takes stages that are scripted, for dry runs).
     """
+    load = loader or _load
     clock = Clock()
     metrics = Metrics()
     name = config.guard
     return Parts(
-        guard=None if name is None else (lambda: loader(name)),
+        guard=None if name is None else (lambda: load(name)),
         upstreams=_upstreams(config, clock),
         keys=_keys(config, keys),
         sink=sink or MemorySink(),
@@ -65,6 +68,18 @@ def build_parts(
         metrics=metrics,
         clock=clock,
     )
+
+
+def _load(name: str) -> Guard:
+    return load_guard(name, loader=_read_scorer)
+
+
+def _read_scorer(folder: Path) -> Scorer:
+    from custodes.classifiers import load_scorer
+    from custodes.classifiers.scripted import ScriptedScorer
+
+    scripted = (folder / "scripted.json").is_file()
+    return ScriptedScorer.load(folder) if scripted else load_scorer(folder)
 
 
 def _upstreams(config: GatewayConfig, clock: Clock) -> dict[str, Upstream]:
@@ -177,8 +192,3 @@ async def _render_bug(request: Request, error: Exception) -> Response:
     )
     body = _wire(request.url.path).error(500, "internal error", code="internal_error", param=None)
     return JSONResponse(body, status_code=500)
-
-
-def configuration_from(path: Path) -> GatewayConfig:
-    """Read the settings that a parent process wrote down."""
-    return GatewayConfig.model_validate_json(path.read_text(encoding="utf-8"))

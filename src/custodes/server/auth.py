@@ -62,8 +62,8 @@ class Key(Protocol):
 class KeyStore(Protocol):
     """Finds keys; a revoked key is not found."""
 
-    async def find(self, digest: str) -> Key | None:
-        """The key of that hash (`hash_key`)."""
+    async def find(self, token: str) -> Key | None:
+        """The key whose token this is; compares hashes, in constant time."""
         ...
 
 
@@ -92,8 +92,9 @@ class ConfiguredKeys:
     def __init__(self, keys: Iterable[KeyConfig]) -> None:
         self._keys = tuple(keys)
 
-    async def find(self, digest: str) -> Key | None:
+    async def find(self, token: str) -> Key | None:
         """Looks at every key, so that the time tells nothing."""
+        digest = hash_key(token)
         found: Key | None = None
         for key in self._keys:
             if hmac.compare_digest(key.sha256, digest):
@@ -107,10 +108,10 @@ class SeveralStores:
     def __init__(self, stores: Sequence[KeyStore]) -> None:
         self._stores = tuple(stores)
 
-    async def find(self, digest: str) -> Key | None:
+    async def find(self, token: str) -> Key | None:
         """Asks one store after the other."""
         for store in self._stores:
-            key = await store.find(digest)
+            key = await store.find(token)
             if key is not None:
                 return key
         return None
@@ -141,7 +142,7 @@ async def authenticate(
             code="missing_api_key",
             headers={"www-authenticate": "Bearer"},
         )
-    key = await store.find(hash_key(token))
+    key = await store.find(token)
     if key is None:
         raise RequestError(
             "unknown or revoked API key; ask the operator (custodes keys create)",

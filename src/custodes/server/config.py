@@ -82,8 +82,11 @@ class GatewayConfig(Config):
     """How long a verdict may take, waiting included; then the policy's `on_failure` counts."""
     explain: Literal["never", "ask", "always"] = "ask"
     """Whether replies carry the guard's object: for keys that may ask and do, or always."""
+    database: str | None = None
+    """Where events and keys are kept: sqlite:////absolute/path.db, postgresql://user@host/name, or
+    none (the last events in memory). null: CUSTODES_DATABASE, else SQLite in the user's folder."""
     keep_text: bool = False
-    """Whether events hold the text that was judged."""
+    """Whether events hold the text that was judged; encrypted, with CUSTODES_STORE_KEY."""
     keys: tuple[KeyConfig, ...] = ()
     """Keys that are known besides those of the database."""
     no_auth: bool = False

@@ -21,7 +21,7 @@ __all__ = ["EventSink", "MemorySink", "Origin", "Recorder", "describe"]
 class EventSink(Protocol):
     """Where events are kept."""
 
-    async def record(self, event: Event) -> None:
+    async def record(self, event: Event) -> object:
         """Returns when the event is safe; `CustodesError` or `OSError` where it cannot be kept."""
         ...
 

@@ -281,12 +281,12 @@ class Exchange(Response):
 
     # Sending
 
-    def _headers(self, kind: bytes) -> list[tuple[bytes, bytes]]:
+    def _head(self, kind: bytes) -> list[tuple[bytes, bytes]]:
         return [(b"content-type", kind), (b"x-request-id", self._id.encode("ascii"))]
 
     async def _start(self, send: Send) -> None:
         self._started, self._status = True, 200
-        headers = self._headers(b"text/event-stream; charset=utf-8")
+        headers = self._head(b"text/event-stream; charset=utf-8")
         headers += [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
 
@@ -295,7 +295,7 @@ class Exchange(Response):
     ) -> None:
         self._started, self._status = True, status
         data = json.dumps(body, separators=(",", ":")).encode("ascii")
-        all_headers = self._headers(b"application/json")
+        all_headers = self._head(b"application/json")
         all_headers.append((b"content-length", str(len(data)).encode("ascii")))
         all_headers += [
             (n.encode("latin-1"), v.encode("latin-1")) for n, v in (headers or {}).items()

@@ -98,6 +98,7 @@ class Flow:
         self._fault: ModelError | None = None
         self._judging: asyncio.Task[list[Answer]] | None = None
         self._worst = noted
+        self._told = False
 
     # Streams
 
@@ -216,6 +217,7 @@ class Flow:
                 ruling = self._rule(outcome)
                 if isinstance(outcome, Cut) and self._terms.enforce and outcome.lane >= 0:
                     sent += self._reply.cut(outcome.lane, ruling)
+                    self._told = True
         return bytes(sent)
 
     def _rule(self, outcome: Cut | Settled) -> Ruling:
@@ -245,7 +247,7 @@ class Flow:
         if self._fault is not None and not (self._terms.enforce and self._gate.over):
             return self._reply.fail(*status_of(self._fault))
         sent = self._conclude() if self._judging is None else b""
-        if self._terms.explain and self._worst is not None:
+        if self._terms.explain and self._worst is not None and not self._told:
             sent += self._reply.note(self._worst)
         return sent + self._reply.close()
 

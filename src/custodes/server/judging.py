@@ -31,6 +31,7 @@ class _Job:
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Any]
     running: bool = False
+    finished: bool = False
     given_up: bool = False
 
 
@@ -89,7 +90,7 @@ class JudgePool:
 
     def _abandon(self, job: _Job) -> None:
         with self._lock:
-            if job.given_up or job.future.done():
+            if job.given_up or job.finished:
                 return
             job.given_up = True
             if not job.running:
@@ -109,16 +110,18 @@ class JudgePool:
                     continue
                 job.running = True
             result, error = _attempt(job.work)
-            with self._lock:
-                job.running = False
-                surplus = False
-                if job.given_up:
-                    surplus = self._stuck <= self._spare
-                    self._stuck -= 1
-            if not job.given_up:
-                _deliver(job, result, error)
-            elif surplus:
+            if self._back(job):
                 return
+            _deliver(job, result, error)
+
+    def _back(self, job: _Job) -> bool:
+        """The work is done; whether this thread has been replaced while it was at it."""
+        with self._lock:
+            job.running, job.finished = False, True
+            if not job.given_up:
+                return False
+            self._stuck -= 1
+            return self._stuck < self._spare
 
 
 def _attempt(work: Callable[[], Any]) -> tuple[Any, JudgingError | None]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
+from custodes.constitution import read, shipped
 from custodes.errors import CustodesError
 from custodes.guard import Guard
 from custodes.server.auth import Key, KeyStore, authenticate
@@ -55,7 +56,21 @@ class Chair:
             calibration=guard.calibration,
         )
         self.intake = Intake(self.guard, roles=config.judged_roles)
-        self.names: Mapping[str, str] = {}
+        self.names = _names(guard)
+
+
+def _names(guard: Guard) -> dict[str, str]:
+    """What the rules may be called: id, and title and text where the constitution is shipped."""
+    names = {rule.casefold(): str(rule) for rule in guard.cascade.rules}
+    path = shipped().get(guard.edition.id)
+    constitution = read(path) if path is not None else None
+    if constitution is None or constitution.version != guard.edition.version:
+        return names
+    for rule in constitution.restricted:
+        if rule.id in guard.cascade.rules:
+            names[rule.title.strip().casefold()] = rule.id
+            names[rule.text.strip().casefold()] = rule.id
+    return names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +102,7 @@ class Service:
         self.upstreams = dict(parts.upstreams)
         self.pool = JudgePool(threads=config.judge_threads, seconds=config.judge_seconds)
         self.recorder = Recorder(parts.sink, on_loss=self._lost)
+        self._sink = parts.sink
         self._load = parts.guard
         self._keys = parts.keys
         self._limiter = parts.limiter
@@ -226,9 +242,12 @@ class Service:
             found.append("closing")
         if not self.pool.healthy:
             found.append("every judging thread is stuck")
-        if not self.recorder.healthy:
+        if not (self.recorder.healthy and self._sink_healthy()):
             found.append("events cannot be recorded")
         return found
+
+    def _sink_healthy(self) -> bool:
+        return bool(getattr(self._sink, "healthy", True))
 
     async def close(self) -> None:
         """Finish what is in the background, record every event, close every connection."""

@@ -33,8 +33,9 @@ try:
     from custodes.store.rows import StoredEvent
     from custodes.store.vault import ENVIRONMENT_KEY, Vault, new_vault_key
 except ModuleNotFoundError as error:
-    if error.name in {"alembic", "cryptography", "sqlalchemy"}:
-        raise MissingExtraError(error.name, "server") from error
+    package = (error.name or "").partition(".")[0]
+    if package in {"alembic", "cryptography", "sqlalchemy"}:
+        raise MissingExtraError(package, "server") from error
     raise
 
 __all__ = [

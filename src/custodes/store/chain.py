@@ -134,7 +134,7 @@ def extend(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> list[in
 
 def _known(connection: Connection, ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
     found = connection.execute(select(events).where(events.c.id.in_(ids)))
-    return {row["id"]: row for row in found.mappings()}
+    return {row.id: row._asdict() for row in found}
 
 
 def _same(stored: Mapping[str, Any], row: Mapping[str, Any]) -> bool:
@@ -155,13 +155,14 @@ def verify(connection: Connection, since: Checkpoint | None = None) -> Verificat
     if fault is not None:
         return Verification(rows=0, last=good, first_bad=good.seq, kind=fault)
     query = select(events).where(events.c.seq > start).order_by(events.c.seq)
-    for row in connection.execute(query.execution_options(yield_per=_ROWS_AT_ONCE)):
-        fault = _fault(connection, row, good)
-        if fault is not None:
-            return Verification(
-                rows=good.seq - start, last=good, first_bad=good.seq + 1, kind=fault
-            )
-        good = Checkpoint(row.seq, row.hash)
+    with connection.execute(query.execution_options(yield_per=_ROWS_AT_ONCE)) as rows:
+        for row in rows:
+            fault = _fault(connection, row, good)
+            if fault is not None:
+                return Verification(
+                    rows=good.seq - start, last=good, first_bad=good.seq + 1, kind=fault
+                )
+            good = Checkpoint(row.seq, row.hash)
     fault = _end_fault(connection, good)
     return Verification(
         rows=good.seq - start,
@@ -182,8 +183,7 @@ def _anchor_fault(connection: Connection, anchor: Checkpoint) -> Fault | None:
 
 
 def _fault(connection: Connection, row: Row[Any], last: Checkpoint) -> Fault | None:
-    content = canonical(dict(zip(_COLUMNS, row, strict=True)))
-    if link(row.previous, content) != row.hash:
+    if link(row.previous, canonical(row._asdict())) != row.hash:
         return Fault.ALTERED
     if row.previous != last.hash:
         if _is_there(connection, row.previous):
@@ -202,6 +202,3 @@ def _end_fault(connection: Connection, last: Checkpoint) -> Fault | None:
     if stored is None or stored.seq > last.seq:
         return Fault.TRUNCATED
     return None if (stored.seq, stored.hash) == (last.seq, last.hash) else Fault.ALTERED
-
-
-_COLUMNS = tuple(column.name for column in events.columns)

@@ -7,6 +7,7 @@ noticed. PostgreSQL: psycopg 3, synchronous commits, limited waits. Knows no tab
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -45,7 +46,8 @@ def connect(database: str, *, timeout: float = 5.0, create: bool = True) -> Engi
     try:
         url = make_url(database)
     except ArgumentError as error:
-        raise ConfigError(f"database: got {database!r}, expected {_FORMS}") from error
+        shown = re.sub(r":[^:@]*@", ":***@", database)
+        raise ConfigError(f"database: got {shown!r}, expected {_FORMS}") from error
     backend = url.get_backend_name()
     if backend == "sqlite":
         return _sqlite(url, timeout, create=create)
@@ -96,7 +98,7 @@ def snapshot(engine: Engine) -> Iterator[Connection]:
 def _refusals(engine: Engine) -> Iterator[None]:
     try:
         yield
-    except (SQLAlchemyError, sqlite3.Error, OSError) as error:
+    except (SQLAlchemyError, sqlite3.Error) as error:
         cause = getattr(error, "orig", None) or error
         place = engine.url.render_as_string(hide_password=True)
         raise StoreUnavailableError(

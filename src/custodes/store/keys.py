@@ -57,7 +57,12 @@ def create_key(
     mode: KeyMode = KeyMode.ENFORCE,
     now: float,
 ) -> tuple[Key, str]:
-    """Store a new key; the second value is its token, which cannot be had again."""
+    """Store a new key; the second value is its token, which cannot be had again.
+
+    `DataError` where the name is empty or not printable.
+    """
+    if not name.strip() or not name.isprintable():
+        raise DataError(f"key: got the name {name!r}, expected some printable text")
     key = Key(id=secrets.token_hex(6), name=name, role=role, mode=mode, created=now)
     token = f"cus_{key.id}_{secrets.token_urlsafe(32)}"
     connection.execute(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import BigInteger, ColumnElement, Connection, Select, cast, func, select
 
-from custodes.store.rows import Cipher, StoredEvent, decode
+from custodes.store.rows import Cipher, StoredEvent, clean, decode
 from custodes.store.tables import events
 
 __all__ = ["Count", "counts", "latencies", "latest", "stream", "versions_in_use"]
@@ -82,10 +82,10 @@ def latest(
     query = select(events).order_by(events.c.seq.desc()).limit(limit)
     for column, value in ((events.c.action, action), (events.c.rule, rule)):
         if value is not None:
-            query = query.where(column == value)
+            query = query.where(column == clean(value))
     if before is not None:
         query = query.where(events.c.seq < before)
-    return [decode(row, cipher) for row in connection.execute(query).mappings()]
+    return [decode(row._asdict(), cipher) for row in connection.execute(query)]
 
 
 def stream(
@@ -93,8 +93,9 @@ def stream(
 ) -> Iterator[StoredEvent]:
     """Every event with a larger `seq` than `after`, oldest first, a few in memory at a time."""
     query = select(events).where(events.c.seq > after).order_by(events.c.seq)
-    for row in connection.execute(query.execution_options(yield_per=1_000)).mappings():
-        yield decode(row, cipher)
+    with connection.execute(query.execution_options(yield_per=1_000)) as rows:
+        for row in rows:
+            yield decode(row._asdict(), cipher)
 
 
 def versions_in_use(connection: Connection, among: int = 10_000) -> list[Mapping[str, str]]:

@@ -16,7 +16,7 @@ from custodes.errors import StoreError
 from custodes.store.events import Event
 from custodes.store.tables import events
 
-__all__ = ["HASHED", "Cipher", "StoredEvent", "canonical", "decode", "encode"]
+__all__ = ["HASHED", "Cipher", "StoredEvent", "canonical", "clean", "decode", "encode"]
 
 HASHED = tuple(
     column.name for column in events.columns if column.name not in {"seq", "previous", "hash"}
@@ -55,28 +55,41 @@ class StoredEvent:
 def encode(event: Event, cipher: Cipher | None = None) -> dict[str, Any]:
     """The row's hashed columns; the text is kept only with a `cipher`.
 
-    `StoreError` where a number is not finite.
+    `StoreError` where a number is not finite or not of 64 bits.
     """
     sealed = None
     if event.text is not None and cipher is not None:
         sealed = cipher.seal(event.text, at=_number(event.at, "at"))
     return {
-        "id": _clean(event.id),
+        "id": clean(event.id),
         "at": _number(event.at, "at"),
-        "key": _clean(event.key),
-        "route": _clean(event.route),
-        "mode": _clean(event.mode),
-        "judged": _clean(event.judged),
-        "action": _clean(event.action),
+        "key": clean(event.key),
+        "route": clean(event.route),
+        "mode": clean(event.mode),
+        "judged": clean(event.judged),
+        "action": clean(event.action),
         "score": _number(event.score, "score"),
-        "rule": None if event.rule is None else _clean(event.rule),
-        "logits": _JSON({_clean(k): _number(v, f"logits.{k}") for k, v in event.logits.items()}),
-        "versions": _JSON({_clean(k): _clean(v) for k, v in event.versions.items()}),
+        "rule": None if event.rule is None else clean(event.rule),
+        "logits": _JSON({clean(k): _number(v, f"logits.{k}") for k, v in event.logits.items()}),
+        "versions": _JSON({clean(k): clean(v) for k, v in event.versions.items()}),
         "latency_ms": _number(event.latency_ms, "latency_ms"),
-        "stop_at": None if event.stop_at is None else int(event.stop_at),
-        "failure": None if event.failure is None else _clean(event.failure),
+        "stop_at": None if event.stop_at is None else _place(event.stop_at),
+        "failure": None if event.failure is None else clean(event.failure),
         "text": sealed,
     }
+
+
+def clean(text: str) -> str:
+    """Text that every database takes, with U+FFFD for NUL and lone surrogates.
+
+    A request must not be able to make its event unstorable, nor a query fail.
+    """
+    plain = str(text)
+    if plain.isascii() and "\0" not in plain:
+        return plain
+    return (
+        plain.replace("\0", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    )
 
 
 def canonical(row: Mapping[str, Any]) -> bytes:
@@ -99,18 +112,15 @@ def decode(row: Mapping[str, Any], cipher: Cipher | None = None) -> StoredEvent:
     )
 
 
-def _clean(text: str) -> str:
-    """Text that every database takes: a request must not be able to make its event unstorable."""
-    plain = str(text)
-    if plain.isascii() and "\0" not in plain:
-        return plain
-    return (
-        plain.replace("\0", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    )
-
-
 def _number(value: float, name: str) -> float:
     number = float(value)
     if not math.isfinite(number):
         raise StoreError(f"event: {name} is {number}, expected a finite number; it was not stored")
     return number + 0.0  # -0.0 becomes 0.0, as SQLite would make it
+
+
+def _place(stop_at: int) -> int:
+    place = int(stop_at)
+    if not 0 <= place < 2**63:
+        raise StoreError(f"event: stop_at is {place}, expected 0 to 2**63 - 1; it was not stored")
+    return place

@@ -17,7 +17,7 @@ from custodes.types import Mode, RuleId
 
 __all__ = ["Component", "SynthesisConfig"]
 
-_ROWS = {"tiny": 120, "small": 600, "full": 5000}
+_ROWS = {"tiny": 20, "small": 200, "full": 2000}
 
 _DEFAULT_SIDES = {Mode.INPUT: 0.5, Mode.OUTPUT: 0.2, Mode.EXCHANGE: 0.3}
 
@@ -59,7 +59,7 @@ class SynthesisConfig(Config):
     """What to write from a constitution."""
 
     size: Literal["tiny", "small", "full"] = "tiny"
-    """The dial: 120, 600 or 5,000 planned rows a rule."""
+    """The dial: 20, 200 or 2,000 planned rows a rule."""
     rows: int | None = Field(None, ge=1)
     """Planned rows a rule, instead of what `size` gives."""
     seed: int = Field(0, ge=0)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from custodes.errors import DataError
+from custodes.errors import ConfigError, DataError
 from custodes.methods import METHODS
 from custodes.methods.similarity.command import app
 
@@ -94,3 +94,50 @@ def test_wrong_input_is_a_clear_error(tmp_path, answers):
         invoke("pair", tmp_path / "none", "a", "b")
     with pytest.raises(DataError, match="expected one of model 0"):
         invoke("pair", answers, "model 0", "model 9")
+
+
+def test_weak_to_strong_runs_and_goes_on(tmp_path):
+    tasks = tmp_path / "persona.jsonl"
+    with tasks.open("w") as file:
+        for task in ("likes-tea", "likes-rain", "likes-maps"):
+            for number in range(30):
+                for verb, answer in (("like", "Yes"), ("hate", "No")):
+                    row = {"task": task, "matching": answer}
+                    file.write(json.dumps({**row, "statement": f"I {verb} it {number}"}) + "\n")
+    sizes = ("--set", "train=12", "--set", "test=12")
+    names = ("--set", "weak=[words]", "--set", "strong=[characters, words]")
+    arguments = ("weak-to-strong", "--out", tmp_path / "run", "--tasks", tasks, *sizes, *names)
+    with pytest.raises(DataError, match="more rows"):
+        invoke(*arguments)  # three rows are too few for the study, but they are kept
+    gains = tmp_path / "run" / "artifacts" / "gains.jsonl"
+    kept = gains.read_text()
+    assert len(kept.splitlines()) == 3
+    with pytest.raises(DataError, match="more rows"):
+        invoke(*arguments)
+    assert gains.read_text() == kept
+
+
+def test_judges_runs_from_a_file(tmp_path):
+    questions = tmp_path / "questions.jsonl"
+    rows = [{"id": i, "question": str(i), "options": ["x", "y"], "label": 0} for i in range(3)]
+    questions.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    model = {"backend": "scripted"}
+    settings = {
+        "judges": {"j": model},
+        "judged": {f"m{i}": model for i in range(5)},
+        "questions": str(questions),
+    }
+    path = tmp_path / "study.yaml"
+    path.write_text(json.dumps(settings))  # JSON is YAML
+    assert "report.html" in invoke("judges", path, "--out", tmp_path / "run").output
+    path.write_text("judges: {}")
+    with pytest.raises(ConfigError, match="judged"):
+        invoke("judges", path, "--out", tmp_path / "run")
+
+
+def test_the_package_gives_its_names_on_first_use():
+    from custodes.methods import similarity
+
+    assert all(getattr(similarity, name) for name in similarity.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'kappa'"):
+        _ = similarity.kappa

@@ -7,7 +7,9 @@ from custodes.errors import DataError
 from custodes.methods.similarity.config import JudgeConfig, JudgesConfig
 from custodes.methods.similarity.judges import (
     Question,
+    RepliesOnly,
     affinity,
+    answer_table,
     answers_of_model,
     marks_of_judge,
     run_judges,
@@ -28,23 +30,17 @@ class Known:
         self.seed, self.skill = seed, skill
 
     def answer(self, questions):
-        rng = np.random.default_rng(self.seed)
         found = []
         for question in questions:
+            rng = np.random.default_rng([self.seed, int(question.id[1:])])
             row = rng.dirichlet(np.full(len(question.options), 0.6))
             right = np.eye(len(question.options))[question.label]
             found.append(self.skill * right + (1 - self.skill) * row)
         return found
 
 
-class ReplyOnly:
-    """Only generates, as a chat endpoint does."""
-
-    def __init__(self, **settings):
-        self.model = scripted(**settings)
-
-    def generate(self, conversations, sampling):
-        return self.model.generate(conversations, sampling)
+def reply_only(**settings):
+    return RepliesOnly(scripted(**settings))
 
 
 @pytest.fixture
@@ -61,10 +57,14 @@ def test_answers_come_by_letters(questions):
     rows = answers_of_model(model, questions[:2], JudgeConfig())
     assert rows[0].argmax() == 0 and rows[0].sum() == pytest.approx(1.0)
     assert rows[0][1] / rows[0][0] == pytest.approx(np.exp(-1.0))
-    replies = answers_of_model(ReplyOnly(otherwise="(b) two"), questions[:1], JudgeConfig())
+    replies = answers_of_model(reply_only(otherwise="(B) two"), questions[:1], JudgeConfig())
     assert replies[0].tolist() == [0, 1, 0]
-    with pytest.raises(DataError, match="expected a letter"):
-        answers_of_model(ReplyOnly(otherwise="?"), questions[:1], JudgeConfig())
+    said = answers_of_model(reply_only(otherwise="The answer: C."), questions[:1], JudgeConfig())
+    assert said[0].tolist() == [0, 0, 1]
+    unread = answers_of_model(reply_only(otherwise="Dunno"), questions[:1], JudgeConfig())
+    assert np.isnan(unread[0]).all()
+    table = answer_table({"a": reply_only(otherwise="Dunno")}, questions[:2], JudgeConfig())
+    assert table.probabilities.tolist() == [[[1 / 3] * 3] * 2]
     with pytest.raises(DataError, match="got a int"):
         answers_of_model(3, questions[:1], JudgeConfig())
 
@@ -75,10 +75,11 @@ def test_marks_come_by_probability_or_decision(questions):
     assert soft[0] == pytest.approx(1 / (1 + np.exp(-1.9)))
     hard = marks_of_judge(sure, questions[:2], [0, 1], JudgeConfig(marks="decision"))
     assert hard.tolist() == [1.0, 1.0]
-    replies = ReplyOnly(script=({"when": "answer: two", "reply": "1"},), otherwise="0")
+    replies = reply_only(script=({"when": "answer: two", "reply": "1"},), otherwise="0")
     assert marks_of_judge(replies, questions[:2], [0, 1], JudgeConfig()).tolist() == [0.0, 1.0]
-    with pytest.raises(DataError, match="expected 1 or 0"):
-        marks_of_judge(ReplyOnly(otherwise="yes"), questions[:1], [0], JudgeConfig())
+    assert np.isnan(
+        marks_of_judge(reply_only(otherwise="yes"), questions[:1], [0], JudgeConfig())
+    ).all()
     known = Known(0, 0.9)
     choices = [question.label for question in questions]
     assert marks_of_judge(known, questions, choices, JudgeConfig()).min() > 0.85
@@ -96,8 +97,11 @@ def test_a_judge_favors_what_errs_alike(questions):
 
         def answer(self, asked):
             own, other = Known(99, 0.3).answer(asked), super().answer(asked)
-            rows = np.random.default_rng(self.seed + 1000).random(len(asked)) < self.share
-            return [a if take else b for a, b, take in zip(own, other, rows, strict=True)]
+            found = []
+            for question, a, b in zip(asked, own, other, strict=True):
+                rng = np.random.default_rng([self.seed, 1000, int(question.id[1:])])
+                found.append(a if rng.random() < self.share else b)
+            return found
 
     judged = {f"m{i}": Mixed(i, share) for i, share in enumerate(np.linspace(0, 0.9, 12))}
     run = run_judges({"judge": Known(99, 0.3)}, {**judged, "judge": Known(99, 0.3)}, questions)
@@ -133,3 +137,12 @@ def test_the_whole_study_from_a_file(tmp_path):
         questions.write_text(content)
         with pytest.raises(DataError, match=says):
             run_judge_study(config, tmp_path / "again")
+
+
+def test_marks_that_cannot_be_read_are_left_out_and_counted(questions):
+    judge = reply_only(script=({"when": "answer: two", "reply": "Hm."},), otherwise="1")
+    judged = {f"m{i}": Known(i, 0.1 * i) for i in range(6)}
+    run = run_judges({"judge": judge}, judged, questions)
+    assert (run.unread > 0).all() and (run.marks == 1.0).all()
+    silent = run_judges({"judge": reply_only(otherwise="Hm.")}, judged, questions)
+    assert np.isnan(silent.marks).all() and (silent.unread == 1.0).all()

@@ -5,6 +5,7 @@ from custodes.engine import ENGINES
 from custodes.errors import DataError
 from custodes.methods.similarity import (
     METRICS,
+    AnswerFile,
     Answers,
     Pair,
     similarities,
@@ -75,9 +76,8 @@ def test_tiles_on_an_engine_are_the_whole(table, tmp_path, tile):
     local = ENGINES.load("local")
     engine = local(local.Config(kind="thread", workers=2, batch_size=1))
     metrics = ("capa", "error-consistency", "both-wrong")
-    found = tiled_similarities(
-        path, table.labels, table.options, metrics=metrics, engine=engine, tile=tile
-    )
+    source = AnswerFile(path, table.labels, table.options)
+    found = tiled_similarities(source, metrics, engine=engine, tile=tile)
     whole = similarities(table, metrics)
     for name in metrics:
         assert np.allclose(whole.values[name], found.values[name], atol=1e-12, rtol=0)
@@ -92,9 +92,8 @@ def test_tiles_in_worker_processes(table, tmp_path):
     np.save(path, table.probabilities)
     local = ENGINES.load("local")
     engine = local(local.Config(kind="process", workers=1, batch_size=2))
-    found = tiled_similarities(
-        path, table.labels, table.options, engine=engine, tile=3, names=table.names
-    )
+    source = AnswerFile(path, table.labels, table.options, table.names)
+    found = tiled_similarities(source, engine=engine, tile=3)
     assert np.allclose(similarities(table).values["capa"], found.values["capa"], atol=1e-12)
 
 
@@ -104,9 +103,8 @@ def test_tiles_on_ray(table, tmp_path):
     path = tmp_path / "answers.npy"
     np.save(path, table.probabilities)
     ray = ENGINES.load("ray")
-    found = tiled_similarities(
-        path, table.labels, table.options, engine=ray(ray.Config()), tile=3, names=table.names
-    )
+    source = AnswerFile(path, table.labels, table.options, table.names)
+    found = tiled_similarities(source, engine=ray(ray.Config()), tile=3)
     assert np.allclose(similarities(table).values["capa"], found.values["capa"], atol=1e-12)
 
 
@@ -126,14 +124,15 @@ def test_wrong_input_is_refused(table, tmp_path):
     local = ENGINES.load("local")
     engine = local(local.Config(kind="serial"))
     path = tmp_path / "a.npy"
-    for content, says in ((np.zeros((2, 2)), "shape"), (table.probabilities, "names for 5")):
+    for content in (np.zeros((2, 2)), table.probabilities):
         np.save(path, content)
-        with pytest.raises(DataError, match=says):
-            tiled_similarities(path, table.labels, table.options, engine=engine, names=("a",))
+        with pytest.raises(DataError, match="one name a model"):
+            tiled_similarities(AnswerFile(path, table.labels, table.options, ["a"]), engine=engine)
+    whole = AnswerFile(path, table.labels, table.options)
     with pytest.raises(DataError, match="tile"):
-        tiled_similarities(path, table.labels, table.options, engine=engine, tile=0)
+        tiled_similarities(whole, engine=engine, tile=0)
     with pytest.raises(DataError, match="mapped"):
-        tiled_similarities(tmp_path / "no.npy", table.labels, table.options, engine=engine)
+        AnswerFile(tmp_path / "no.npy", table.labels, table.options).open()
 
 
 def test_tables_are_checked():

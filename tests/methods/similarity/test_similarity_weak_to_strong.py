@@ -161,6 +161,10 @@ def test_a_run_folder_with_its_report(persona, tmp_path):
     )
     assert page.name == "report.html" and len(said) == 8
     assert (tmp_path / "run" / "config.yaml").exists()
+    with pytest.raises(ConfigError, match="seed = 0, got 1"):
+        run_weak_to_strong(
+            CONFIG.model_copy(update={"seed": 1}), tmp_path / "run", tasks=persona, model=scripted
+        )
 
 
 def test_unknown_supervisors_and_small_tasks_are_refused(persona, tmp_path):

@@ -85,7 +85,7 @@ class ActivationFeatures:
     @property
     def fingerprint(self) -> str:
         """Model, layers and the way of reading."""
-        read = self.config.model_dump_json(exclude={"max_tokens", "stride"})
+        read = self.config.model_dump_json(exclude={"settings", "max_tokens", "stride"})
         return f"activations-1:{self.model.description}:{read}"
 
     def open(self, context: Conversation, mode: Mode) -> _ActivationFeatureStream:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from custodes.methods.similarity.answers import Answers, harden, temper
     from custodes.methods.similarity.matrix import (
+        AnswerFile,
         Similarities,
         similarities,
         stream_similarities,
@@ -43,10 +44,16 @@ if TYPE_CHECKING:
         likeness,
         warnings_of,
     )
-    from custodes.methods.similarity.uncertainty import Null, interval, permutation_null
+    from custodes.methods.similarity.uncertainty import (
+        Null,
+        bootstrap_interval,
+        jackknife_interval,
+        permutation_null,
+    )
 
 __all__ = [
     "METRICS",
+    "AnswerFile",
     "Answers",
     "Likeness",
     "Metric",
@@ -57,6 +64,7 @@ __all__ = [
     "agreement",
     "agreement_when_both_wrong",
     "binary_answers",
+    "bootstrap_interval",
     "capa",
     "choose_panel",
     "cohen_kappa",
@@ -64,7 +72,7 @@ __all__ = [
     "error_correlation",
     "fleiss_kappa",
     "harden",
-    "interval",
+    "jackknife_interval",
     "jensen_shannon",
     "likeness",
     "permutation_null",
@@ -84,6 +92,7 @@ _HOMES = {
         "temper",
     ),
     "matrix": (
+        "AnswerFile",
         "Similarities",
         "similarities",
         "stream_similarities",
@@ -114,7 +123,8 @@ _HOMES = {
     ),
     "uncertainty": (
         "Null",
-        "interval",
+        "bootstrap_interval",
+        "jackknife_interval",
         "permutation_null",
     ),
 }

@@ -54,8 +54,8 @@ class WeakToStrongConfig(Config):
 
     weak: tuple[str, ...] = ("words", "characters", "minilm", "smollm2@2")
     """Supervisors: words, characters, minilm, smollm2@DEPTH."""
-    strong: tuple[str, ...] = ("minilm", "smollm2@8", "smollm2@15")
-    """Students: minilm, smollm2@DEPTH (a head on frozen features), lora:minilm (fine-tuned)."""
+    strong: tuple[str, ...] = ("minilm", "smollm2@6", "smollm2@12")
+    """Students: any of those (a head on frozen features), or lora:minilm (fine-tuned)."""
     tasks: int = Field(default=135, ge=4)
     """At most this many tasks, in the order of their names."""
     train: int = Field(default=100, ge=10)
@@ -95,6 +95,8 @@ class ModelSettings(Config):
     """A name of `custodes.models`: embedded, transformers, openai, anthropic, scripted."""
     settings: dict[str, Any] = Field(default_factory=dict)
     """The backend's own settings; it validates them."""
+    reading: Literal["probabilities", "reply"] = "probabilities"
+    """Log-probabilities of the letters and marks, or (chat servers that have none) the reply."""
 
 
 class JudgesConfig(Config):

@@ -7,6 +7,7 @@ model's accuracy is held fixed (arXiv 2502.04313, section 3). Models come in by 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from string import ascii_uppercase
@@ -24,7 +25,7 @@ from custodes.methods.similarity.studies import (
     partial_correlation,
     regression,
 )
-from custodes.models import GenerateModel, LogProbabilityModel, Sampling
+from custodes.models import GenerateModel, LogProbabilityModel, Reply, Sampling
 from custodes.types import Conversation, Message
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "AnswerModel",
     "JudgeRun",
     "Question",
+    "RepliesOnly",
     "affinity",
     "answer_table",
     "answers_of_model",
@@ -55,19 +57,23 @@ class AnswerModel(Protocol):
     """Anything that answers questions directly, without a language model's prompt."""
 
     def answer(self, questions: Sequence[Question]) -> list[Floats]:
-        """A distribution over each question's options."""
+        """A distribution over each question's options, whatever else is asked with it."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgeRun:
-    """Mean marks [judges, judged], marks by question [judges, judged, n], and answers."""
+    """Mean marks [judges, judged], marks by question [judges, judged, n], and answers.
+
+    Means leave out marks that could not be read; `unread` [judges, judged] is their share.
+    """
 
     answers: Answers
     judges: tuple[str, ...]
     judged: tuple[str, ...]
     marks: Floats
     by_question: Floats
+    unread: Floats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +84,17 @@ class Affinity:
     plain: Correlation
     partial: Correlation
     slopes: tuple[Coefficient, ...]
+
+
+class RepliesOnly:
+    """A model of which only the written replies are used, not its log-probabilities."""
+
+    def __init__(self, model: GenerateModel) -> None:
+        self._model = model
+
+    def generate(self, conversations: Sequence[Conversation], sampling: Sampling) -> list[Reply]:
+        """The model's own replies."""
+        return self._model.generate(conversations, sampling)
 
 
 def _said(text: str) -> Conversation:
@@ -101,7 +118,8 @@ def answers_of_model(
     """A distribution over each question's options.
 
     Taken from an `AnswerModel` as it is; from log-probabilities of the letters where the backend
-    has them; else from the reply's first letter (one-hot; `DataError` where it has none).
+    has them; else one-hot at the first letter that stands alone in the reply, and NaN where none
+    does.
     """
     if isinstance(model, AnswerModel):
         return model.answer(questions)
@@ -111,35 +129,45 @@ def answers_of_model(
             _masses(model, conversation, ascii_uppercase[: len(question.options)])
             for conversation, question in zip(asked, questions, strict=True)
         ]
-    letters = _replies(model, asked)
     found = []
-    for question, letter in zip(questions, letters, strict=True):
-        at = ascii_uppercase.find(letter.upper()) if letter else -1
-        if not 0 <= at < len(question.options):
-            raise DataError(
-                f"question {question.id!r}: got the reply {letter!r}, expected a letter"
-            )
-        found.append(np.eye(len(question.options))[at])
+    for question, reply in zip(questions, _replies(model, asked), strict=True):
+        letters = ascii_uppercase[: len(question.options)]
+        at = _first_alone(reply, letters)
+        row = np.full(len(letters), np.nan) if at is None else np.eye(len(letters))[at]
+        found.append(row)
     return found
 
 
+def _first_alone(reply: str, characters: str) -> int | None:
+    """Index of the first of the characters that stands alone in a reply, such as B in `(B)`."""
+    match = re.search(rf"(?<!\w)[{characters}](?!\w)", reply)
+    return None if match is None else characters.index(match[0])
+
+
 def _replies(model: object, asked: Sequence[Conversation]) -> list[str]:
-    """The first character that matters of each reply."""
+    """The text of each reply."""
     if not isinstance(model, GenerateModel):
         raise DataError(
             f"got a {type(model).__name__}; expected a model with answer, "
             "log_probabilities or generate"
         )
-    replies = model.generate(asked, Sampling(max_tokens=8, temperature=0.0))
-    return [reply.text.strip().lstrip("(\"'*")[:1] for reply in replies]
+    replies = model.generate(asked, Sampling(max_tokens=16, temperature=0.0))
+    return [reply.text for reply in replies]
 
 
 def answer_table(
     models: Mapping[str, object], questions: Sequence[Question], config: JudgeConfig
 ) -> Answers:
-    """Every model's answers to every question."""
-    rows = {name: answers_of_model(model, questions, config) for name, model in models.items()}
+    """Every model's answers to every question; one that cannot be read counts as indifferent."""
+    rows = {
+        name: [_or_uniform(row) for row in answers_of_model(model, questions, config)]
+        for name, model in models.items()
+    }
     return Answers.of(rows, [question.label for question in questions])
+
+
+def _or_uniform(row: Floats) -> Floats:
+    return np.full(len(row), 1.0 / len(row)) if np.isnan(row).any() else row
 
 
 def marks_of_judge(
@@ -149,6 +177,8 @@ def marks_of_judge(
     config: JudgeConfig,
 ) -> Floats:
     """The judge's mark of each chosen answer, [n]: probability that it is right, or 0 and 1.
+
+    NaN where a reply holds neither.
 
     A judge that is an `AnswerModel` marks with its own probability of that answer; it is asked
     about all of them at once, and a question may come more than once.
@@ -171,11 +201,8 @@ def marks_of_judge(
     if isinstance(judge, LogProbabilityModel):
         marks = np.array([_masses(judge, conversation, ("0", "1"))[1] for conversation in asked])
         return marks if config.marks == "probability" else (marks >= 0.5).astype(np.float64)
-    replies = _replies(judge, asked)
-    strange = [reply for reply in replies if reply not in ("0", "1")]
-    if strange:
-        raise DataError(f"a judge replied {strange[0]!r}; expected 1 or 0")
-    return np.array([float(reply) for reply in replies])
+    read = [_first_alone(reply, "01") for reply in _replies(judge, asked)]
+    return np.array([np.nan if mark is None else float(mark) for mark in read])
 
 
 def run_judges(
@@ -201,16 +228,25 @@ def run_judges(
         answers=answers,
         judges=tuple(judges),
         judged=tuple(judged),
-        marks=by_question.mean(axis=2),
+        marks=_means(by_question),
         by_question=by_question,
+        unread=np.isnan(by_question).mean(axis=2),
     )
+
+
+def _means(by_question: Floats) -> Floats:
+    """Means over questions without NaN; NaN where nothing else is."""
+    known = ~np.isnan(by_question)
+    counts = known.sum(axis=2)
+    totals = np.where(known, by_question, 0.0).sum(axis=2)
+    return np.where(counts > 0, totals / np.maximum(counts, 1), np.nan)
 
 
 def affinity(run: JudgeRun, *, metric: str = "capa", seed: int = 0) -> tuple[Affinity, ...]:
     """For each judge: correlation of its marks with similarity, plain and given accuracy.
 
     A judge does not mark itself in this: the judged model of the same name is left out. Models
-    whose similarity is undefined are left out too.
+    whose similarity or marks are undefined are left out too.
     """
     alike = similarities(run.answers, (metric,)).matrix(metric)
     accuracy = run.answers.accuracy()
@@ -219,8 +255,9 @@ def affinity(run: JudgeRun, *, metric: str = "capa", seed: int = 0) -> tuple[Aff
         others = [name for name in run.judged if name != judge]
         at = [run.answers.index(name) for name in others]
         values = alike[run.answers.index(judge), at]
-        kept = np.flatnonzero(~np.isnan(values))
-        marks = run.marks[row, [run.judged.index(others[i]) for i in kept]]
+        marks = run.marks[row, [run.judged.index(name) for name in others]]
+        kept = np.flatnonzero(~np.isnan(values) & ~np.isnan(marks))
+        marks = marks[kept]
         right = accuracy[[at[i] for i in kept]]
         columns = {"similarity": values[kept], "accuracy": right}
         found.append(

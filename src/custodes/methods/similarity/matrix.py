@@ -21,6 +21,7 @@ from custodes.methods.similarity.answers import Answers, Floats, Integers
 from custodes.methods.similarity.gram import Gram
 
 __all__ = [
+    "AnswerFile",
     "Block",
     "Similarities",
     "Tile",
@@ -117,54 +118,65 @@ class Tile:
 TileResult = dict[str, Floats]
 
 
+@dataclass(frozen=True, slots=True)
+class AnswerFile:
+    """Answers [M, n, O] in a `.npy` file that every worker can read, with labels and options [n].
+
+    `names` None: `model 0`, `model 1`...
+    """
+
+    path: Path
+    labels: Integers
+    options: Integers
+    names: Sequence[str] | None = None
+
+    def open(self) -> Floats:
+        """The table, mapped into memory; `DataError` where it is no such file."""
+        try:
+            table: Floats = np.load(self.path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise DataError(f"{self.path}: cannot be mapped as a .npy file: {error}") from error
+        if table.ndim != 3 or (self.names is not None and len(self.names) != len(table)):
+            named = "" if self.names is None else f" and {len(self.names)} names"
+            raise DataError(
+                f"{self.path}: got shape {table.shape}{named}; expected [models, questions, "
+                "options] and one name a model"
+            )
+        return table
+
+
 def tiled_similarities(
-    path: Path,
-    labels: Integers,
-    options: Integers,
-    *,
+    source: AnswerFile,
     metrics: Sequence[str] = ("capa",),
+    *,
     engine: Engine,
     tile: int = 500,
-    names: Sequence[str] | None = None,
 ) -> Similarities:
-    """All pairs of the models in a `.npy` file [M, n, O], tile by tile on an engine.
+    """All pairs of the models in a file, tile by tile on an engine.
 
-    Workers map the file into memory, so it must lie where all of them can read it. A tile holds
-    two blocks of at most `tile` models by 1,024 questions; results are `tile` x `tile`.
+    A tile holds two blocks of at most `tile` models by 1,024 questions; its result is
+    `tile` x `tile`, so thousands of models need little memory in any one place.
     """
-    models = len(_open(path))
+    models = len(source.open())
     if tile < 1:
         raise DataError(f"tile: got {tile}, expected at least 1 model")
     edges = [(start, min(start + tile, models)) for start in range(0, models, tile)]
     tiles = [Tile(a, b) for i, a in enumerate(edges) for b in edges[i:]]
-    factory = partial(_tile_function, path, labels, options, tuple(metrics))
-    known = tuple(names) if names is not None else tuple(f"model {i}" for i in range(models))
-    if len(known) != models:
-        raise DataError(f"got {len(known)} names for {models} models in {path}")
-    return _assemble(
-        zip(tiles, engine.map(factory, tiles), strict=True), known, len(labels), metrics
-    )
-
-
-def _open(path: Path) -> Floats:
-    try:
-        table: Floats = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be mapped as a .npy file: {error}") from error
-    if table.ndim != 3:
-        raise DataError(f"{path}: got shape {table.shape}, expected [models, questions, options]")
-    return table
+    results = engine.map(partial(_tile_function, source, tuple(metrics)), tiles)
+    names = source.names or [f"model {index}" for index in range(models)]
+    pairs = zip(tiles, results, strict=True)
+    return _assemble(pairs, tuple(names), len(source.labels), metrics)
 
 
 def _tile_function(
-    path: Path, labels: Integers, options: Integers, metrics: tuple[str, ...]
+    source: AnswerFile, metrics: tuple[str, ...]
 ) -> Callable[[Sequence[Tile]], list[TileResult]]:
-    table = _open(path)
+    table = source.open()
 
     def one(tile: Tile) -> TileResult:
         gram = Gram(metrics)
-        left = _slices(table[slice(*tile.left)], labels, options)
-        right = _slices(table[slice(*tile.right)], labels, options)
+        left = _slices(table[slice(*tile.left)], source.labels, source.options)
+        right = _slices(table[slice(*tile.right)], source.labels, source.options)
         for (first, gold, counts), (second, _, _) in zip(left, right, strict=True):
             gram.update(first, None if tile.left == tile.right else second, gold, counts)
         return {**gram.values(), "accuracy": gram.accuracy()[0], "mass": gram.mass()[0]}

@@ -29,7 +29,7 @@ from custodes.methods.similarity.matrix import Similarities
 from custodes.methods.similarity.metrics import METRICS, Pair, find_metric
 from custodes.methods.similarity.panel import warnings_of
 from custodes.methods.similarity.studies import Correlation, TrendBin, residuals, trend
-from custodes.methods.similarity.uncertainty import interval
+from custodes.methods.similarity.uncertainty import bootstrap_interval, jackknife_interval
 from custodes.methods.similarity.weak_to_strong import (
     GainRecord,
     gain_study,
@@ -37,6 +37,8 @@ from custodes.methods.similarity.weak_to_strong import (
 )
 
 __all__ = ["affinity_report", "gain_report", "matrix_report", "pair_table"]
+
+_MOST_ON_A_MAP = 150
 
 _CEILING = (
     "κp of soft answers cannot reach 1, not even for a model with itself: it falls with their "
@@ -81,6 +83,9 @@ def _overview(answers: Answers, found: Similarities) -> Section:
 
 
 def _maps(found: Similarities) -> Section:
+    if len(found.names) > _MOST_ON_A_MAP:
+        text = f"Left out for more than {_MOST_ON_A_MAP} models; the numbers are in matrix.npz."
+        return Section("All pairs", [Prose(text)])
     plots = [
         Plot(clustered_map(matrix, found.names, title=METRICS[name].title), METRICS[name].title)
         for name, matrix in found.values.items()
@@ -103,7 +108,7 @@ def _pairs(answers: Answers, found: Similarities, config: MatrixConfig) -> Secti
             answers.options,
         )
         cells = [
-            interval(
+            bootstrap_interval(
                 find_metric(name),
                 pair,
                 groups=answers.groups,
@@ -161,10 +166,10 @@ def pair_table(answers: Answers, first: str, second: str, config: MatrixConfig) 
     pair = Pair(answers.row(first), answers.row(second), answers.labels, answers.options)
     rows: list[list[Cell]] = []
     for metric in METRICS.values():
-        drawn = interval(
+        drawn = bootstrap_interval(
             metric, pair, groups=answers.groups, resamples=config.resamples, seed=config.seed
         )
-        left = interval(metric, pair, groups=answers.groups, method="jackknife")
+        left = jackknife_interval(metric, pair, groups=answers.groups)
         rows.append([metric.title, drawn, left])
     return Table(["metric", "bootstrap", "jackknife"], rows, f"{first} · {second}")
 

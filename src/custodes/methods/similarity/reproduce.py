@@ -7,15 +7,15 @@ study with the small supervisors. Reads data sets by their names in the catalogu
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from custodes.config import Config, Run
+from custodes.config import Config, Run, load
 from custodes.data import find
-from custodes.errors import DataError
+from custodes.errors import ConfigError, DataError
 from custodes.measure import Card, Cards, Plot, Plots, Prose, Report, Section, Table
 from custodes.measure.report import Cell
 from custodes.methods.similarity.answers import Floats
@@ -24,12 +24,12 @@ from custodes.methods.similarity.drawings import clustered_map, scatter_plot
 from custodes.methods.similarity.inputs import read_answers
 from custodes.methods.similarity.inputs.jsonl import json_lines
 from custodes.methods.similarity.inputs.trials import observer_kind
-from custodes.methods.similarity.judges import Question, affinity, run_judges
+from custodes.methods.similarity.judges import Question, RepliesOnly, affinity, run_judges
 from custodes.methods.similarity.matrix import Similarities, similarities
 from custodes.methods.similarity.report import affinity_report, gain_report
 from custodes.methods.similarity.supervision import run_study
 from custodes.methods.similarity.tasks import read_persona_tasks
-from custodes.methods.similarity.weak_to_strong import read_records
+from custodes.methods.similarity.weak_to_strong import GainRecord
 from custodes.models import MODELS, ActivationModel
 
 __all__ = [
@@ -128,6 +128,9 @@ def _trend(found: Similarities, metric: str, of: np.ndarray) -> float:
 def reproduce(size: Literal["tiny", "full"], seed: int, out: Path) -> Path:
     """Run the reproduction into the folder `out`; returns the path of its report page."""
     run = Run(out, ReproduceConfig(size=size, seed=seed), seed=seed)
+    study = None
+    if size == "full":  # first, since it is the one that may lack something
+        study = run_weak_to_strong(WeakToStrongConfig(seed=seed), out / "weak-to-strong")
     experiments = []
     for name in EXPERIMENTS:
         source = find(f"error_consistency_{name.replace('-', '_')}")
@@ -135,15 +138,10 @@ def reproduce(size: Literal["tiny", "full"], seed: int, out: Path) -> Path:
         run.log(experiment=name, means=experiment.means, trends=experiment.trends)
         experiments.append(experiment)
     report = _reproduction_report(experiments)
-    if size == "full":
-        study = run_weak_to_strong(WeakToStrongConfig(seed=seed), out / "weak-to-strong")
+    if study is not None:
         note = Prose(f"The weak-to-strong study has its own report: {study.relative_to(out)}")
-        report = Report(
-            report.title,
-            report.summary,
-            [*report.sections, Section("Weak-to-strong", [note])],
-            report.facts,
-        )
+        sections = [*report.sections, Section("Weak-to-strong", [note])]
+        report = replace(report, sections=sections)
     return run.report(report.values(), report.html())
 
 
@@ -164,23 +162,6 @@ def _reproduction_report(experiments: list[Experiment]) -> Report:
         for one in experiments
         for at in range(3)
     )
-    network = np.array([observer_kind(name) == "network" for name in first.found.names])
-    accuracy = _pair_accuracy(first.found, network)
-    scatter = {
-        title: (accuracy, _within(first.found.matrix(metric), network))
-        for title, metric in zip(("error consistency", "CAPA, discrete"), _METRICS, strict=True)
-    }
-    maps = [
-        Plot(clustered_map(matrix, first.found.names, title=f"{first.name}: {metric}"), metric)
-        for metric, matrix in first.found.values.items()
-    ]
-    drawing = scatter_plot(
-        scatter,
-        title="Pairs of networks",
-        x_label="mean accuracy",
-        y_label="similarity",
-        one_line=False,
-    )
     return Report(
         "CAPA: error consistency of people and networks",
         f"{first.people} people, {first.networks} ImageNet networks (Geirhos et al. 2020); "
@@ -193,10 +174,32 @@ def _reproduction_report(experiments: list[Experiment]) -> Report:
             Section("The choice of metric turns the trend around", [
                 Table(["experiment", "error consistency", "CAPA, discrete"], trends,
                       "correlation with mean accuracy over pairs of networks", "+.3f"),
-                Plots([Plot(drawing, first.name), *maps]),
+                Plots(_drawings(first)),
             ]),
         ],
     )  # fmt: skip
+
+
+def _drawings(one: Experiment) -> list[Plot]:
+    """Similarity by accuracy over pairs of networks, and the heat maps."""
+    network = np.array([observer_kind(name) == "network" for name in one.found.names])
+    accuracy = _pair_accuracy(one.found, network)
+    scatter = {
+        title: (accuracy, _within(one.found.matrix(metric), network))
+        for title, metric in zip(("error consistency", "CAPA, discrete"), _METRICS, strict=True)
+    }
+    maps = [
+        Plot(clustered_map(matrix, one.found.names, title=f"{one.name}: {metric}"), metric)
+        for metric, matrix in one.found.values.items()
+    ]
+    drawing = scatter_plot(
+        scatter,
+        title="Pairs of networks",
+        x_label="mean accuracy",
+        y_label="similarity",
+        one_line=False,
+    )
+    return [Plot(drawing, one.name), *maps]
 
 
 def run_weak_to_strong(
@@ -207,17 +210,35 @@ def run_weak_to_strong(
     model: Callable[[], ActivationModel] | None = None,
     say: Callable[[str], object] | None = None,
 ) -> Path:
-    """The study into the folder `out` (resumable); returns the path of its report page."""
+    """The study into the folder `out` (resumable); returns the path of its report page.
+
+    `ConfigError` where the folder holds a study of other sizes or of another seed.
+    """
     found = read_persona_tasks(tasks or find("persona_evals"))
+    _check_same_study(config, out / "config.yaml")
     run = Run(out, config, seed=config.seed)
+    records: list[GainRecord] = []
     last = ""
     for record in run_study(config, found, run.artifacts, model or _embedded):
+        records.append(record)
         if say is not None and record.task != last:
             last = record.task
             say(last)
-    records = read_records(run.artifacts / "gains.jsonl")
     report = gain_report(records, seed=config.seed)
     return run.report(report.values(), report.html())
+
+
+def _check_same_study(config: WeakToStrongConfig, saved: Path) -> None:
+    """Other supervisors may join a study; what decides each row must stay."""
+    if not saved.exists():
+        return
+    before = load(WeakToStrongConfig, saved)
+    for name in ("train", "test", "epochs", "learning_rate", "seed"):
+        if getattr(before, name) != getattr(config, name):
+            raise ConfigError(
+                f"{saved.parent}: holds a study with {name} = {getattr(before, name)}, got "
+                f"{getattr(config, name)}; give the same value or another folder"
+            )
 
 
 def _embedded() -> ActivationModel:
@@ -248,7 +269,8 @@ def run_judge_study(config: JudgesConfig, out: Path) -> Path:
 
 def _model(settings: ModelSettings) -> object:
     backend = MODELS.load(settings.backend)
-    return backend(backend.Config.parse(settings.settings, origin=f"model {settings.backend}"))
+    model = backend(backend.Config.parse(settings.settings, origin=f"model {settings.backend}"))
+    return RepliesOnly(model) if settings.reading == "reply" else model
 
 
 def _read_questions(path: Path) -> list[Question]:

@@ -8,7 +8,7 @@ is a row of weights and all resamples are one matrix product. Knows no particula
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,13 @@ from custodes.measure import Interval, interval_of
 from custodes.methods.similarity.answers import Floats, Integers
 from custodes.methods.similarity.metrics import Metric, Pair
 
-__all__ = ["Null", "bootstrap_draws", "interval", "permutation_null"]
+__all__ = [
+    "Null",
+    "bootstrap_draws",
+    "bootstrap_interval",
+    "jackknife_interval",
+    "permutation_null",
+]
 
 _WEIGHTS_AT_ONCE = 4_000_000
 
@@ -68,30 +74,32 @@ def bootstrap_draws(
     return np.concatenate(draws)
 
 
-def interval(
+def bootstrap_interval(
     metric: Metric,
     pair: Pair,
     *,
     groups: Integers | None = None,
-    method: Literal["bootstrap", "jackknife"] = "bootstrap",
     level: float = 0.95,
     resamples: int = 1000,
     seed: int = 0,
 ) -> Interval:
-    """The metric with its interval; NaN bounds where there is one unit or nothing is defined.
+    """The metric with percentiles of resampled questions (or groups).
 
-    `bootstrap`: percentiles of resampled questions. `jackknife`: leave one unit out, normal
-    quantile; no randomness, and the better choice for many pairs.
+    NaN bounds where there is one unit only, or where most resamples are undefined.
+    """
+    draws = bootstrap_draws(metric, pair, groups=groups, resamples=resamples, seed=seed)
+    units = len(pair.labels) if groups is None else len(np.unique(groups))
+    return interval_of(metric.of(pair), draws if units > 1 else np.full(1, np.nan), level=level)
+
+
+def jackknife_interval(
+    metric: Metric, pair: Pair, *, groups: Integers | None = None, level: float = 0.95
+) -> Interval:
+    """The metric with a normal interval from leaving out one question (or group) at a time.
+
+    No randomness, and the faster one for many pairs. NaN bounds where there is one unit only.
     """
     value = metric.of(pair)
-    if method == "bootstrap":
-        draws = bootstrap_draws(metric, pair, groups=groups, resamples=resamples, seed=seed)
-        few = groups is not None and len(np.unique(groups)) < 2
-        if few or len(pair.labels) < 2:
-            draws = np.full(resamples, np.nan)
-        return interval_of(value, draws, level=level)
-    if method != "jackknife":
-        raise InputError(f"method: got {method!r}, expected 'bootstrap' or 'jackknife'")
     half = _quantile(level) * _jackknife_error(metric, pair, groups)
     return Interval(value, value - half, value + half)
 
@@ -108,8 +116,6 @@ def _jackknife_error(metric: Metric, pair: Pair, groups: Integers | None) -> flo
 
 
 def _quantile(level: float) -> float:
-    from statistics import NormalDist
-
     if not 0 < level < 1:
         raise InputError(f"level: got {level!r}, expected 0 < x < 1")
     return NormalDist().inv_cdf((1 + level) / 2)

@@ -38,7 +38,7 @@ async def moderations(request: Request) -> Response:
         service, key, request.url.path, [(Message("user", text),) for text in texts]
     )
     results = [
-        wire_moderations.result(flagged=_flagged(each), rule=_rule(each), rules=dict(each.rules))
+        wire_moderations.result(flagged=_flagged(each), rule=_rule(each), rules=_by_name(each))
         for each in found
     ]
     return JSONResponse(wire_moderations.response(results, id_=service.new_id(), model=model))
@@ -65,9 +65,9 @@ async def decisions(request: Request) -> Response:
     allowed = service.config.allow_unjudged_parts
     conversation, questions, model = wire_decisions.ask(body, allow_unjudged=allowed)
     (found,) = await _assess(service, key, request.url.path, [conversation])
-    known = {rule.casefold(): rule for rule in found.rules} | dict(_chair(service).names)
+    known = _chair(service).names
     answers = [
-        wire_decisions.answer(question, harm=found.harm, rules=dict(found.rules), known=known)
+        wire_decisions.answer(question, harm=found.harm, rules=_by_name(found), known=known)
         for question in questions
     ]
     letters = sum(len(turn.content) for turn in conversation)
@@ -105,6 +105,10 @@ async def _assess(
             text=text if service.config.keep_text else None,
         )
     return found
+
+
+def _by_name(found: Assessment) -> dict[str, float]:
+    return {str(rule): probability for rule, probability in found.rules.items()}
 
 
 def _flagged(found: Assessment) -> bool:

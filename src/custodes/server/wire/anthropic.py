@@ -54,6 +54,10 @@ _OPAQUE = frozenset(
         "encrypted_content",
     )
 )
+_MESSAGE = frozenset(
+    ("role", "model", "content", "stop_reason", "stop_sequence", "usage", "stop_details")
+)
+"""Fields of a message, and of its end, that hold no text of the model's or are read apart."""
 _UNREADABLE = frozenset(["image", "document", "container_upload"])
 _DELTAS = {"text_delta": ("text", "text"), "thinking_delta": ("thinking", "thinking")}
 _CATEGORY = {
@@ -122,27 +126,28 @@ class MessagesReply:
         }
         self._begun = False
         self._open: Any = None
-        self._ended = False
         self._counted: fields.Body = {}
         self._deltas = 0
         self.done = False
 
     def read(self, name: str, data: str) -> list[Piece]:
-        """The piece of one event."""
+        """The piece of one event; none for the last one, which `close` writes."""
         value = parse_object(data)
         kind = value.get("type", name)
+        if not isinstance(kind, str) or not kind.replace("_", "").isalnum():
+            raise MalformedReplyError(f"type: got {kind!r:.40}, expected an event's name")
         if kind == "error":
             raise ModelServerError("the upstream reports an error in the stream")
+        if kind == "message_stop":
+            self.done = True
+            return []
         if kind in ("message_start", "message_delta"):
             self._count(value, kind)
         parts = tuple(self._parts(kind, value))
-        self.done = self.done or kind == "message_stop"
         delta = value.get("delta")
         self._deltas += kind == "content_block_delta"
-        plain = len(parts) == 1 and isinstance(delta, dict) and delta.get("type") in _DELTAS
-        ends = (
-            kind == "message_delta" and isinstance(delta, dict) and bool(delta.get("stop_reason"))
-        )
+        plain = len(parts) == 1 and isinstance(delta, dict) and _spoken(delta) is not None
+        ends = kind == "message_delta" and isinstance(delta, dict) and "stop_reason" in delta
         return [Piece(0, parts, whole=not plain, ends=ends, data=(kind, data, value))]
 
     def _count(self, value: fields.Body, kind: str) -> None:
@@ -154,16 +159,18 @@ class MessagesReply:
         usage = message.get("usage")
         self._counted.update(usage if isinstance(usage, dict) else {})
 
-    def _parts(self, kind: Any, value: fields.Body) -> Iterator[Part]:
+    def _parts(self, kind: str, value: fields.Body) -> Iterator[Part]:
         if kind == "message_start":
-            yield from _blocks(value["message"].get("content"))
+            message = value["message"]
+            yield from _blocks(message.get("content"))
+            yield from (("other", text) for text in strings(message, passed=_OPAQUE | _MESSAGE))
         elif kind == "content_block_start":
             block = value.get("content_block")
             yield from _block(block, value.get("index"))
         elif kind == "content_block_delta":
             yield from _delta(value.get("delta"), value.get("index"))
-        elif kind not in ("content_block_stop", "message_delta", "message_stop", "ping"):
-            yield from (("other", text) for text in strings(value, passed=_OPAQUE))
+        else:
+            yield from (("other", text) for text in strings(value, passed=_OPAQUE | _MESSAGE))
 
     def emit(self, piece: Piece, text: str | None) -> bytes:
         """The event that carries `text`; remembers which block the client has open."""
@@ -174,12 +181,10 @@ class MessagesReply:
             self._open = value.get("index")
         elif kind == "content_block_stop":
             self._open = None
-        elif kind == "message_stop":
-            self._ended = True
         if text is None:
-            return encode(data, str(kind))
+            return encode(data, kind)
         delta = {**value["delta"], piece.parts[0][0]: text}
-        return encode_json({**value, "delta": delta}, str(kind))
+        return encode_json({**value, "delta": delta}, kind)
 
     def cut(self, lane: int, ruling: Ruling) -> bytes:
         """The events that end a message which was stopped, begun or not."""
@@ -208,8 +213,8 @@ class MessagesReply:
         return encode_json({"type": "ping", **_explained(ruling)}, "ping")
 
     def close(self) -> bytes:
-        """The message's last event, unless the upstream's own has been sent."""
-        return b"" if self._ended else encode_json({"type": "message_stop"}, "message_stop")
+        """The message's last event."""
+        return encode_json({"type": "message_stop"}, "message_stop")
 
     def fail(self, status: int, message: str) -> bytes:
         """An error event."""
@@ -288,12 +293,18 @@ def _plain(block: fields.Body) -> Iterator[str]:
         yield json.dumps(arguments, ensure_ascii=False)
 
 
+def _spoken(delta: fields.Body) -> tuple[str, str] | None:
+    """Channel and field of a delta that holds plain text."""
+    kind = delta.get("type")
+    return _DELTAS.get(kind) if isinstance(kind, str) else None
+
+
 def _delta(delta: Any, index: Any) -> Iterator[Part]:
     if not isinstance(delta, dict):
         raise MalformedReplyError(f"delta: got {delta!r:.40}, expected an object")
     kind = delta.get("type")
-    if kind in _DELTAS:
-        channel, field = _DELTAS[kind]
+    if (spoken := _spoken(delta)) is not None:
+        channel, field = spoken
         yield from ((channel, text) for text in strings(delta.get(field)))
         rest = {key: value for key, value in delta.items() if key != field}
         yield from (("other", text) for text in strings(rest, passed=_OPAQUE))
@@ -332,17 +343,16 @@ def _texts(content: Any, place: str, allow_unjudged: bool) -> Iterator[str]:
     if isinstance(content, str):
         yield content
         return
-    if not isinstance(content, list):
-        if not isinstance(content, dict):
-            raise RequestError(
-                f"{place}: got {content!r:.40}, expected text or blocks", param=place
-            )
+    if isinstance(content, dict):
         content = [content]
+    if not isinstance(content, list):
+        raise RequestError(f"{place}: got {content!r:.40}, expected text or blocks", param=place)
     for index, block in enumerate(content):
         kind = block.get("type") if isinstance(block, dict) else None
         if not isinstance(kind, str):
             raise RequestError(
-                f"{place}[{index}]: got {block!r:.40}, expected a block with a type", param=place
+                f"{place}[{index}]: got {block!r:.40}, expected a block with a type",
+                param=f"{place}[{index}]",
             )
         if (strange := _unreadable(block)) is None:
             yield from _plain(block)
@@ -360,7 +370,8 @@ def _unreadable(block: fields.Body) -> str | None:
         elif isinstance(item, dict):
             kind, source = item.get("type"), item.get("source")
             plain = isinstance(source, dict) and source.get("type") in ("text", "content")
-            if kind in _UNREADABLE and not (kind == "document" and plain):
-                return str(kind)
+            readable = kind == "document" and plain
+            if isinstance(kind, str) and kind in _UNREADABLE and not readable:
+                return kind
             stack.extend(value for key, value in item.items() if key != "input")
     return None

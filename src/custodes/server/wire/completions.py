@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from custodes.server.wire import fields
-from custodes.server.wire.base import Asked, Kept, Part, RequestError, strings
+from custodes.server.wire.base import Asked, Kept, MalformedReplyError, Part, RequestError, strings
 from custodes.server.wire.openai import Chat, ChatReply
 from custodes.types import Message
 
@@ -76,8 +76,10 @@ class CompletionsReply(ChatReply):
 
     def parts(self, choice: fields.Body) -> tuple[Part, ...]:
         """Every text in a choice, with its channel."""
-        text = choice.get("text")
-        spoken: tuple[Part, ...] = (("text", text),) if isinstance(text, str) and text else ()
+        text = choice.get("text") or ""
+        if not isinstance(text, str):
+            raise MalformedReplyError(f"text: got {text!r:.60}, expected a string")
+        spoken: tuple[Part, ...] = (("text", text),) if text else ()
         return (*spoken, *(("other", each) for each in strings(choice, passed=_CHOICE)))
 
     def whole_parts(self, choice: fields.Body) -> tuple[Part, ...]:

@@ -63,17 +63,7 @@ _TEXTS = ("reasoning_content", "reasoning", "content", "refusal")
 """The fields of a delta that hold plain text; each is a channel."""
 _DELTA = frozenset((*_TEXTS, "role", "tool_calls"))
 _CALL = frozenset(["id", "index", "type"])
-_CHOICE = frozenset(
-    (
-        "index",
-        "delta",
-        "message",
-        "text",
-        "finish_reason",
-        "logprobs",
-        "stop_reason",
-    )
-)
+_CHOICE = frozenset(("index", "finish_reason", "logprobs", "stop_reason"))
 _CHUNK = frozenset(
     (
         "id",
@@ -183,10 +173,10 @@ class ChatReply:
 
     def parts(self, choice: fields.Body) -> tuple[Part, ...]:
         """Every text in a choice, with its channel."""
-        delta = choice.get("delta")
+        delta = choice.get("delta") or {}
         if not isinstance(delta, dict):
-            delta = {}
-        return (*_spoken(delta), *_unknown(choice))
+            raise MalformedReplyError(f"delta: got {delta!r:.60}, expected an object")
+        return (*_spoken(delta), *_unknown(choice, "delta"))
 
     def emit(self, piece: Piece, text: str | None) -> bytes:
         """The chunk that carries `text`."""
@@ -247,7 +237,7 @@ class ChatReply:
         message = choice.get("message")
         if not isinstance(message, dict):
             raise MalformedReplyError(f"message: got {message!r:.60}, expected an object")
-        return (*_spoken(message), *_unknown(choice))
+        return (*_spoken(message), *_unknown(choice, "message"))
 
     def rebuild(
         self, body: fields.Body, kept: Mapping[int, Kept], cuts: Mapping[int, Ruling]
@@ -328,8 +318,9 @@ def _spoken(message: fields.Body) -> Iterator[Part]:
     yield from (("other", text) for text in strings(message, passed=_DELTA))
 
 
-def _unknown(choice: fields.Body) -> Iterator[Part]:
-    yield from (("other", text) for text in strings(choice, passed=_CHOICE))
+def _unknown(choice: fields.Body, spoken: str) -> Iterator[Part]:
+    """The text of a choice outside the field that is known to speak."""
+    yield from (("other", text) for text in strings(choice, passed=_CHOICE | {spoken}))
 
 
 def _message(turn: Any, place: str, allow_unjudged: bool) -> Message:

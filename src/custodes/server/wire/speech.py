@@ -67,7 +67,7 @@ class Speech:
                 _named({"type": "message_stop"}),
             ]
         finish = "length" if cut_short else "stop"
-        empty = {"text": ""} if self._route == "/v1/completions" else {"delta": {}}
+        empty: dict[str, Any] = {"text": ""} if self._route == "/v1/completions" else {"delta": {}}
         return [self._chunk({"index": lane, **empty}, finish)]
 
     def close(self, tokens: int) -> list[Named]:

@@ -31,6 +31,7 @@ def migrate(engine: Engine) -> None:
         return
     with writing(engine) as connection:
         if engine.dialect.name == "postgresql":
+            connection.execute(text("SET LOCAL lock_timeout = 0"))  # the other one may be at work
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
         config = _config()
         config.attributes["connection"] = connection

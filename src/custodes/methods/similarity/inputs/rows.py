@@ -61,24 +61,7 @@ def assemble(rows: Iterable[Row], *, unanswered: str = "drop", origin: str = "ro
     """Line the rows up by question; `DataError` for a repeated answer or a changed question."""
     if unanswered not in ("drop", "uniform"):
         raise DataError(f"unanswered: got {unanswered!r}, expected 'drop' or 'uniform'")
-    table: dict[str, dict[str, Row]] = {}
-    known: dict[str, Row] = {}
-    for row in rows:
-        first = known.setdefault(row.question, row)
-        if (row.label, row.options) != (first.label, first.options):
-            raise DataError(
-                f"{origin}: question {row.question!r}: {row.model!r} has label {row.label} of "
-                f"{row.options} options, {first.model!r} has label {first.label} of {first.options}"
-            )
-        answers = table.setdefault(row.model, {})
-        if row.question in answers:
-            raise DataError(
-                f"{origin}: got two answers of {row.model!r} to question {row.question!r}; "
-                "expected one (are two runs mixed?)"
-            )
-        answers[row.question] = row
-    if not table:
-        raise DataError(f"{origin}: got no answers")
+    table, known = _by_model(rows, origin)
     shared = [q for q in known if all(q in answers for answers in table.values())]
     kept = [
         q
@@ -100,6 +83,29 @@ def assemble(rows: Iterable[Row], *, unanswered: str = "drop", origin: str = "ro
         not_shared=len(known) - len(shared),
         unanswered=len(shared) - len(kept),
     )
+
+
+def _by_model(rows: Iterable[Row], origin: str) -> tuple[dict[str, dict[str, Row]], dict[str, Row]]:
+    """Model -> question -> row, and the first row of each question."""
+    table: dict[str, dict[str, Row]] = {}
+    known: dict[str, Row] = {}
+    for row in rows:
+        first = known.setdefault(row.question, row)
+        if (row.label, row.options) != (first.label, first.options):
+            raise DataError(
+                f"{origin}: question {row.question!r}: {row.model!r} has label {row.label} of "
+                f"{row.options} options, {first.model!r} has label {first.label} of {first.options}"
+            )
+        answers = table.setdefault(row.model, {})
+        if row.question in answers:
+            raise DataError(
+                f"{origin}: got two answers of {row.model!r} to question {row.question!r}; "
+                "expected one (are two runs mixed?)"
+            )
+        answers[row.question] = row
+    if not table:
+        raise DataError(f"{origin}: got no answers")
+    return table, known
 
 
 def _filled(row: Row) -> Floats:

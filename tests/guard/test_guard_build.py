@@ -1,0 +1,177 @@
+import random
+from pathlib import Path
+
+import pytest
+
+from custodes.classifiers import load_scorer
+from custodes.constitution import Constitution
+from custodes.errors import ArtifactError, ConfigError, DataError
+from custodes.guard import load_guard
+from custodes.guard.build import GuardConfig, build_guard, default_stages
+from custodes.guard.calibration import CalibrationConfig, calibrate_guard
+from custodes.guard.replay import outcomes
+from custodes.types import Action, Example, Message, Mode
+
+CONSTITUTION = Constitution.parse(
+    {
+        "id": "garden",
+        "version": "1",
+        "title": "Garden",
+        "rules": [
+            {"id": "theft", "title": "Theft", "text": "No theft.", "polarity": "restricted"},
+            {"id": "growing", "title": "Growing", "text": "Growing.", "polarity": "permitted"},
+        ],
+    }
+)
+FIVE = CalibrationConfig(budget=0.05)
+BENIGN = ["plant tulips", "water the roses", "prune a tree", "sow carrots", "rake leaves"]
+HARMFUL = ["steal tulips", "poison the roses", "burn a tree", "smash carrots", "sell stolen rakes"]
+
+
+def rows(count, start=0):
+    rng = random.Random(start)
+    made = []
+    for index in range(start, start + count):
+        label = index % 2
+        act = rng.choice(HARMFUL if label else BENIGN)
+        made.append(
+            Example(
+                id=str(index),
+                source="test",
+                licence="Apache-2.0",
+                kind="request",
+                text=f"{rng.choice(['Please', 'How do I', 'Tell me how to'])} {act} {index}",
+                label=label,
+                rule="theft" if label else "growing",
+            )
+        )
+    return made
+
+
+def config(**stage):
+    hashed = {
+        "features": "hashed",
+        "settings": {"bits": 12},
+        "epochs": 10,
+        "learning_rate": 0.02,
+        **stage,
+    }
+    return GuardConfig.parse(
+        {"stages": [{"name": "first", **hashed}, {"name": "second", **hashed}]}
+    )
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("built") / "guard"
+    heard = []
+    build_guard(
+        rows(300),
+        CONSTITUTION,
+        config(),
+        folder=folder,
+        card="# Card\n",
+        progress=lambda stage, share: heard.append((stage, share)),
+    )
+    assert heard[-1] == ("second: head", 1.0)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def calibrated(built):
+    folder = built.with_name("calibrated")
+    report = calibrate_guard(
+        built,
+        rows(400, 1000),
+        CalibrationConfig(budget=0.05, escalate={"first": 0.3}),
+        folder=folder,
+    )
+    assert set(report.thresholds) == {Mode.INPUT}
+    assert report.thresholds[Mode.INPUT].refused <= 10
+    return folder
+
+
+def test_a_built_guard_loads_and_knows_its_constitution(built):
+    guard = load_guard(built)
+    assert str(guard.edition) == "garden@1"
+    assert guard.cascade.rules == ("theft",)
+    assert (built / "card.md").read_text() == "# Card\n"
+
+
+def test_a_calibrated_guard_keeps_its_budget_and_stops_harm(calibrated):
+    guard = load_guard(calibrated)
+    fresh = rows(400, 5000)
+    found = outcomes(guard, [(Message("user", row.text),) for row in fresh])
+    stopped = [each.verdict.action is Action.STOP for each in found]
+    refused = [stop for stop, row in zip(stopped, fresh, strict=True) if row.label == 0]
+    caught = [stop for stop, row in zip(stopped, fresh, strict=True) if row.label == 1]
+    assert sum(refused) / len(refused) <= 0.1
+    assert sum(caught) / len(caught) >= 0.9
+    assert {each.verdict.rule for each in found if each.verdict.action is Action.STOP} == {"theft"}
+
+
+def test_only_what_the_first_stage_escalates_reaches_the_second(calibrated):
+    guard = load_guard(calibrated)
+    fresh = [row for row in rows(400, 9000) if row.label == 0]
+    found = outcomes(guard, [(Message("user", row.text),) for row in fresh])
+    second = sum(each.verdict.stage == "second" for each in found)
+    assert 0.1 < second / len(fresh) < 0.6
+
+
+def test_the_threshold_is_set_on_ordinary_traffic_where_there_is_enough(built, tmp_path):
+    ordinary = [row for row in rows(200, 20_000) if row.label == 0]
+    report = calibrate_guard(built, rows(400, 1000), FIVE, folder=tmp_path / "g", benign=ordinary)
+    assert report.thresholds[Mode.INPUT].rows == 100
+    few = calibrate_guard(built, rows(400, 1000), FIVE, folder=tmp_path / "h", benign=ordinary[:20])
+    assert few.thresholds[Mode.INPUT].rows == 200
+
+
+def test_calibration_in_place_replaces_the_guard(built, tmp_path):
+    import shutil
+
+    shutil.copytree(built, tmp_path / "guard")
+    before = load_guard(tmp_path / "guard").artifact
+    calibrate_guard(tmp_path / "guard", rows(400, 1000), FIVE, folder=tmp_path / "guard")
+    assert load_guard(tmp_path / "guard").artifact != before
+
+
+def test_a_budget_too_small_leaves_the_guard_as_it_was(built, tmp_path):
+    with pytest.raises(DataError, match="at least 299"):
+        calibrate_guard(
+            built, rows(100, 1000), CalibrationConfig(budget=0.01), folder=tmp_path / "guard"
+        )
+    assert not (tmp_path / "guard").exists()
+
+
+def test_calibration_without_a_label_says_so(built, tmp_path):
+    unlabelled = [Example(id="1", source="s", kind="k", text="Hello")]
+    with pytest.raises(DataError, match="no labelled rows"):
+        calibrate_guard(built, unlabelled, FIVE, folder=tmp_path / "guard")
+
+
+def test_rules_of_another_constitution_are_refused(tmp_path):
+    strange = [Example(id="1", source="s", kind="k", text="Hi", label=1, rule="else")]
+    with pytest.raises(ConfigError, match="else"):
+        build_guard(strange, CONSTITUTION, config(), folder=tmp_path / "g", card="")
+
+
+def test_a_scripted_stage_cannot_be_calibrated(tmp_path, monkeypatch):
+    from custodes.classifiers.scripted import ScriptedConfig, ScriptedScorer
+    from custodes.guard import calibration
+
+    guard = ScriptedScorer(ScriptedConfig(rules=("theft",)))
+    with pytest.raises(ArtifactError, match="scripted"):
+        calibration._remembering(guard, None)
+
+
+@pytest.mark.parametrize("size", ["tiny", "small", "full"])
+def test_the_default_stages_screen_with_hashes_before_activations(size):
+    stages = GuardConfig(size=size).resolved().stages
+    assert [stage.features for stage in stages] == ["hashed", "activations"]
+    assert stages == default_stages(size)
+
+
+def test_scorers_of_a_guard_are_scorers(built):
+    scorer = load_scorer(Path(built) / "stages" / "first")
+    assert scorer.name == "first"
+    assert scorer.rules == ("theft",)

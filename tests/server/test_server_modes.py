@@ -1,0 +1,121 @@
+"""flag, shadow and immediate release; keys and what they may do."""
+
+import hashlib
+
+import pytest
+from server_doubles import CAKE, MARKER, finishes, gateway, said
+
+from custodes.server.scripted import Script
+
+HARM = Script(pieces=("Here is the ", MARKER, " recipe"))
+TEXT = "".join(HARM.pieces)
+
+
+def key(name, **settings):
+    return {"id": name, "sha256": hashlib.sha256(name.encode()).hexdigest(), **settings}
+
+
+@pytest.fixture(scope="module")
+def keyed(upstream):
+    keys = [
+        key("enforcing"),
+        key("flagging", mode="flag"),
+        key("shadowing", mode="shadow"),
+        key("explaining", explain=True),
+        key("slow", per_minute=60),
+        key("boss", role="admin"),
+    ]
+    with gateway(upstream, keys=keys, burst=2, keep_text=True, metrics_public=False) as found:
+        yield found
+
+
+def bearer(name):
+    return {"authorization": f"Bearer {name}"}
+
+
+def test_flag_lets_through_and_tells(keyed):
+    chunks = keyed.chat(HARM, headers=bearer("flagging"))
+    assert said(chunks) == TEXT
+    assert finishes(chunks) == ["stop"]
+    assert chunks[-1]["guard"]["rule"] == CAKE
+    body = {"model": "m", "messages": [{"role": "user", "content": MARKER}]}
+    reply = keyed.post("/v1/chat/completions", body, headers=bearer("flagging")).json()
+    assert reply["guard"]["judged"] == "input"
+    assert reply["choices"][0]["message"]["content"] == "Hello there."
+
+
+def test_shadow_lets_through_says_nothing_and_records(keyed):
+    seen = len(keyed.sink.events)
+    chunks = keyed.chat(HARM, headers=bearer("shadowing"))
+    assert said(chunks) == TEXT
+    assert not any("guard" in chunk for chunk in chunks)
+    body = {"model": "m", "messages": [{"role": "user", "content": HARM.prompt()}]}
+    reply = keyed.post("/v1/chat/completions", body, headers=bearer("shadowing")).json()
+    assert reply["choices"][0]["message"]["content"] == TEXT
+    keyed.wait_for(lambda: len(keyed.sink.events) >= seen + 4)
+    found = {(event.judged, event.action, event.mode) for event in keyed.sink.events[seen:]}
+    assert found == {("input", "release", "shadow"), ("exchange", "stop", "shadow")}
+
+
+def test_events_keep_the_text_where_the_operator_wants_it(keyed):
+    seen = len(keyed.sink.events)
+    keyed.chat(HARM, headers=bearer("enforcing"))
+    keyed.wait_for(lambda: len(keyed.sink.events) >= seen + 2)
+    first, second = keyed.sink.events[seen:]
+    assert first.text == HARM.prompt()
+    assert second.text.startswith("Here is the " + MARKER)
+    assert second.key == "enforcing"
+
+
+def test_only_keys_that_may_ask_are_told_why(keyed):
+    asks = {"custodes-explain": "1"}
+    assert "guard" not in keyed.chat(HARM, headers=asks | bearer("enforcing"))[-1]
+    assert "guard" in keyed.chat(HARM, headers=asks | bearer("explaining"))[-1]
+    assert "guard" not in keyed.chat(HARM, headers=bearer("explaining"))[-1]
+
+
+def test_immediate_release_cuts_late(upstream):
+    with gateway(upstream, release="immediate") as running:
+        chunks = running.chat(Script(pieces=("Here is the ", MARKER, " a", " b"), delay=0.2))
+        assert said(chunks).startswith("Here is the " + MARKER)
+        assert finishes(chunks) == ["content_filter"]
+        assert not said(chunks).endswith(" b")
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "code"),
+    [
+        ({}, 401, "missing_api_key"),
+        ({"authorization": "Bearer wrong"}, 401, "invalid_api_key"),
+        ({"authorization": "Basic enforcing"}, 401, "missing_api_key"),
+        ({"x-api-key": "wrong"}, 401, "invalid_api_key"),
+    ],
+)
+def test_who_has_no_key_is_refused(keyed, headers, status, code):
+    for path in ("/v1/chat/completions", "/v1/moderations", "/v1/decisions", "/v1/completions"):
+        response = keyed.post(path, {}, headers=headers)
+        assert (response.status_code, response.json()["error"]["code"]) == (status, code)
+    response = keyed.post("/v1/messages", {}, headers=headers)
+    assert response.status_code == status
+    assert response.json()["error"]["type"] == "authentication_error"
+    assert keyed.http.get(keyed.url + "/v1/models", headers=headers).status_code == status
+
+
+def test_roles_bound_what_a_key_may_do(keyed):
+    url = keyed.url + "/v1/admin/reload"
+    assert keyed.http.post(url, headers=bearer("enforcing")).status_code == 403
+    assert keyed.http.post(url, headers=bearer("boss")).json()["status"] == "reloaded"
+    assert keyed.http.get(keyed.url + "/metrics", headers=bearer("enforcing")).status_code == 403
+    assert keyed.http.get(keyed.url + "/metrics", headers=bearer("boss")).status_code == 200
+
+
+def test_a_key_beyond_its_limit_must_wait(keyed):
+    body = {"input": "hello"}
+    statuses = [
+        keyed.post("/v1/moderations", body, headers=bearer("slow")).status_code for _ in range(4)
+    ]
+    assert statuses[:2] == [200, 200]
+    assert 429 in statuses[2:]
+    response = keyed.post("/v1/moderations", body, headers=bearer("slow"))
+    assert response.status_code == 429
+    assert int(response.headers["retry-after"]) >= 1

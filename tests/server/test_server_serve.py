@@ -1,0 +1,171 @@
+"""`custodes serve` as a process: starts, reloads, drains, keeps what it acknowledged."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+
+import httpx2
+import pytest
+import yaml
+from server_doubles import MARKER, finishes, make_guard, said
+
+from custodes.guard import save_guard
+from custodes.models.sse import EventDecoder
+from custodes.server.scripted import Script
+
+SERVE = "from custodes.cli.serve import serve; import typer; typer.run(serve)"
+
+
+@pytest.fixture
+def guard_folder(tmp_path):
+    guard = make_guard()
+    stage = tmp_path / "stage"
+    guard.cascade.stages[0].scorer.save(stage)
+    save_guard(tmp_path / "guard", guard, scorers={"scripted": stage}, card="a double")
+    return tmp_path / "guard"
+
+
+@contextmanager
+def process(tmp_path, upstream, guard_folder, *flags, **settings):
+    config = tmp_path / "serve.yaml"
+    values = {
+        "guard": str(guard_folder),
+        "upstreams": {"main": {"url": upstream.url, "kind": "both"}},
+        "port": 0,
+        "no_auth": True,
+        "database": f"sqlite:///{tmp_path / 'custodes.db'}",
+        **settings,
+    }
+    config.write_text(yaml.safe_dump(values))
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", SERVE, "--config", str(config), *flags]
+    child = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )
+    try:
+        line = child.stdout.readline()
+        found = re.search(r"http://\S+", line)
+        assert found, line + child.stderr.read()
+        with httpx2.Client(base_url=found[0], timeout=20, trust_env=False) as http:
+            until = time.monotonic() + 30
+            while True:
+                try:
+                    if http.get("/readyz").status_code == 200:
+                        break
+                except httpx2.TransportError:
+                    pass
+                assert time.monotonic() < until
+                time.sleep(0.05)
+            yield child, http
+    finally:
+        if child.poll() is None:
+            child.send_signal(signal.SIGTERM)
+        child.communicate(timeout=40)
+
+
+def chat(http, script):
+    messages = [{"role": "user", "content": script.prompt()}]
+    body = {"model": "m", "stream": True, "messages": messages}
+    decoder = EventDecoder()
+    found = []
+    with http.stream("POST", "/v1/chat/completions", json=body) as response:
+        for data in response.iter_bytes():
+            found += decoder.push(data)
+    return [json.loads(event.data) for event in found if event.data != "[DONE]"]
+
+
+def stored(tmp_path):
+    from custodes.store import connect, reading, stream, verify
+
+    engine = connect(f"sqlite:///{tmp_path / 'custodes.db'}", create=False)
+    with reading(engine) as connection:
+        events = list(stream(connection))
+        assert verify(connection).ok
+    engine.dispose()
+    return events
+
+
+def test_it_serves_reloads_and_drains(tmp_path, upstream, guard_folder):
+    with process(tmp_path, upstream, guard_folder) as (child, http):
+        chunks = chat(http, Script(pieces=("Here is ", MARKER)))
+        assert (said(chunks), finishes(chunks)) == ("Here is ", ["content_filter"])
+        child.send_signal(signal.SIGHUP)
+        until = time.monotonic() + 5
+        while 'reloads_total{outcome="done"} 1' not in http.get("/metrics").text:
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        found = []
+        script = Script(pieces=("a ", "b ", "c "), delay=0.4)
+        streaming = threading.Thread(target=lambda: found.append(chat(http, script)))
+        streaming.start()
+        time.sleep(0.5)
+        child.send_signal(signal.SIGTERM)
+        streaming.join(10)
+        assert said(found[0]) == "a b c "
+        assert child.wait(20) == 0
+    assert len(stored(tmp_path)) == 4
+
+
+@pytest.mark.slow
+def test_several_workers_share_the_port_and_the_chain(tmp_path, upstream, guard_folder):
+    with process(tmp_path, upstream, guard_folder, "--workers", "2") as (child, http):
+        for _ in range(6):
+            with httpx2.Client(base_url=http.base_url, trust_env=False) as fresh:
+                assert said(chat(fresh, Script())) == "Hello there."
+        page = http.get("/metrics").text
+        assert "custodes_requests_total" in page
+        child.send_signal(signal.SIGTERM)
+        assert child.wait(30) == 0
+    assert len(stored(tmp_path)) == 12
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--port", "70000"], "port"),
+        (["--guard", "nowhere"], "no guard found"),
+        (["--upstream", "x"], "expected embedded or NAME=URL"),
+        (["--upstream", "x=ftp://y"], "URL scheme"),
+        (["--no-auth", "--host", "0.0.0.0"], "localhost only"),
+        (["--config", "missing.yaml"], "cannot be read"),
+        (["--set", "database=none"], "no API keys"),
+        (["--set", "colour=blue"], "colour"),
+    ],
+)
+def test_bad_settings_are_said_in_one_line(flags, message):
+    from custodes.cli.serve import serve
+    from custodes.errors import CustodesError
+
+    given = {"guard": "none", "port": 0, "settings": []}
+    names = {"--port": "port", "--guard": "guard", "--host": "host"}
+    for flag, value in zip(flags, [*flags[1:], None], strict=True):
+        if flag in names:
+            given[names[flag]] = int(value) if flag == "--port" else value
+        elif flag == "--upstream":
+            given["upstream"] = [value]
+        elif flag == "--config":
+            from pathlib import Path
+
+            given["config"] = Path(value)
+        elif flag == "--set":
+            given["settings"].append(value)
+        elif flag == "--no-auth":
+            given["no_auth"] = True
+    if "--guard" in flags:
+        given.update(no_auth=True, settings=["database=none"])
+    with pytest.raises(CustodesError, match=message):
+        serve(**given)
+
+
+def test_a_taken_port_is_said_to_be_taken(running):
+    from custodes.cli.serve import serve
+    from custodes.errors import ConfigError
+
+    with pytest.raises(ConfigError, match="choose another"):
+        serve(port=int(running.url.rpartition(":")[2]), guard="none", no_auth=True)
