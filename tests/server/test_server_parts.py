@@ -284,7 +284,7 @@ def test_a_gate_lets_the_end_of_the_stream_wait_for_its_choices():
         ({"no_auth": True, "host": "0.0.0.0"}, "localhost only"),
         ({"keys": [{"id": "a", "sha256": "0" * 64}, {"id": "b", "sha256": "0" * 64}]}, "same hash"),
         ({"upstreams": {"a": {"url": "x"}}}, "upstreams.a"),
-        ({"upstreams": {"a": {"modle": "x"}}}, "modle"),
+        ({"upstreams": {"a": {"strange": "x"}}}, "strange"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(values, message):

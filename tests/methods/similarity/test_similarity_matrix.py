@@ -98,6 +98,11 @@ def test_tiles_in_worker_processes(table, tmp_path):
 
 
 @pytest.mark.slow
+# Ray asks itself for settings that it has deprecated, and leaves sockets to the process's end.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_tiles_on_ray(table, tmp_path):
     pytest.importorskip("ray")
     path = tmp_path / "answers.npy"
