@@ -1,4 +1,4 @@
-"""Change one rule, then synth, train and calibrate again: what is touched, and how long it takes."""
+"""Change one rule, then synth, train and calibrate again: what is touched, how long it takes."""
 
 import os
 import shutil
@@ -33,8 +33,13 @@ def figures(options: Any, *, command: str, commit: str) -> Iterator[Figure]:
     common = {"seeds": [options.seed], "command": command, "commit": commit}
     label = f"{rows} rows a rule"
     yield Figure.of(f"first round, empty cache, {label}", first, unit="s", **common)
-    yield Figure.of(f"one rule changed, {label}: synth + train + calibrate", second, unit="s",
-                    target="<= 60 s", **common)
+    yield Figure.of(
+        f"one rule changed, {label}: synth + train + calibrate",
+        second,
+        unit="s",
+        target="<= 60 s",
+        **common,
+    )
     yield Figure.of("rules whose rows were written again", len(written), target="<= 1", **common)
     yield Figure.of("old shards whose bytes changed", len(changed), target="<= 0", **common)
     if written - {edited}:
@@ -47,15 +52,45 @@ def _round(work: Path, rows: int, seed: int) -> float:
     _share_model(work / "cache")
     start = time.perf_counter()
     for words in (
-        ["synth", "--constitution", "constitution", "--out", "synth", "--seed", str(seed),
-         "--set", f"rows={rows}"],
-        ["train", "--constitution", "constitution", "--examples", "synth/examples.parquet",
-         "--out", "run", "--size", "tiny"],
-        ["calibrate", "--guard", "run/guard", "--examples", "run/calibration.parquet",
-         "--budget", "0.05"],
+        [
+            "synth",
+            "--constitution",
+            "constitution",
+            "--out",
+            "synth",
+            "--seed",
+            str(seed),
+            "--set",
+            f"rows={rows}",
+        ],
+        [
+            "train",
+            "--constitution",
+            "constitution",
+            "--examples",
+            "synth/examples.parquet",
+            "--out",
+            "run",
+            "--size",
+            "tiny",
+        ],
+        [
+            "calibrate",
+            "--guard",
+            "run/guard",
+            "--examples",
+            "run/calibration.parquet",
+            "--budget",
+            "0.05",
+        ],
     ):
-        subprocess.run([str(CUSTODES), *words], cwd=work, env=environment, check=True,
-                       stdout=subprocess.DEVNULL)
+        subprocess.run(
+            [str(CUSTODES), *words],
+            cwd=work,
+            env=environment,
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
     return time.perf_counter() - start
 
 
@@ -86,5 +121,3 @@ def _shards(work: Path) -> dict[str, str]:
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("*.parquet"))
     }
-
-

@@ -8,10 +8,11 @@ import numpy as np
 
 from custodes.classifiers import labelled_rows, threshold_for_budget
 from custodes.data import conversation, load, read
+from custodes.engine.local import LocalConfig, LocalEngine
 from custodes.guard import load_guard
 from custodes.guard.replay import outcomes
 from custodes.measure import Figure, auprc, bootstrap, bootstrap_difference, clopper_pearson
-from custodes.types import Mode
+from custodes.types import Message, Mode
 
 BUDGET = 0.01
 RANKED = ("openai_moderation", "toxicchat_train")
@@ -43,21 +44,26 @@ def baseline(path: Path) -> Scores:
     )
     texts, labels = inputs(path)
     model.fit(texts, labels)
-    return lambda texts: model.decision_function(texts)
+    return model.decision_function
 
 
-def guard_scores(folder: Path | str) -> Scores:
-    guard = load_guard(folder)
+class GuardScores:
+    """Judges batches of prompts; the engine builds one in each worker."""
 
-    def scores(texts: Sequence[str]) -> np.ndarray:
-        from custodes.types import Message
+    def __init__(self) -> None:
+        self._guard = load_guard("default")
 
-        found = outcomes(guard, [(Message("user", text),) for text in texts], Mode.INPUT)
-        probability = np.array([each.verdict.score for each in found])
-        probability = np.clip(probability, 1e-12, 1 - 1e-12)
-        return np.log(probability / (1 - probability))
+    def __call__(self, texts: Sequence[str]) -> list[float]:
+        conversations = [(Message("user", text),) for text in texts]
+        found = outcomes(self._guard, conversations, Mode.INPUT)
+        return [each.verdict.score for each in found]
 
-    return scores
+
+def guard_scores(texts: Sequence[str]) -> np.ndarray:
+    """Log-odds of the shipped guard's scores."""
+    engine = LocalEngine(LocalConfig(kind="process", workers=2))
+    score = np.clip(np.array(list(engine.map(GuardScores, texts))), 1e-12, 1 - 1e-12)
+    return np.log(score / (1 - score))
 
 
 def figures(options: Any, *, command: str, commit: str) -> Iterator[Figure]:
@@ -65,7 +71,7 @@ def figures(options: Any, *, command: str, commit: str) -> Iterator[Figure]:
     if not (run / "train.parquet").is_file():
         raise SystemExit(f"{run} is not there: run runs/shipped_guard.sh first")
     limit = 200 if options.size == "tiny" else None
-    ours = guard_scores("default")
+    ours = guard_scores
     theirs = baseline(run / "train.parquet")
     texts, labels = inputs(run / "calibration.parquet")
     benign = [text for text, label in zip(texts, labels, strict=True) if label == 0]
@@ -86,7 +92,9 @@ def figures(options: Any, *, command: str, commit: str) -> Iterator[Figure]:
             yield from _rates(name, scores, thresholds, common)
 
 
-def _ranked(name: str, y: Any, scores: Any, groups: Any, seed: int, common: Any) -> Iterator[Figure]:
+def _ranked(
+    name: str, y: Any, scores: Any, groups: Any, seed: int, common: Any
+) -> Iterator[Figure]:
     floor = auprc(y, scores["tf-idf"])
     for who, values in scores.items():
         interval = bootstrap(auprc, y, values, groups=groups, seed=seed)
@@ -106,5 +114,6 @@ def _rates(name: str, scores: Any, thresholds: Any, common: Any) -> Iterator[Fig
     for who, flags in stopped.items():
         rate = clopper_pearson(int(flags.sum()), len(flags))
         target = f"{sign} {floor:.4f} (TF-IDF)" if who == "guard" else ""
-        yield Figure.of(f"{name}: {what} at 1 % false refusals, {who}", rate, unit="",
-                        target=target, **common)
+        yield Figure.of(
+            f"{name}: {what} at 1 % false refusals, {who}", rate, unit="", target=target, **common
+        )

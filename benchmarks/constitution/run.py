@@ -30,7 +30,11 @@ def main() -> None:
     from custodes.config import environment
     from custodes.measure import read_results, write_results
 
-    place = HERE / "results.json" if options.size == "full" else ROOT / "out/benchmarks/constitution.json"
+    place = (
+        HERE / "results.json"
+        if options.size == "full"
+        else ROOT / "out/benchmarks/constitution.json"
+    )
     kept = {row.figure: row for row in read_results(place)} if place.exists() else {}
     commit = str(environment()["commit"])
     for part in options.part or PARTS:
@@ -39,8 +43,11 @@ def main() -> None:
         print(f"== {part}", flush=True)
         for row in module.figures(options, command=command, commit=commit):
             kept[row.figure] = row
-            print(f"{row.figure:<60} {row.value} {row.unit} [{row.low}, {row.high}] "
-                  f"target {row.target} met {row.met}", flush=True)
+            print(
+                f"{row.figure:<60} {row.value} {row.unit} [{row.low}, {row.high}] "
+                f"target {row.target} met {row.met}",
+                flush=True,
+            )
         place.parent.mkdir(parents=True, exist_ok=True)
         write_results(place, list(kept.values()))
     print(f"written to {place}")

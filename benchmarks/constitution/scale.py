@@ -28,20 +28,33 @@ def figures(options: Any, *, command: str, commit: str) -> Iterator[Figure]:
 
     local, seconds, _ = _score(guard, source, work / "local.jsonl", ["--engine", "process"])
     yield Figure.of(f"local, 2 processes: rows/s of {rows}", rows / seconds, unit="1/s", **common)
-    with _cluster() as address:
+    with _Cluster() as address:
         flags = ["--engine", "ray", "--set", f"address={address}", "--set", "workers=2"]
         over_ray, seconds, _ = _score(guard, source, work / "ray.jsonl", flags)
         yield Figure.of(f"ray, 2 nodes: rows/s of {rows}", rows / seconds, unit="1/s", **common)
         broken, _, killed = _score(guard, source, work / "ray_killed.jsonl", flags, kill="ray::")
-        yield Figure.of("ray, a worker killed half-way: rows lost or changed",
-                        _differences(local, broken), target="<= 0", **common)
+        yield Figure.of(
+            "ray, a worker killed half-way: rows lost or changed",
+            _differences(local, broken),
+            target="<= 0",
+            **common,
+        )
         yield Figure.of("ray: workers killed", killed, target=">= 1", **common)
-    yield Figure.of("local against ray: rows that differ", _differences(local, over_ray),
-                    target="<= 0", **common)
-    broken, _, killed = _score(guard, source, work / "killed.jsonl", ["--engine", "process"],
-                               kill="child")
-    yield Figure.of("local, a worker killed half-way: rows lost or changed",
-                    _differences(local, broken), target="<= 0", **common)
+    yield Figure.of(
+        "local against ray: rows that differ",
+        _differences(local, over_ray),
+        target="<= 0",
+        **common,
+    )
+    broken, _, killed = _score(
+        guard, source, work / "killed.jsonl", ["--engine", "process"], kill="child"
+    )
+    yield Figure.of(
+        "local, a worker killed half-way: rows lost or changed",
+        _differences(local, broken),
+        target="<= 0",
+        **common,
+    )
     yield Figure.of("local: workers killed", killed, target=">= 1", **common)
 
 
@@ -63,17 +76,23 @@ def _first_stage(work: Path) -> Path:
 
     shipped = load_guard("default")
     stage = dataclasses.replace(shipped.cascade.stages[0], escalate_above=None)
-    guard = Guard(Cascade([stage]), shipped.policy, edition=shipped.edition, artifact="",
-                  clock=time.monotonic)
+    guard = Guard(
+        Cascade([stage]), shipped.policy, edition=shipped.edition, artifact="", clock=time.monotonic
+    )
     folder = work / "guard"
     name = stage.scorer.name
-    save_guard(folder, guard, scorers={name: find_guard("default") / "stages" / name},
-               card="# First stage of the shipped guard, for a benchmark\n")
+    save_guard(
+        folder,
+        guard,
+        scorers={name: find_guard("default") / "stages" / name},
+        card="# First stage of the shipped guard, for a benchmark\n",
+    )
     return folder
 
 
-def _score(guard: Path, source: Path, output: Path, flags: list[str], kill: str | None = None
-           ) -> tuple[list[bytes], float, int]:
+def _score(
+    guard: Path, source: Path, output: Path, flags: list[str], kill: str | None = None
+) -> tuple[list[bytes], float, int]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0"}
     words = [str(CUSTODES), "score", str(source), "--guard", str(guard), "--output", str(output)]
     start = time.perf_counter()
@@ -91,8 +110,11 @@ def _kill_one(process: subprocess.Popen[bytes], kind: str, killed: list[int]) ->
     while process.poll() is None:
         time.sleep(0.2)
         for pid, parent, seconds, name in _processes():
-            worker = name.startswith("ray::") and "Map" in name if kind == "ray::" else (
-                parent == process.pid and "spawn_main" in name)
+            worker = (
+                name.startswith("ray::") and "Map" in name
+                if kind == "ray::"
+                else (parent == process.pid and "spawn_main" in name)
+            )
             if worker and seconds > 2.0:
                 os.kill(pid, signal.SIGKILL)
                 killed.append(pid)
@@ -117,18 +139,16 @@ def _differences(expected: list[bytes], found: list[bytes]) -> int:
     return longer - same
 
 
-class _cluster:
+class _Cluster:
     """Two Ray nodes on this machine, one core each."""
 
     def __enter__(self) -> str:
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
         from ray.cluster_utils import Cluster
 
-        self._cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
-        self._cluster.add_node(num_cpus=1)
-        return str(self._cluster.address)
+        self._Cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+        self._Cluster.add_node(num_cpus=1)
+        return str(self._Cluster.address)
 
     def __exit__(self, *_: object) -> None:
-        self._cluster.shutdown()
-
-
+        self._Cluster.shutdown()

@@ -61,10 +61,18 @@ def figures(options: Any, *, command: str, commit: str) -> Iterator[Figure]:
             middle = Interval(rates[len(rates) // 2], rates[0], rates[-1])
             yield Figure.of(f"{stage}: characters/s, {cores} core(s)", middle, unit="1/s", **common)
         cpu = sorted(rate for _, rate, _ in runs)
-        yield Figure.of(f"{stage}: characters/CPU-s",
-                        Interval(cpu[len(cpu) // 2], cpu[0], cpu[-1]), unit="1/s", **common)
-        yield Figure.of(f"{stage}: peak memory of one process",
-                        max(memory for _, _, memory in runs), unit="MiB", **common)
+        yield Figure.of(
+            f"{stage}: characters/CPU-s",
+            Interval(cpu[len(cpu) // 2], cpu[0], cpu[-1]),
+            unit="1/s",
+            **common,
+        )
+        yield Figure.of(
+            f"{stage}: peak memory of one process",
+            max(memory for _, _, memory in runs),
+            unit="MiB",
+            **common,
+        )
 
 
 def _texts(characters: int) -> list[str]:
@@ -90,7 +98,10 @@ def _measure(stage: str, cores: int, texts: Path) -> tuple[float, float, float]:
     workers = [
         subprocess.Popen(
             [sys.executable, "-c", MEASURE, stage, str(part), str(cores), str(texts)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
         )
         for part in range(cores)
     ]

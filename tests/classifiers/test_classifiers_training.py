@@ -26,7 +26,8 @@ def examples(rows=240):
     for index in range(rows):
         label = index % 2
         act = rng.choice(HARMFUL if label else BENIGN)
-        text = f"{rng.choice(['Please', 'Could you', 'How do I'])} {act} {rng.choice(['now', 'today'])}"
+        asking, when = rng.choice(["Please", "Could you", "How do I"]), rng.choice(["now", "today"])
+        text = f"{asking} {act} {when}"
         rule = RULES[act.endswith("bread")] if label else None
         made.append(
             Example(

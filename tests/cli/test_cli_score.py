@@ -228,7 +228,7 @@ def test_engines_agree(home: Path, tmp_path: Path, engine: str) -> None:
         (("nowhere.jsonl",), "nowhere.jsonl: cannot be read"),
         (("--resume",), "no --output"),
         (("--output", "."), "is a folder"),
-        (("--engine", "warp"), "unknown engines: got 'warp'"),
+        (("--engine", "warp"), "--engine: got 'warp'"),
         (("--set", "speed=9"), "speed"),
         (("--guard", "no/where"), "no guard found"),
     ],

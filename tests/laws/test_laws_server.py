@@ -26,7 +26,12 @@ MARKER = "abba"
 CHANNELS = ("content", "reasoning", "tool:0")
 
 plain = st.text(st.characters(exclude_categories=("Cs",)), max_size=40)
-texts = st.text(st.sampled_from("ab .\n\u202e🎂\x00"), max_size=30)
+texts = st.lists(
+    st.sampled_from(
+        ["ab", "ba", "abba", "a", "b", "bb", " ", "\n", "\u202e", "🎂", "\x00", "....."]
+    ),
+    max_size=6,
+).map("".join)
 names = st.none() | st.text(st.sampled_from("abz_-é"), min_size=1, max_size=8)
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=12),
@@ -127,19 +132,38 @@ def pass_through(
     return left, cut
 
 
+def interrupted(pieces: list[Piece], lane: int, channel: str) -> bool:
+    """Whether the choice leaves the channel and comes back to it."""
+    order = [name for piece in pieces if piece.lane == lane for name, _ in piece.parts]
+    runs = [name for name, before in zip(order, [None, *order], strict=False) if name != before]
+    return runs.count(channel) > 1
+
+
+@given(st.data(), st.integers(1, 5), st.text(st.sampled_from("ab "), max_size=8))
+def test_no_harm_leaves_by_being_interrupted(data: st.DataObject, step: int, around: str) -> None:
+    text = around + MARKER + around
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), min_size=1, max_size=4)))
+    pieces = []
+    for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True):
+        pieces.append(Piece(0, (("content", text[start:end]),), whole=False))
+        pieces.append(Piece(0, (("reasoning", "."),), whole=False))
+    left, cut = pass_through(guard(step, 0, len(MARKER) - 1), pieces, [1] * len(pieces))
+    assert MARKER not in left.get((0, "content"), "")
+    assert cut == {0}
+
+
 @given(
     replies(),
     st.lists(st.booleans(), max_size=12),
     st.integers(1, 5),
     st.integers(0, 6),
-    st.integers(3, 9),
+    st.integers(len(MARKER) - 1, 6),
 )
 @settings(max_examples=200)
 def test_no_harm_ever_leaves_and_nothing_benign_is_lost(
     pieces: list[Piece], batches: list[bool], step: int, lag: int, hold_back: int
 ) -> None:
-    # hold_back covers the marker, and a point comes within it
-    judge = guard(step, lag, hold_back + step)
+    judge = guard(step, lag, hold_back)
     left, cut = pass_through(judge, pieces, [int(batch) for batch in batches])
     said: dict[tuple[int, str], str] = {}
     for piece in pieces:
@@ -149,6 +173,8 @@ def test_no_harm_ever_leaves_and_nothing_benign_is_lost(
         shown = left.get((lane, channel), "")
         assert text.startswith(shown)
         assert MARKER not in shown
+        if not interrupted(pieces, lane, channel) and MARKER in text:
+            assert len(shown) <= text.index(MARKER)
         if lane not in cut:
             assert shown == text
             assert MARKER not in text

@@ -71,24 +71,38 @@ def test_the_layers_hold(copy):
 
 
 @pytest.mark.parametrize(
-    ("place", "line"),
+    ("place", "line", "contract"),
     [
-        ("types.py", "import custodes.config"),
-        ("data/planted.py", "import custodes.guard"),
-        ("guard/planted.py", "import custodes.cli"),
-        ("methods/planted.py", "import custodes.guard"),
-        ("stray.py", ""),
+        ("types.py", "import custodes.config", "imports point down"),
+        ("data/planted.py", "import custodes.guard", "imports point down"),
+        ("guard/planted.py", "import custodes.cli", "imports point down"),
+        ("stray.py", "", "imports point down"),
+        ("methods/planted.py", "import custodes.guard", "methods know nothing of the flagship"),
+        ("models/base.py", "import custodes.models.openai", "no cycles among siblings"),
     ],
 )
-def test_a_planted_violation_is_caught(copy, place, line):
+def test_a_planted_violation_is_caught(copy, place, line, contract):
     path = copy / "src" / "custodes" / place
     path.write_text((path.read_text() if path.exists() else "") + f"\n{line}\n")
     done = lint(copy)
     assert done.returncode != 0, done.stdout
+    assert f"{contract} BROKEN" in " ".join(done.stdout.split()) or "not listed" in (
+        done.stdout + done.stderr
+    ), done.stdout + done.stderr
+
+
+def test_methods_may_not_know_one_another(copy):
+    for name, line in (("one", "import custodes.methods.two"), ("two", "")):
+        folder = copy / "src" / "custodes" / "methods" / name
+        folder.mkdir()
+        (folder / "__init__.py").write_text(f"{line}\n")
+    assert "methods know nothing of one another BROKEN" in lint(copy).stdout
 
 
 def test_every_module_sorts_its_all_and_says_what_it_is():
-    for path in sorted((ROOT / "src").rglob("*.py")):
+    modules = sorted((ROOT / "src").rglob("*.py"))
+    assert len(modules) > 100
+    for path in modules:
         tree = ast.parse(path.read_text(encoding="utf-8"))
         assert ast.get_docstring(tree), f"{path} has no docstring"
         for node in tree.body:

@@ -110,21 +110,22 @@ def test_a_client_that_leaves_before_the_first_byte_ends_it_too(running):
     running.wait_for(lambda: running.upstream.abandoned > left)
 
 
-def test_a_slow_client_slows_the_upstream_down(running):
-    script = Script(pieces=("y" * 5000 + " ",) * 12)
+def test_a_slow_client_slows_the_upstream_down(upstream):
+    script = Script(pieces=("y" * 10_000,) * 12)
     messages = [{"role": "user", "content": script.prompt()}]
     body = {"model": "m", "stream": True, "messages": messages, "n": 100}
-    finished = running.upstream.finished
-    running.events("/v1/chat/completions", body)
-    running.wait_for(lambda: running.upstream.finished == finished + 1)
     data = json.dumps(body).encode()
-    with socket.socket() as raw:
-        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        raw.connect(("127.0.0.1", int(running.url.rpartition(":")[2])))
-        head = "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n"
-        raw.sendall(f"{head}content-length: {len(data)}\r\n\r\n".encode() + data)
-        time.sleep(1.0)
-        assert running.upstream.finished == finished + 1
+    with gateway(upstream, None) as running:
+        finished = upstream.finished
+        running.events("/v1/chat/completions", body)
+        running.wait_for(lambda: upstream.finished == finished + 1)
+        with socket.socket() as raw:
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            raw.connect(("127.0.0.1", int(running.url.rpartition(":")[2])))
+            head = "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n"
+            raw.sendall(f"{head}content-length: {len(data)}\r\n\r\n".encode() + data)
+            time.sleep(2.0)
+            assert upstream.finished == finished + 1
 
 
 @pytest.mark.parametrize(

@@ -211,3 +211,11 @@ def test_a_model_in_process_that_fails_is_an_upstream_that_fails(upstream):
         assert "error" in running.chat("hello")[-1]
         body = {"model": "m", "messages": [{"role": "user", "content": "hello"}]}
         assert running.post("/v1/chat/completions", body).status_code == 502
+
+
+@pytest.mark.slow
+def test_the_embedded_model_speaks_behind_the_gateway(upstream):
+    settings = {"embedded": {"model": "embedded", "settings": {"threads": 1}}}
+    with gateway(upstream, upstreams=settings) as running:
+        chunks = running.chat("Say hello.", max_tokens=6)
+        assert said(chunks)

@@ -306,3 +306,28 @@ def test_secrets_come_from_the_environment(monkeypatch):
     build_parts(config)
     with pytest.raises(ConfigError, match="no API keys"):
         build_parts(GatewayConfig.parse({"guard": None}))
+
+
+def test_a_gate_that_is_failed_cuts_what_is_open_and_leaves_what_is_settled():
+    from custodes.server.gate import Answer, Cut, Leave, Settled
+    from custodes.server.hearing import failure
+    from custodes.types import Mode
+
+    guard = make_guard()
+    verdict = failure(guard, Mode.EXCHANGE, "late")
+    clean = Decision(action=Action.RELEASE, verdict=verdict)
+    gate = Gate(3)
+    gate.add(Piece(0, (("content", "a"),), whole=False, ends=True))
+    gate.add(Piece(1, (("content", "bc"),), whole=False))
+    asks = [(ask.lane, ask.text) for ask in gate.asks()]
+    assert asks == [(0, "a"), (0, None), (1, "bc")]
+    first = list(gate.settle([Answer(0, "content", 1, clean)]))
+    assert [type(each) for each in first] == [Leave, Settled]
+    second = list(gate.settle([Answer(1, "content", 1, Decision(action=Action.RELEASE))]))
+    assert [each.text for each in second] == ["b"]
+    cuts = list(gate.fail(verdict))
+    assert [(each.lane, each.stop_at) for each in cuts if isinstance(each, Cut)] == [(1, 1), (2, 0)]
+    gate.add(Piece(1, (("content", "d"),)))
+    assert list(gate.leaving()) == []
+    assert list(gate.fail(verdict)) == []
+    assert gate.ended

@@ -294,6 +294,14 @@ def test_usage_that_never_came_is_estimated_and_marked():
     assert decoded(translated.close()) == []
 
 
+def test_usage_that_came_before_the_cut_is_reported():
+    translated = reply(include_usage=True)
+    usage = {"total_tokens": 5}
+    translated.read("message", json.dumps({**chunk({"content": "a"}), "usage": usage}))
+    (value,) = decoded(translated.close())
+    assert value["usage"] == usage
+
+
 @pytest.mark.parametrize(
     ("wire", "body"),
     [

@@ -15,17 +15,28 @@ import typer
 from custodes import __version__
 from custodes.cli.audit import app as audit_app
 from custodes.cli.calibrate import calibrate
+from custodes.cli.conformance import conformance
 from custodes.cli.constitution import app as constitution_app
 from custodes.cli.data import app as data_app
 from custodes.cli.evaluate import evaluate
 from custodes.cli.keys import app as keys_app
 from custodes.cli.method import app as method_app
+from custodes.cli.reproduce import reproduce
 from custodes.cli.score import score
+from custodes.cli.serve import serve
 from custodes.cli.synth import synth
 from custodes.cli.train import train
 from custodes.errors import CustodesError, InputError, MissingExtraError
 
 __all__ = ["app", "main"]
+
+_WRONG_PLACE = (
+    FileNotFoundError,
+    FileExistsError,
+    NotADirectoryError,
+    IsADirectoryError,
+    PermissionError,
+)
 
 app = typer.Typer(
     name="custodes",
@@ -41,6 +52,9 @@ app.command()(train)
 app.command()(calibrate)
 app.command()(evaluate)
 app.command()(score)
+app.command()(reproduce)
+app.command()(serve)
+app.command()(conformance)
 app.add_typer(data_app, name="data")
 app.add_typer(method_app, name="method")
 app.add_typer(keys_app, name="keys")
@@ -85,6 +99,8 @@ def _run() -> int:
     except CustodesError as error:
         typer.echo(f"custodes: error: {error}", err=True)
         return 2 if isinstance(error, InputError | MissingExtraError) else 1
+    except OSError as error:
+        return _tell(error)
     except Exception as error:  # noqa: BLE001 - the top of the command line
         if os.environ.get("CUSTODES_DEBUG"):
             traceback.print_exc()
@@ -95,3 +111,12 @@ def _run() -> int:
         )
         return 1
     return 0
+
+
+def _tell(error: OSError) -> int:
+    """A file or folder that cannot be used: its name, the system's reason, and the status."""
+    if os.environ.get("CUSTODES_DEBUG"):
+        traceback.print_exc()
+    place = f"{error.filename}: " if error.filename else ""
+    typer.echo(f"custodes: error: {place}{error.strerror or error}", err=True)
+    return 2 if isinstance(error, _WRONG_PLACE) else 1

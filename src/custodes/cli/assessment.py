@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -35,9 +35,13 @@ class Judgment:
 
 def gather(paths: Sequence[Path], sets: Sequence[str], *, rows: int | None, seed: int) -> Tables:
     """The labelled rows of tables and catalogue sets, by name; a seeded sample of `rows` each."""
+    readers: dict[str, Callable[[], list[Example]]] = {name: partial(load, name) for name in sets}
+    for path in paths:
+        # A second table of one name, such as b/test.parquet after a/test.parquet, keeps its path.
+        readers[str(path) if path.stem in readers else path.stem] = partial(read, path)
     tables: dict[str, Sequence[Example]] = {}
-    for name, found in [*((p.stem, read(p)) for p in paths), *((s, load(s)) for s in sets)]:
-        labelled = [example for example in found if example.label is not None]
+    for name, reader in readers.items():
+        labelled = [example for example in reader() if example.label is not None]
         if not labelled:
             raise DataError(f"{name}: got no row with a label, expected 0 or 1 in `label`")
         if rows is not None and len(labelled) > rows:

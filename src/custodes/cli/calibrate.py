@@ -13,7 +13,8 @@ __all__ = ["calibrate"]
 def calibrate(
     guard: Annotated[str, typer.Option("--guard", help="A guard's folder, or a shipped guard.")],
     examples: Annotated[
-        list[Path], typer.Option("--examples", help="Rows that training did not see.")
+        list[Path],
+        typer.Option("--examples", help="Rows that training did not see; again for more."),
     ],
     benign: Annotated[
         list[str] | None,
@@ -40,11 +41,17 @@ def calibrate(
     on --benign where that has enough rows, else on the benign rows of --examples: give your own
     traffic, from no source that training saw.
     """
-    from custodes.cli.sources import cache_folder, read_examples
+    from custodes.cli.sources import cache_folder, check_place, read_examples
     from custodes.data import read
+    from custodes.errors import ConfigError
     from custodes.guard import find_guard, load_guard
     from custodes.guard.calibration import CalibrationConfig, calibrate_guard
 
+    for flag, share in (("--budget", budget), ("--escalate", escalate)):
+        if share is not None and not 0 < share < 1:
+            raise ConfigError(f"{flag}: got {share}, expected a share between 0 and 1, as 0.01")
+    if out is not None:
+        check_place(out, guard="")
     found = find_guard(guard)
     rows = [row for path in examples for row in read(path)]
     first = load_guard(found).cascade.stages[0].scorer.name

@@ -7,6 +7,7 @@ from typing import Any
 
 from custodes.config import override
 from custodes.engine import ENGINES, Engine
+from custodes.errors import ConfigError
 
 __all__ = ["make_engine"]
 
@@ -15,6 +16,12 @@ _KINDS = ("serial", "thread", "process")
 
 def make_engine(name: str, assignments: Iterable[str] = ()) -> Engine:
     """serial, thread and process are kinds of the local engine; else a name of `ENGINES`."""
+    if name not in (*_KINDS, *ENGINES.names()) and ":" not in name:
+        others = [each for each in ENGINES.names() if each != "local"]
+        raise ConfigError(
+            f"--engine: got {name!r}, expected one of {', '.join((*_KINDS, *others))}, "
+            "or a dotted path package.module:attribute"
+        )
     kind: Any = ENGINES.load("local" if name in _KINDS else name)
     values = override({"kind": name} if name in _KINDS else {}, assignments)
     made: Engine = kind(kind.Config.parse(values, origin=f"--engine {name}"))

@@ -14,10 +14,12 @@ def evaluate(
     out: Annotated[Path, typer.Option("--out", help="Folder of the report.")],
     guard: Annotated[str, typer.Option(help="A guard's folder, or a shipped guard.")] = "default",
     examples: Annotated[
-        list[Path] | None, typer.Option("--examples", help="A table: .parquet, .jsonl, .jsonl.gz.")
+        list[Path] | None,
+        typer.Option("--examples", help="A table (.parquet, .jsonl); again for more."),
     ] = None,
     sets: Annotated[
-        list[str] | None, typer.Option("--sets", help="A set of the catalogue, by name.")
+        list[str] | None,
+        typer.Option("--sets", help="A set of the catalogue, by name; again for more."),
     ] = None,
     rows: Annotated[
         int | None, typer.Option(min=1, help="At most so many rows of each table or set.")
@@ -33,16 +35,24 @@ def evaluate(
     import json
 
     from custodes.cli.assessment import assess, gather, report_of
+    from custodes.cli.sources import check_place
     from custodes.config import environment, write_atomically
     from custodes.errors import ConfigError
     from custodes.guard import find_guard, load_guard
 
     if not examples and not sets:
         raise ConfigError("nothing to evaluate on: give --examples TABLE or --sets NAME")
+    check_place(out)
     folder = find_guard(guard)
+    loaded = load_guard(folder)
+    if not loaded.policy.thresholds:
+        typer.echo(
+            f"custodes: {guard} is not calibrated: it stops at probability "
+            f"{loaded.policy.threshold}; see custodes calibrate",
+            err=True,
+        )
     tables = gather(examples or [], sets or [], rows=rows, seed=seed)
     judged = assess(folder, tables, engine=engine)
-    loaded = load_guard(folder)
     facts = {
         "guard": f"{guard} ({loaded.artifact})",
         "constitution": str(loaded.edition),

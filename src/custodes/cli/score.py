@@ -24,7 +24,7 @@ from custodes.cli.engines import make_engine
 from custodes.cli.score_lines import line_scorer, read_rows
 from custodes.engine.resume import resumable_map
 from custodes.errors import ConfigError, DataError
-from custodes.guard import find_guard, read_manifest
+from custodes.guard import find_guard, verify_guard
 
 __all__ = ["score"]
 
@@ -55,7 +55,7 @@ def score(
     if output is not None and output.is_dir():
         raise ConfigError(f"--output {output}: is a folder; expected a file's name")
     folder = find_guard(guard).resolve()
-    version = read_manifest(folder).sha256
+    version = verify_guard(folder).sha256  # here: in a worker it would be no input error
     runner = make_engine(engine, settings or [])
     work = partial(line_scorer, str(folder))
     with _open(file) as source, _counting() as count:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -9,12 +10,12 @@ from pathlib import Path
 
 from custodes.config import environment
 from custodes.constitution import Constitution
-from custodes.data import catalogue, load, read
-from custodes.errors import DataError
+from custodes.data import DataSet, catalogue, load, read, split
+from custodes.errors import ConfigError, DataError
 from custodes.guard.build import GuardConfig
 from custodes.types import Example
 
-__all__ = ["cache_folder", "card", "read_examples"]
+__all__ = ["cache_folder", "card", "check_place", "partition", "read_examples"]
 
 
 def cache_folder() -> Path:
@@ -25,28 +26,90 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "custodes"
 
 
+def check_place(out: Path, *, guard: str | None = None) -> None:
+    """`ConfigError` where --out cannot become a folder; asked before hours of work, not after.
+
+    With `guard`, out/guard must be free or a guard, which is then replaced.
+    """
+    for place in (out, *out.parents):
+        if place.exists() and not place.is_dir():
+            raise ConfigError(f"--out {out}: {place} is a file; expected a folder, or a free name")
+    if guard is None:
+        return
+    place = out / guard
+    if place.exists() and not (place / "guard.json").is_file():
+        raise ConfigError(f"--out {out}: {place} exists and is no guard; give another place")
+
+
 def read_examples(sources: Sequence[str], *, unreleasable: bool) -> list[Example]:
     """The rows of tables and catalogue sets, in order.
 
     A set of the role `dev` is for measuring only and is refused, as is one whose licence forbids
-    the release of weights trained on it, unless `unreleasable`.
+    the release of weights trained on it, unless `unreleasable`; a file that is such a set, byte
+    for byte, is refused like it. An id that stands in two sources is a `DataError`.
     """
     known = catalogue()
     rows: list[Example] = []
+    origin: dict[str, str] = {}
     for source in sources:
-        if source not in known:
-            rows += read(Path(source))
-            continue
-        dataset = known[source]
-        if dataset.role == "dev":
-            raise DataError(f"{source}: is a dev set, for measuring only; train on something else")
-        if not dataset.releasable and not unreleasable:
-            raise DataError(
-                f"{source}: its licence ({dataset.licence}) does not permit weights trained on it "
-                "to be released; pass --allow-unreleasable for a guard that stays in your house"
-            )
-        rows += load(source)
+        dataset = known.get(source) or _recognized(Path(source))
+        if dataset is not None:
+            _check_use(source, dataset, unreleasable=unreleasable)
+        new = load(source) if source in known else _read(source)
+        for row in new:
+            if origin.setdefault(row.id, source) != source:
+                raise DataError(
+                    f"{source}: its id {row.id!r} stands in {origin[row.id]} too; "
+                    "give each row once, or other ids"
+                )
+        rows += new
     return rows
+
+
+def _read(source: str) -> list[Example]:
+    path = Path(source)
+    if not path.suffix and not path.exists():
+        raise DataError(
+            f"{source}: is neither a file nor a set of the catalogue; give a table (.parquet, "
+            ".jsonl, .jsonl.gz) or a name that `custodes data list` shows"
+        )
+    return read(path)
+
+
+def _recognized(path: Path) -> DataSet | None:
+    """The set of the catalogue that the file is a copy of."""
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return next((dataset for dataset in catalogue().values() if dataset.sha256 == digest), None)
+
+
+def _check_use(source: str, dataset: DataSet, *, unreleasable: bool) -> None:
+    if dataset.role == "dev":
+        raise DataError(
+            f"{source}: is a dev set, for measuring only (custodes evaluate --sets "
+            f"{dataset.name}); give other rows here"
+        )
+    if not dataset.releasable and not unreleasable:
+        raise DataError(
+            f"{source}: its licence ({dataset.licence}) does not permit weights trained on it "
+            "to be released; pass --allow-unreleasable for a guard that stays in your house"
+        )
+
+
+def partition(rows: Sequence[Example], kept_out: float, *, seed: int) -> dict[str, list[Example]]:
+    """train, calibration and test: `kept_out` is the share of each of the last two, by group.
+
+    What synthesis held out on purpose goes to test alone.
+    """
+    if not 0 < kept_out < 0.5:
+        raise ConfigError(f"--kept-out: got {kept_out}, expected more than 0 and less than 0.5")
+    held_out = [row for row in rows if row.meta.get("split") == "held_out"]
+    others = [row for row in rows if row.meta.get("split") != "held_out"]
+    shares = {"train": 1 - 2 * kept_out, "calibration": kept_out, "test": kept_out}
+    parts = split(others, shares, seed=seed)
+    return parts | {"test": parts["test"] + held_out}
 
 
 def card(

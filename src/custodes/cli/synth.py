@@ -54,11 +54,12 @@ def synth(
 
             path = synthesize(rules, settings, out, progress=progress)
     except KeyboardInterrupt:
-        typer.echo(
-            f"custodes: interrupted; {done} of {total} planned rows are done and kept in {out}. "
-            "Run the same command to go on.",
-            err=True,
+        kept = (
+            f"{done} of {total} planned rows are done and kept in {out}"
+            if total
+            else "nothing was written yet"
         )
+        typer.echo(f"custodes: interrupted; {kept}. Run the same command to go on.", err=True)
         raise typer.Exit(130) from None
     _print(json.loads((out / "summary.json").read_text(encoding="utf-8")), path)
 

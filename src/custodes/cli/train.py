@@ -13,7 +13,10 @@ __all__ = ["train"]
 def train(
     examples: Annotated[
         list[str],
-        typer.Option("--examples", help="A table (.parquet, .jsonl) or a set of the catalogue."),
+        typer.Option(
+            "--examples",
+            help="A table (.parquet, .jsonl) or a set of the catalogue; again for more.",
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", help="Run folder; the guard is out/guard.")],
     constitution: Annotated[
@@ -40,41 +43,45 @@ def train(
 
     A share of the examples, by group, is kept out for `custodes calibrate` and another for
     `custodes evaluate`: out/calibration.parquet and out/test.parquet; what was trained on is
-    out/train.parquet. Features of the language
-    model are cached, so training again after a small change takes seconds.
+    out/train.parquet. Features of the language model are cached, so training again after a small
+    change takes seconds. Nothing is written to --out before the guard is whole; a guard that
+    stands there already is replaced.
     """
     from custodes import constitution as constitutions
     from custodes.cli.progress import stages
-    from custodes.cli.sources import cache_folder, card, read_examples
+    from custodes.cli.sources import cache_folder, card, check_place, partition, read_examples
     from custodes.config import Run, load
-    from custodes.data import split, write
-    from custodes.errors import ConfigError
+    from custodes.data import write
     from custodes.guard.build import GuardConfig, build_guard
 
     chosen = [f"size={size}"] if size else []
     settings = load(GuardConfig, config, [*chosen, *(assignments or [])]).resolved()
+    check_place(out, guard="guard")
     rules = constitutions.read(constitution)
     rows = read_examples(examples, unreleasable=unreleasable)
-    if not 0 < kept_out < 0.5:
-        raise ConfigError(f"--kept-out: got {kept_out}, expected more than 0 and less than 0.5")
-    shares = {"train": 1 - 2 * kept_out, "calibration": kept_out, "test": kept_out}
-    parts = split(
-        [e for e in rows if e.meta.get("split") != "held_out"], shares, seed=settings.seed
-    )
-    parts["test"] += [e for e in rows if e.meta.get("split") == "held_out"]
-    run = Run(out, settings, seed=settings.seed)
-    for name in shares:
-        write(out / f"{name}.parquet", parts[name])
-    with stages() as progress:
-        manifest = build_guard(
-            parts["train"],
-            rules,
-            settings,
-            folder=out / "guard",
-            card=card(examples, parts["train"], rules, settings),
-            cache=cache or cache_folder() / "features",
-            progress=progress,
+    parts = partition(rows, kept_out, seed=settings.seed)
+    try:
+        with stages() as progress:
+            manifest = build_guard(
+                parts["train"],
+                rules,
+                settings,
+                folder=out / "guard",
+                card=card(examples, parts["train"], rules, settings),
+                cache=cache or cache_folder() / "features",
+                progress=progress,
+            )
+    except KeyboardInterrupt:
+        typer.echo(
+            "custodes: interrupted; no guard was written. Features that were computed are cached: "
+            "the same command goes on from there.",
+            err=True,
         )
+        raise typer.Exit(130) from None
+    # After the guard: a training that fails leaves an older run as it was, tables and all.
+    run = Run(out, settings, seed=settings.seed)
+    for name, part in parts.items():
+        write(out / f"{name}.parquet", part)
     run.log(event="trained", rows=len(parts["train"]), guard=manifest.sha256[:16])
     typer.echo(f"guard        {out / 'guard'}  ({manifest.sha256[:16]}, not calibrated)")
     typer.echo(f"trained on   {len(parts['train'])} examples")

@@ -6,7 +6,14 @@ guard). Fails closed.
 
 from custodes.classifiers import Calibration
 from custodes.guard.cascade import Cascade, CascadeStream, GuardPoint, Stage
-from custodes.guard.folder import Manifest, find_guard, load_guard, read_manifest, save_guard
+from custodes.guard.folder import (
+    Manifest,
+    find_guard,
+    load_guard,
+    read_manifest,
+    save_guard,
+    verify_guard,
+)
 from custodes.guard.guard import Edition, Guard, mode_of
 from custodes.guard.lane import Watch
 from custodes.guard.policy import Policy, Response, RulePolicy
@@ -32,4 +39,5 @@ __all__ = [
     "mode_of",
     "read_manifest",
     "save_guard",
+    "verify_guard",
 ]

@@ -53,7 +53,7 @@ def default_stages(size: Size) -> tuple[GuardStage, ...]:
             # A reply alone is read like one in context; training on both would cost twice.
             modes=(Mode.INPUT, Mode.EXCHANGE),
             windows=windows,
-            weight=3.0,
+            weight=8.0,
         ),
     )
 

@@ -33,7 +33,14 @@ from custodes.guard.guard import Edition, Guard
 from custodes.guard.policy import Policy
 from custodes.types import Mode
 
-__all__ = ["Manifest", "find_guard", "load_guard", "read_manifest", "save_guard"]
+__all__ = [
+    "Manifest",
+    "find_guard",
+    "load_guard",
+    "read_manifest",
+    "save_guard",
+    "verify_guard",
+]
 
 _FORMAT = 1
 _MANIFEST = "guard.json"
@@ -124,6 +131,13 @@ def read_manifest(folder: Path) -> Manifest:
         raise ArtifactError(str(error)) from error
 
 
+def verify_guard(folder: Path) -> Manifest:
+    """Check every byte of a guard against `guard.json` without loading it; `ArtifactError`."""
+    manifest = read_manifest(folder)
+    _verify(folder, manifest)
+    return manifest
+
+
 def load_guard(
     path_or_name: str | Path,
     *,
@@ -138,8 +152,7 @@ def load_guard(
     another format, or not what `guard.json` says.
     """
     folder = find_guard(path_or_name)
-    manifest = read_manifest(folder)
-    _verify(folder, manifest)
+    manifest = verify_guard(folder)
     load = loader or _default_loader()
     stages = []
     for entry in manifest.stages:

@@ -157,6 +157,8 @@ class ScriptedUpstream:
         leaving = asyncio.ensure_future(reader.read(1))
         done, _ = await asyncio.wait({playing, leaving}, return_when=asyncio.FIRST_COMPLETED)
         leaving.cancel()
+        if playing not in done:  # perhaps it read the last byte and left before we looked
+            done, _ = await asyncio.wait({playing}, timeout=0.2)
         if playing not in done:
             playing.cancel()
             raise ConnectionResetError("the client left")

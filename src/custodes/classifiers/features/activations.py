@@ -9,11 +9,11 @@ memory are bounded and every chunking of a text gives the same numbers.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from custodes.classifiers.canonical import canonical
 from custodes.classifiers.features.base import Judged, Tokens
@@ -43,7 +43,16 @@ class ActivationsConfig(Config):
     window: int = Field(default=1024, ge=64)
     """Tokens after which a fresh pass begins."""
     context_tokens: int = Field(default=256, ge=2)
-    """The context keeps its first and last tokens, half of this number each."""
+    """The context keeps its first and last tokens, half of this number each; at most half a
+    window, so that every fresh pass has room for the text behind it."""
+
+    @model_validator(mode="after")
+    def _leaves_room(self) -> Self:
+        if self.context_tokens > self.window // 2:
+            raise ValueError(
+                f"context_tokens {self.context_tokens} is more than half of window {self.window}"
+            )
+        return self
 
 
 class ActivationFeatures:

@@ -1,0 +1,43 @@
+"""`custodes reproduce NAME`: a paper's figures, computed anew, beside what it published."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from custodes.config import Registry
+
+__all__ = ["REPRODUCTIONS", "reproduce"]
+
+REPRODUCTIONS = Registry(
+    "reproductions",
+    {
+        "capa": "custodes.methods.similarity.reproduce:reproduce",
+    },
+)
+"""name -> function of size, seed and run folder; it returns the path of its report."""
+
+
+def reproduce(
+    name: Annotated[str, typer.Argument(help="Which: capa.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Run folder; default: out/reproduce/NAME.")
+    ] = None,
+    size: Annotated[str, typer.Option(help="tiny or full.")] = "tiny",
+    seed: Annotated[int, typer.Option(help="Of whatever is random.")] = 0,
+) -> None:
+    """Compute the figures of a published method anew; writes report.html and report.json.
+
+    capa: Great Models Think Alike and this Undermines AI Oversight (arXiv 2502.04313).
+    """
+    from custodes.cli.sources import check_place
+    from custodes.errors import ConfigError
+
+    if size not in ("tiny", "full"):
+        raise ConfigError(f"--size: got {size!r}, expected tiny or full")
+    run = REPRODUCTIONS.load(name)
+    folder = out or Path("out") / "reproduce" / name
+    check_place(folder)
+    typer.echo(str(run(size, seed, folder)))
