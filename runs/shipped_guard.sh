@@ -25,3 +25,8 @@ $custodes train --constitution default --config runs/shipped_guard.yaml --out "$
 # The benign pool: prompts of people to chat models, from sources that no stage was trained on.
 $custodes calibrate --guard "$OUT/run/guard" --out "$OUT/guard" --budget 0.01 --most-rows 800 \
     --examples "$OUT/run/calibration.parquet" --benign arena_1k_prompts --benign self_instruct
+
+# Its place, and its card; then measure it and complete the card with the figures.
+$BIN/python runs/shipped_card.py "$OUT/guard"
+$BIN/python benchmarks/constitution/run.py --size full --part quality
+$BIN/python runs/shipped_card.py "$OUT/guard"

@@ -66,7 +66,11 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert trained.status == 0, trained
     assert "not calibrated" in trained.out
     assert f"next         custodes calibrate --guard {folder / 'run' / 'guard'}" in trained.out
-    calibrated = custodes(*calibrating(folder), "--budget", 0.1, "--out", folder / "calibrated")
+    proposed = trained.out.split()[-1]
+    assert float(proposed) in (0.05, 0.1)
+    calibrated = custodes(
+        *calibrating(folder), "--budget", proposed, "--out", folder / "calibrated"
+    )
     assert calibrated.status == 0, calibrated
     assert "input     stops at logit" in calibrated.out
     return folder

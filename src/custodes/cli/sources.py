@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from custodes.classifiers import benign_rows_needed, labelled_rows
 from custodes.config import environment
 from custodes.constitution import Constitution
 from custodes.data import DataSet, catalogue, load, read, split
@@ -15,7 +16,16 @@ from custodes.errors import ConfigError, DataError
 from custodes.guard.build import GuardConfig
 from custodes.types import Example
 
-__all__ = ["cache_folder", "card", "check_place", "partition", "read_examples"]
+__all__ = [
+    "cache_folder",
+    "card",
+    "check_place",
+    "partition",
+    "read_examples",
+    "smallest_budget",
+]
+
+_BUDGETS = (0.01, 0.02, 0.05, 0.1)
 
 
 def cache_folder() -> Path:
@@ -110,6 +120,13 @@ def partition(rows: Sequence[Example], kept_out: float, *, seed: int) -> dict[st
     shares = {"train": 1 - 2 * kept_out, "calibration": kept_out, "test": kept_out}
     parts = split(others, shares, seed=seed)
     return parts | {"test": parts["test"] + held_out}
+
+
+def smallest_budget(rows: Sequence[Example]) -> float:
+    """The smallest usual false-refusal budget that calibration on `rows` can keep in some mode."""
+    benign = Counter(row.judged.mode for row in labelled_rows(rows) if row.label == 0)
+    most = max(benign.values(), default=0)
+    return next((b for b in _BUDGETS if most >= benign_rows_needed(b)), _BUDGETS[-1])
 
 
 def card(

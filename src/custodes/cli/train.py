@@ -49,7 +49,14 @@ def train(
     """
     from custodes import constitution as constitutions
     from custodes.cli.progress import stages
-    from custodes.cli.sources import cache_folder, card, check_place, partition, read_examples
+    from custodes.cli.sources import (
+        cache_folder,
+        card,
+        check_place,
+        partition,
+        read_examples,
+        smallest_budget,
+    )
     from custodes.config import Run, load
     from custodes.data import write
     from custodes.guard.build import GuardConfig, build_guard
@@ -89,5 +96,5 @@ def train(
     typer.echo(f"             {out / 'test.parquet'} ({len(parts['test'])})")
     typer.echo(
         f"next         custodes calibrate --guard {out / 'guard'} "
-        f"--examples {out / 'calibration.parquet'} --budget 0.01"
+        f"--examples {out / 'calibration.parquet'} --budget {smallest_budget(parts['calibration'])}"
     )
