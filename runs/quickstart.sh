@@ -14,7 +14,7 @@ say "1/5 the default constitution"
 $custodes constitution check default
 
 say "2/5 write labelled examples from it (grammar, no model needed)"
-$custodes synth --constitution default --size tiny --seed 0 \
+$custodes synth --constitution default --size tiny --set rows=32 --seed 0 \
     --set 'languages=[en]' --out "$OUT/synth"
 
 say "3/5 train: hashed n-grams, then activations of the embedded model (fetched once)"

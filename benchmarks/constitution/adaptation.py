@@ -13,14 +13,14 @@ from custodes import constitution as constitutions
 from custodes.measure import Figure
 
 CUSTODES = Path(sys.executable).parent / "custodes"
-ROWS = {"tiny": 20, "full": 300}
+ROWS = {"tiny": 8, "full": 20}
 
 
 def figures(options: Any, *, command: str, commit: str) -> Iterator[Figure]:
     work = Path("out/benchmarks/adaptation").resolve()
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    source = constitutions.shipped()["default"].parent
+    source = constitutions.shipped()["default"]
     shutil.copytree(source, work / "constitution")
     rows = ROWS[options.size]
     first = _round(work, rows, options.seed)
@@ -73,6 +73,8 @@ def _round(work: Path, rows: int, seed: int) -> float:
             "run",
             "--size",
             "tiny",
+            "--kept-out",
+            "0.2",
         ],
         [
             "calibrate",

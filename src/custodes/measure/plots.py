@@ -187,7 +187,7 @@ def forest_plot(
     left = min(210.0, 24 + 7.0 * widest)
     bottom = _TOP + 26.0 * len(rows)
     canvas = Canvas(title, _says(rows, percent), width=600, height=bottom + (50 if x_label else 30))
-    x = Axis(low, high, left, 450, x_label, percent=percent)
+    x = Axis(low, high, left, 436, x_label, percent=percent)
     canvas.frame(x, Axis(0, 1, bottom, _TOP), rows=False)
     if target is not None:
         at = float(x.place(target))
@@ -202,7 +202,7 @@ def _bar(canvas: Canvas, x: Axis, y: float, row: tuple[str, Interval]) -> None:
     room = int((x.start - 14) / 7)
     short = name if len(name) <= room else name[: room - 1] + "…"
     canvas.text(x.start - 8, y + 4, short, anchor="end")
-    canvas.text(462, y + 4, format(interval, _spec(x.percent)), style="soft")
+    canvas.text(446, y + 4, format(interval, _spec(x.percent)), style="soft")
     if math.isfinite(interval.value):
         zero, end = float(x.place(0.0)), float(x.place(interval.value))
         corners = np.array([y - 7, y - 7, y + 7, y + 7])
