@@ -106,12 +106,19 @@ def _share_model(cache: Path) -> None:
 
 
 def _edit(folder: Path) -> str:
-    """Rewrite the text of one permitted rule's intent; returns the rule's id."""
-    path = folder / "rules" / "science_study.yaml"
-    text = path.read_text(encoding="utf-8")
-    rule = next(r for r in constitutions.read(str(folder)).rules if f"id: {r.id}" in text)
+    """Rewrite one intent of one permitted rule; returns the rule's id."""
+    rule = constitutions.read(str(folder)).rule("cooking_and_home")
     intent = rule.grammar["en"].intents[0]
-    path.write_text(text.replace(intent, f"{intent} with care", 1), encoding="utf-8")
+    path = next(
+        path
+        for path in sorted((folder / "rules").glob("*.yaml"))
+        if f"id: {rule.id}" in path.read_text(encoding="utf-8")
+    )
+    text = path.read_text(encoding="utf-8")
+    edited = text.replace(intent, f"{intent} with care", 1)
+    if edited == text:
+        raise SystemExit(f"{path}: the intent {intent!r} was not found")
+    path.write_text(edited, encoding="utf-8")
     return str(rule.id)
 
 

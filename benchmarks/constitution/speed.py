@@ -78,6 +78,7 @@ def figures(options: Any, *, command: str, commit: str) -> Iterator[Figure]:
 def _texts(characters: int) -> list[str]:
     """Prompts written by the grammar: public, mild, and the same everywhere."""
     from custodes import constitution as constitutions
+    from custodes.data import conversation
     from custodes.synthesis import SynthesisConfig, plan, write
 
     config = SynthesisConfig(rows=200, sides={"input": 1.0}, varied=0.0)
@@ -85,7 +86,9 @@ def _texts(characters: int) -> list[str]:
     texts = []
     total = 0
     for draft in write(rules, config, plan(rules, config)):
-        texts.append(draft.turns[-1].content)
+        if draft.row is None:
+            continue
+        texts.append(conversation(draft.row)[-1].content)
         total += len(texts[-1])
         if total >= characters:
             break
