@@ -11,7 +11,7 @@ from typing import Any
 
 from custodes.measure import Figure, Interval
 
-CHARACTERS = {"tiny": 60_000, "full": 600_000}
+CHARACTERS = {"tiny": 60_000, "full": 300_000}
 
 # In a process of its own: peak memory is the stage's, threads are what is asked for.
 MEASURE = """
