@@ -46,6 +46,8 @@ def main() -> None:
         f"{made}\n## Thresholds\n\nFor 1 % false refusals on arena_1k_prompts and self_instruct, "
         f"which no stage was trained on.\n\n| mode | probability |\n|---|---|\n{thresholds}\n\n"
         "## Figures on sets that were only measured on\n\n"
+        "Rates are at another threshold than the guard's own: 1 % false refusals on benign prompts "
+        "kept out of training.\n\n"
         "| figure | value, 95 % interval |\n|---|---|\n"
         f"{figures}\n\nHow to read them, and how the settings were chosen: "
         f"benchmarks/constitution/README.md.\n{LIMITS}"
