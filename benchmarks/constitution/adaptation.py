@@ -98,7 +98,7 @@ def _round(work: Path, rows: int, seed: int) -> float:
 
 def _share_model(cache: Path) -> None:
     """The embedded model's files are no part of what is timed."""
-    from custodes.models.weights import cache_folder
+    from custodes.config import cache_folder
 
     cache.mkdir(exist_ok=True)
     if not (cache / "models").exists():

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from custodes.config import cache_folder
 from custodes.errors import ModelError
-from custodes.models.weights import PackagedFile, cache_folder, find_packaged, sha256_of
+from custodes.models.weights import PackagedFile, find_packaged, sha256_of
 
 DATA = b"GGUF and then some weights"
 SOURCE = PackagedFile(

@@ -41,7 +41,8 @@ def calibrate(
     on --benign where that has enough rows, else on the benign rows of --examples: give your own
     traffic, from no source that training saw.
     """
-    from custodes.cli.sources import cache_folder, check_place, read_examples
+    from custodes.cli.sources import check_place, read_examples
+    from custodes.config import cache_folder
     from custodes.data import read
     from custodes.errors import ConfigError
     from custodes.guard import find_guard, load_guard

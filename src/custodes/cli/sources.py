@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +16,6 @@ from custodes.guard.build import GuardConfig
 from custodes.types import Example
 
 __all__ = [
-    "cache_folder",
     "card",
     "check_place",
     "partition",
@@ -26,14 +24,6 @@ __all__ = [
 ]
 
 _BUDGETS = (0.01, 0.02, 0.05, 0.1)
-
-
-def cache_folder() -> Path:
-    """CUSTODES_CACHE_DIR, else custodes under XDG_CACHE_HOME or ~/.cache."""
-    own = os.environ.get("CUSTODES_CACHE_DIR")
-    if own:
-        return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "custodes"
 
 
 def check_place(out: Path, *, guard: str | None = None) -> None:

@@ -50,14 +50,13 @@ def train(
     from custodes import constitution as constitutions
     from custodes.cli.progress import stages
     from custodes.cli.sources import (
-        cache_folder,
         card,
         check_place,
         partition,
         read_examples,
         smallest_budget,
     )
-    from custodes.config import Run, load
+    from custodes.config import Run, cache_folder, load
     from custodes.data import write
     from custodes.guard.build import GuardConfig, build_guard
 

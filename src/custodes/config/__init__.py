@@ -1,5 +1,6 @@
 """Settings, registries and run folders: the mechanisms that everything hangs on."""
 
+from custodes.config.places import cache_folder
 from custodes.config.registry import Registry
 from custodes.config.run import Run, environment, write_atomically
 from custodes.config.settings import Config, load, override, save
@@ -8,6 +9,7 @@ __all__ = [
     "Config",
     "Registry",
     "Run",
+    "cache_folder",
     "environment",
     "load",
     "override",

@@ -15,7 +15,7 @@ from typing import Final
 
 import httpx2
 
-from custodes.config import Config
+from custodes.config import Config, cache_folder
 from custodes.data.atomic import replacing
 from custodes.data.catalogue import DataSet, lookup
 from custodes.data.tables import read, write
@@ -45,12 +45,8 @@ class Places(Config):
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Places:
         """CUSTODES_DATA_DIR; and CUSTODES_CACHE_DIR, XDG_CACHE_HOME or ~/.cache for the cache."""
         given = os.environ if environment is None else environment
-        if own := given.get("CUSTODES_CACHE_DIR"):
-            base = Path(own)
-        else:
-            base = Path(given.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "custodes"
         folder = given.get(_VARIABLE)
-        return cls(folder=Path(folder) if folder else None, cache=base / "data")
+        return cls(folder=Path(folder) if folder else None, cache=cache_folder(given) / "data")
 
 
 def find(name: str, *, places: Places | None = None, verify: bool = True) -> Path:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from custodes.config import cache_folder
 from custodes.errors import ModelError
 from custodes.models.causal import CausalConfig, CausalModel
 from custodes.models.conversion import convert, is_intact
 from custodes.models.transformers import load_pretrained
-from custodes.models.weights import PackagedFile, cache_folder, find_packaged
+from custodes.models.weights import PackagedFile, find_packaged
 
 __all__ = ["SMOLLM2", "EmbeddedModel", "prepare"]
 

@@ -10,19 +10,18 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import logging
-import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from custodes.config import cache_folder
 from custodes.errors import ModelError
 
-__all__ = ["PackagedFile", "cache_folder", "find_packaged", "sha256_of"]
+__all__ = ["PackagedFile", "find_packaged", "sha256_of"]
 
 _PIP_SECONDS = 1800
 _log = logging.getLogger(__name__)
@@ -36,19 +35,6 @@ class PackagedFile:
     package: str
     file: str
     sha256: str
-
-
-def cache_folder(environ: Mapping[str, str] | None = None) -> Path:
-    """Where custodes keeps what can be had again.
-
-    `CUSTODES_CACHE_DIR`, else `XDG_CACHE_HOME`/custodes, else ~/.cache/custodes.
-    """
-    environ = os.environ if environ is None else environ
-    if own := environ.get("CUSTODES_CACHE_DIR"):
-        return Path(own).expanduser()
-    if xdg := environ.get("XDG_CACHE_HOME"):
-        return Path(xdg) / "custodes"
-    return Path.home() / ".cache" / "custodes"
 
 
 def sha256_of(path: Path) -> str:
