@@ -63,6 +63,11 @@ class Running:
                 found += decoder.push(data)
         return found
 
+    def drain(self, path: str, body: Any) -> int:
+        """Read a stream to its end without looking at it; how many bytes came."""
+        with self.http.stream("POST", self.url + path, json=body) as response:
+            return sum(map(len, response.iter_bytes()))
+
     def chat(self, script: Script | str, **body: Any) -> list[dict[str, Any]]:
         """The chunks of a streamed chat completion."""
         headers = body.pop("headers", {})

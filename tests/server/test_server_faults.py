@@ -111,21 +111,26 @@ def test_a_client_that_leaves_before_the_first_byte_ends_it_too(running):
 
 
 def test_a_slow_client_slows_the_upstream_down(upstream):
-    script = Script(pieces=("y" * 10_000,) * 12)
+    # More than the sockets on the way hold: a sender's may grow to 4 MiB on either side.
+    script = Script(pieces=("y" * 10_000,) * 16)
     messages = [{"role": "user", "content": script.prompt()}]
     body = {"model": "m", "stream": True, "messages": messages, "n": 100}
     data = json.dumps(body).encode()
     with gateway(upstream, None) as running:
         finished = upstream.finished
-        running.events("/v1/chat/completions", body)
+        began = time.monotonic()
+        running.drain("/v1/chat/completions", body)
         running.wait_for(lambda: upstream.finished == finished + 1)
+        took = time.monotonic() - began
+        left = upstream.abandoned
         with socket.socket() as raw:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             raw.connect(("127.0.0.1", int(running.url.rpartition(":")[2])))
             head = "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n"
             raw.sendall(f"{head}content-length: {len(data)}\r\n\r\n".encode() + data)
-            time.sleep(2.0)
+            time.sleep(2 * took)
             assert upstream.finished == finished + 1
+        running.wait_for(lambda: upstream.abandoned == left + 1)
 
 
 @pytest.mark.parametrize(

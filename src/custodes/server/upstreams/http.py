@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Literal
@@ -32,6 +33,9 @@ _OPENAI = ("/v1/chat/completions", "/v1/completions")
 _ANTHROPIC = ("/v1/messages",)
 _LARGEST_BODY = 64 * 2**20
 _FORWARDED = ("retry-after",)
+_RECEIVED_AHEAD = 256 * 2**10
+"""Bytes that the kernel may receive ahead on a connection: the rest waits at the upstream. Left
+alone, Linux lets every connection grow to 32 MiB."""
 
 
 class HttpUpstreamConfig(Config):
@@ -70,8 +74,14 @@ class HttpUpstream:
         limits = httpx2.Limits(
             max_connections=config.connections, max_keepalive_connections=config.connections
         )
+        transport = httpx2.AsyncHTTPTransport(
+            limits=limits,
+            verify=config.verify,
+            trust_env=False,
+            socket_options=[(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVED_AHEAD)],
+        )
         self._client = httpx2.AsyncClient(
-            limits=limits, verify=config.verify, follow_redirects=False, trust_env=False
+            transport=transport, follow_redirects=False, trust_env=False
         )
 
     def serves(self, route: str) -> bool:
