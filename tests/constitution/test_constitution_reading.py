@@ -106,7 +106,8 @@ def test_all_mistakes_are_collected_in_order(kitchen: dict[str, Any], write: Wri
         ("a: !!python/name:os.system ''\n", "1:4 the tag tag:yaml.org,2002:python/name:os.system"),
         ("a: !!int x\n", "1:4 the tag tag:yaml.org,2002:int is refused"),
         ("? [a]\n: b\n", "1:3 a key must be text"),
-        ("[" * 5000, "1:33 nested deeper than 32 levels"),
+        ("[" * 200, "1:33 nested deeper than 32 levels"),
+        ("[" * 5000, "nest"),  # by us or, from libyaml 0.2.6 on, by the parser itself
         ("a: 1\n---\nb: 2\n", "not YAML: expected a single document"),
         ("a: \x01\n", "not YAML"),
         ("- a\n- b\n", "1:1 expected a mapping"),

@@ -49,14 +49,13 @@ class Difference:
 def rule_hash(constitution: Constitution, rule_id: str) -> str:
     """sha256 (hex) of all that data written for the rule depend on; `KeyError` for no such rule.
 
-    That is the rule without title, severity and neighbors, and all frames. A writer that also
-    shows the neighbors' text to a model must key its data by their hashes too.
+    That is the rule without title, severity and neighbors, its `subject`, and all frames. A
+    writer that also shows the neighbors' text to a model must key its data by their hashes too.
     """
-    rule = constitution.rule(rule_id).model_dump(
-        mode="json", exclude=_NOT_IN_DATA, exclude_defaults=True
-    )
+    rule = constitution.rule(rule_id)
+    told = rule.model_dump(mode="json", exclude=_NOT_IN_DATA, exclude_defaults=True)
     frames = constitution.model_dump(mode="json", include={"frames"}, exclude_defaults=True)
-    return _sha256({"rule": rule, **frames})
+    return _sha256({"rule": told, "subject": rule.subject, **frames})
 
 
 def constitution_hash(constitution: Constitution) -> str:

@@ -92,6 +92,13 @@ class Rule(Config):
     grammar: Mapping[str, Grammar] = Field(default_factory=dict)
     """Language code (en, es...) -> grammar."""
 
+    @property
+    def subject(self) -> RuleId:
+        """The rule that stands for what this one is about: itself where it is restricted, else
+        its first neighbor. A restricted rule and its permitted twins are written in contrast."""
+        twin = self.polarity is Polarity.PERMITTED and bool(self.boundary_with)
+        return self.boundary_with[0] if twin else self.id
+
 
 class Constitution(Config):
     """A list of rules with what the grammar writer needs to speak for them."""

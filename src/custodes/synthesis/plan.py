@@ -3,9 +3,9 @@
 Rules are planned apart from each other. A task's id and seed come from its rule's hash, its index
 and the seed of the run, so changing a rule changes that rule's tasks only, and adding one moves no
 other's. What must not tell the label (side, language, style) is dealt out in *cells*, the same for
-every rule. In a share of the cells (`contrast`) frame and transforms belong to the cell, too, so
-that its rows differ in their intent only; elsewhere they are drawn for each row, for every rule
-with the same chances. A polarity with fewer rules gets more rows a rule: its lists grow at the
+every rule. In a share of the cells (`contrast`) frame and transforms, too, are drawn once for all
+rules of one `subject`, so that a restricted rule's rows and those of its permitted twins differ in
+their intent only; elsewhere they are drawn for each row, for every rule with the same chances. A polarity with fewer rules gets more rows a rule: its lists grow at the
 end, and what stood there stays.
 
 Knows nothing of texts.
@@ -58,7 +58,7 @@ def plan(constitution: Constitution, config: SynthesisConfig) -> list[Task]:
         if cells[rule.id]
         for task in _tasks(
             rule,
-            rule_hash(constitution, rule.id),
+            hashed=rule_hash(constitution, rule.id),
             cells=cells[rule.id],
             rows=counts[rule.polarity],
             chains=chains,
@@ -126,8 +126,8 @@ def _counts(
 
 def _tasks(
     rule: Rule,
-    hashed: str,
     *,
+    hashed: str,
     cells: Mapping[Mode, Sequence[_Cell]],
     rows: int,
     chains: _Chains,
@@ -138,7 +138,7 @@ def _tasks(
     topics = _rounds(rule.subtopics, hashed)
     for index, side in zip(range(rows), _sides(cells, config), strict=False):
         (lang, style), turn = next(walks[side])
-        shared = stable_seed("cell", config.seed, side.value, lang, style, turn)
+        shared = stable_seed("cell", rule.subject, config.seed, side.value, lang, style, turn)
         seed = stable_seed("task", hashed, index, config.seed)
         rng = Random(shared)
         paired = rng.random() < config.contrast and not held_out

@@ -29,9 +29,9 @@ class Task:
     """One row to write.
 
     `id` and `seed` depend on the rule's hash, the index and the seed of the run alone. `shared`
-    is the seed of the plan's cell, whatever the rule: what is drawn from it is the same for every
-    rule. `pair` names the cell where the frame, too, is drawn from it: the rows of one pair differ
-    in their intent only.
+    is the seed of the plan's cell and the rule's subject: what is drawn from it is the same for a
+    restricted rule and its permitted twins. `pair` names it where the frame, too, is drawn from
+    it: the rows of one pair differ in their intent only.
     """
 
     id: str
