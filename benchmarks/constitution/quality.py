@@ -10,7 +10,7 @@ from custodes.classifiers import labelled_rows, threshold_for_budget
 from custodes.data import conversation, load, read
 from custodes.engine.local import LocalConfig, LocalEngine
 from custodes.guard import load_guard
-from custodes.guard.replay import outcomes
+from custodes.guard.outcome import outcomes
 from custodes.measure import Figure, auprc, bootstrap, bootstrap_difference, clopper_pearson
 from custodes.types import Message, Mode
 
@@ -18,6 +18,9 @@ BUDGET = 0.01
 RANKED = ("openai_moderation", "toxicchat_train")
 CAUGHT = ("harmbench", "advbench", "simplesafetytests")
 REFUSED = ("cyberseceval_mitre_frr",)
+PEOPLE = ("arena_1k_prompts", "self_instruct")
+"""Prompts of people to chat models, from sources that nothing was trained on: the pool that the
+shipped guard's own thresholds are set on, and the one that targets are read at."""
 
 Scores = Callable[[Sequence[str]], np.ndarray]
 
@@ -73,11 +76,13 @@ def figures(options: Any, *, command: str, commit: str) -> Iterator[Figure]:
     limit = 200 if options.size == "tiny" else None
     ours = guard_scores
     theirs = baseline(run / "train.parquet")
-    texts, labels = inputs(run / "calibration.parquet")
-    benign = [text for text, label in zip(texts, labels, strict=True) if label == 0]
+    pools = {"": list(_people()), ", pool of kept-out rows": _kept_out(run)}
     thresholds = {
-        "guard": threshold_for_budget(ours(benign), BUDGET),
-        "tf-idf": threshold_for_budget(theirs(benign), BUDGET),
+        pool: {
+            "guard": threshold_for_budget(ours(benign), BUDGET),
+            "tf-idf": threshold_for_budget(theirs(benign), BUDGET),
+        }
+        for pool, benign in pools.items()
     }
     common = {"seeds": [options.seed], "command": command, "commit": commit}
     for name in (*RANKED, *CAUGHT, *REFUSED):
@@ -89,7 +94,21 @@ def figures(options: Any, *, command: str, commit: str) -> Iterator[Figure]:
         if name in RANKED:
             yield from _ranked(name, y, scores, groups, options.seed, common)
         else:
-            yield from _rates(name, scores, thresholds, common)
+            for pool, of_pool in thresholds.items():
+                yield from _rates(name + pool, scores, of_pool, common)
+
+
+def _people() -> Iterator[str]:
+    for name in PEOPLE:
+        for row in load(name):
+            turns = conversation(row)
+            yield next(turn.content for turn in turns if turn.role == "user")
+
+
+def _kept_out(run: Path) -> list[str]:
+    """The benign prompts of the training sources that were kept out of training, by group."""
+    texts, labels = inputs(run / "calibration.parquet")
+    return [text for text, label in zip(texts, labels, strict=True) if label == 0]
 
 
 def _ranked(
@@ -107,10 +126,10 @@ def _ranked(
 
 
 def _rates(name: str, scores: Any, thresholds: Any, common: Any) -> Iterator[Figure]:
-    what = "false refusals" if name in REFUSED else "recall"
+    what = "false refusals" if name.startswith(REFUSED) else "recall"
     stopped = {who: values >= thresholds[who].logit for who, values in scores.items()}
     floor = float(stopped["tf-idf"].mean())
-    sign = "<" if name in REFUSED else ">"
+    sign = "<" if what == "false refusals" else ">"
     for who, flags in stopped.items():
         rate = clopper_pearson(int(flags.sum()), len(flags))
         target = f"{sign} {floor:.4f} (TF-IDF)" if who == "guard" else ""

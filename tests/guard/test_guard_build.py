@@ -9,7 +9,7 @@ from custodes.errors import ArtifactError, ConfigError, DataError
 from custodes.guard import load_guard
 from custodes.guard.build import GuardConfig, build_guard, default_stages
 from custodes.guard.calibration import CalibrationConfig, calibrate_guard
-from custodes.guard.replay import outcomes
+from custodes.guard.outcome import outcomes
 from custodes.types import Action, Example, Message, Mode
 
 CONSTITUTION = Constitution.parse(

@@ -10,6 +10,7 @@ from custodes.classifiers.base import Point
 from custodes.classifiers.scripted import Fault, Pattern, ScriptedConfig, ScriptedScorer
 from custodes.errors import ConfigError
 from custodes.guard import Cascade, GuardPoint, Stage, Watch
+from custodes.guard.replay import decisive
 from custodes.types import Conversation, Message, Mode, RuleId
 
 ANT, BEE, CAT = RuleId("ant"), RuleId("bee"), RuleId("cat")
@@ -74,7 +75,7 @@ def test_none_on_a_stage_that_is_not_the_last_means_always() -> None:
     got = points(cascade, "no insects")
     assert {len(p.stages) for p in got} == {3}
     assert points(cascade, "")[-1].end == 0
-    assert cascade.score([said("no insects")], Mode.INPUT)[0].logit == -4
+    assert decisive(cascade, [said("no insects")], Mode.INPUT)[0].logit == -4
 
 
 def test_a_stage_can_be_called_at_the_very_end() -> None:
@@ -93,10 +94,10 @@ def test_rules_of_all_stages_count() -> None:
     other = scorer("other", ("ant", 3, CAT), rules=(CAT, ANT))
     cascade = Cascade([Stage(scorer=CHEAP), Stage(scorer=other)])
     assert cascade.rules == (ANT, BEE, CAT)
-    best = cascade.score([said("ant")], Mode.INPUT)[0]
+    best = decisive(cascade, [said("ant")], Mode.INPUT)[0]
     assert best.rules == pytest.approx({ANT: 0.5, BEE: 0.05, CAT: 0.45})
     nameless = Cascade([Stage(scorer=scorer("nameless", rules=()))])
-    assert nameless.score([said("ant")], Mode.INPUT)[0].rule is None
+    assert decisive(nameless, [said("ant")], Mode.INPUT)[0].rule is None
 
 
 @pytest.mark.parametrize(
@@ -139,7 +140,7 @@ def test_a_fault_is_a_last_point_that_looks_harmful(fault: Fault, message: str) 
     assert last.stage is None and last.rule is None
     assert re.search(message, last.failure)
     assert stream.push("more") == stream.finish() == []
-    assert cascade.score([said("so, ant ran")], Mode.INPUT)[0].failure == last.failure
+    assert decisive(cascade, [said("so, ant ran")], Mode.INPUT)[0].failure == last.failure
 
 
 class Odd(ScriptedScorer):
@@ -193,14 +194,6 @@ def test_points_before_a_fault_still_count() -> None:
 def test_numbers_of_numpy_are_numbers() -> None:
     answer = Point(np.int64(3), np.float32(1), one())  # type: ignore[arg-type]
     assert points(Cascade([Stage(scorer=Odd(answer))]), "ant")[-1].failure is None
-
-
-def test_a_batch_that_fails_is_judged_one_by_one() -> None:
-    good = Point(3, 0.25, one())
-    for whole in ([], [Point(9, 7, one())], [Point(3, math.nan, one())], None):
-        cascade = Cascade([Stage(scorer=Odd(good, whole=whole))])
-        assert cascade.score([said("ant")], Mode.INPUT)[0].logit == 0.25
-    assert cascade.score([], Mode.INPUT) == []
 
 
 def test_a_fault_of_a_deeper_stage_is_a_fault() -> None:

@@ -48,20 +48,6 @@ def test_the_threshold_itself_counts_as_reached() -> None:
 
 
 @pytest.mark.parametrize(
-    ("policy", "uniform"),
-    [
-        (Policy(), True),
-        (Policy(rules={ANT: RulePolicy()}), True),
-        (Policy(action=Response.FLAG), False),
-        (Policy(rules={ANT: RulePolicy(action=Response.LOG)}), False),
-        (Policy(rules={ANT: RulePolicy(threshold=0.5)}), False),
-    ],
-)
-def test_uniform_is_every_rule_blocking_at_one_threshold(policy: Policy, uniform: bool) -> None:
-    assert policy.uniform is uniform
-
-
-@pytest.mark.parametrize(
     "values",
     [
         {"threshold": math.nan},

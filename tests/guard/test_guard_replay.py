@@ -4,7 +4,8 @@ import pytest
 
 from custodes.classifiers.scripted import Fault, Pattern, ScriptedConfig, ScriptedScorer
 from custodes.guard import Cascade, Edition, Guard, Policy, Stage
-from custodes.guard.replay import outcomes, replays
+from custodes.guard.outcome import outcomes
+from custodes.guard.replay import decisive, replays
 from custodes.types import Action, Conversation, Message, Mode, RuleId
 
 ANT = RuleId("ant")
@@ -82,5 +83,11 @@ def test_a_replay_is_the_scorer_that_it_replays() -> None:
     assert stage.scorer.version == original.version
     assert stage.scorer.rules == original.rules
     (points,) = stage.scorer.points([said("an ant")], Mode.INPUT)
-    (decisive,) = stage.scorer.score([said("an ant")], Mode.INPUT)
-    assert decisive in [point for point in points if point.logit == 2]
+    (worst,) = stage.scorer.score([said("an ant")], Mode.INPUT)
+    assert worst in [point for point in points if point.logit == 2]
+
+
+def test_the_decisive_point_of_nothing_is_nothing() -> None:
+    cascade = Cascade([Stage(scorer=scorer("only"))])
+    assert decisive(cascade, [], Mode.INPUT) == []
+    assert decisive(cascade, [said("so, an ant")], Mode.INPUT)[0].logit == 2

@@ -27,7 +27,8 @@ from custodes.guard import (
     RulePolicy,
     Stage,
 )
-from custodes.guard.replay import outcomes
+from custodes.guard.outcome import outcomes
+from custodes.guard.replay import decisive
 from custodes.types import Action, Conversation, Message, Mode, RuleId, Verdict
 
 RULES = tuple(RuleId(name) for name in ("ant", "bee", "cat"))
@@ -195,8 +196,8 @@ def test_the_decisive_point_is_the_greatest_of_the_stream(
     cascade: Cascade, several: list[str], mode: Mode
 ) -> None:
     conversations = [(*CONTEXT, Message("assistant", text)) for text in several]
-    decisive = cascade.score(conversations, mode)
-    for conversation, point in zip(conversations, decisive, strict=True):
+    found = decisive(cascade, conversations, mode)
+    for conversation, point in zip(conversations, found, strict=True):
         stream = cascade.open(CONTEXT, mode)
         best = max(
             [*stream.push(conversation[-1].content), *stream.finish()], key=lambda p: p.logit

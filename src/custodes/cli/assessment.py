@@ -13,7 +13,7 @@ from custodes.cli.engines import make_engine
 from custodes.data import conversation, load, read
 from custodes.errors import DataError
 from custodes.guard import Guard, load_guard, mode_of
-from custodes.guard.replay import Outcome, outcomes
+from custodes.guard.outcome import Outcome, outcomes
 from custodes.measure import Evaluation, Replies, Report, Section, to_report
 from custodes.measure import evaluate as measure
 from custodes.types import Conversation, Example, Mode

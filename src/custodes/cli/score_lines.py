@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, TypeGuard, get_args
 
 from custodes.errors import DataError
 from custodes.guard import Guard, load_guard
-from custodes.guard.replay import Outcome, outcomes
+from custodes.guard.outcome import Outcome, outcomes
 from custodes.types import Conversation, Message, Role
 
 __all__ = ["LineScorer", "Row", "line_scorer", "read_rows"]

@@ -30,9 +30,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from custodes.classifiers.base import Point, Scorer, judged_text, split_conversation
+from custodes.classifiers.base import Point, Scorer, split_conversation
 from custodes.errors import ConfigError
-from custodes.guard.lane import Lane, Watch, faulty
+from custodes.guard.lane import Lane, Watch
 from custodes.types import Conversation, Mode, RuleId
 
 __all__ = ["Cascade", "CascadeStream", "GuardPoint", "Stage"]
@@ -141,46 +141,6 @@ class Cascade:
         context, text = split_conversation(conversation)
         stream = self.open(context, mode)
         return [*stream.push(text), *stream.finish()]
-
-    def score(self, conversations: Sequence[Conversation], mode: Mode) -> list[GuardPoint]:
-        """The decisive point of each conversation: that of greatest logit, of equals the first.
-
-        The first stage works in batches; what it escalates is judged one by one as a stream.
-        Where the batch fails each conversation is judged alone, so that only the faulty fail.
-        """
-        first = self._screen(conversations, mode)
-        decisive = []
-        for conversation, point in zip(conversations, first, strict=True):
-            if point is None:
-                points = self.points(conversation, mode)
-                decisive.append(max(points, key=lambda each: each.logit))
-            else:
-                decisive.append(_combine([(self.stages[0], point)], end=point.end))
-        return decisive
-
-    def _screen(self, conversations: Sequence[Conversation], mode: Mode) -> list[Point | None]:
-        """The first stage's points; None where the text must be judged as a stream."""
-        first, *deeper = self.stages
-        undecided: list[Point | None] = [None] * len(conversations)
-        if deeper and first.escalate_above is None:
-            return undecided
-        above = math.inf if first.escalate_above is None else first.escalate_above
-        try:
-            points = list(first.scorer.score(conversations, mode))
-            whole = len(points) == len(conversations) and not any(
-                faulty(
-                    point,
-                    after=0,
-                    length=len(judged_text(conversation)),
-                    rules=len(first.scorer.rules),
-                )
-                for conversation, point in zip(conversations, points, strict=True)
-            )
-        except Exception:  # noqa: BLE001 - a scorer may raise anything: each row is judged alone
-            return undecided
-        if not whole:
-            return undecided
-        return [None if point.logit > above else point for point in points]
 
 
 class CascadeStream:

@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from custodes.classifiers.scorer import Calibration
 from custodes.config import Config
 from custodes.errors import ConfigError, DataError
-from custodes.guard.cascade import Cascade, GuardPoint
+from custodes.guard.cascade import Cascade
 from custodes.guard.lane import Watch
 from custodes.guard.policy import Policy
+from custodes.guard.replay import replays
 from custodes.guard.session import Session
 from custodes.guard.tally import Tally, Terms
 from custodes.types import Conversation, Mode, Verdict
@@ -81,8 +82,7 @@ class Guard:
         self._clock = clock
         self._watch = Watch(clock, policy.deadline) if policy.deadline is not None else None
 
-    def on(self, cascade: Cascade) -> Guard:
-        """The same guard with another cascade, of the same rules."""
+    def _on(self, cascade: Cascade) -> Guard:
         return Guard(
             cascade,
             self.policy,
@@ -108,29 +108,31 @@ class Guard:
 
         It stops exactly what a session would stop, but `score` is that of the worst point of the
         whole text, where a session's is that of the point at which it stopped. Deadlines are not
-        looked at, and of a batch's scores the decisive points alone are checked: what other points
-        hold does not come to light here (but in `judge_pointwise`).
+        looked at.
         """
+        return [
+            replay.judge_pointwise(conversation, each)
+            for conversation, (each, replay) in zip(
+                conversations, self.replays(conversations, mode), strict=True
+            )
+        ]
+
+    def replays(
+        self, conversations: Sequence[Conversation], mode: Mode | None = None
+    ) -> list[tuple[Mode, Guard]]:
+        """For each conversation its mode and this guard, which knows already what its stages will
+        say of it: they read all conversations of a mode in one batch."""
         modes = [mode_of(each) if mode is None else mode for each in conversations]
-        verdicts: dict[int, Verdict] = {}
+        found: dict[int, Guard] = {}
         for each in dict.fromkeys(modes):
             places = [place for place, other in enumerate(modes) if other is each]
             batch = [conversations[place] for place in places]
-            points = self.cascade.score(batch, each)
-            for place, conversation, point in zip(places, batch, points, strict=True):
-                verdicts[place] = self._settle(conversation, point, self._terms(each))
-        return [verdicts[place] for place in range(len(modes))]
-
-    def _settle(self, conversation: Conversation, point: GuardPoint, terms: Terms) -> Verdict:
-        """The decisive point is enough, unless a point of a smaller logit could call for more."""
-        score = terms.calibration.probability(point.logit)
-        enough = self.policy.uniform or score < self.policy.floor(terms.mode)
-        if point.failure is None and enough:
-            return Tally(terms).conclude([point])
-        return self.judge_pointwise(conversation, terms.mode)
+            for place, cascade in zip(places, replays(self.cascade, batch, each), strict=True):
+                found[place] = self._on(cascade)
+        return [(each, found[place]) for place, each in enumerate(modes)]
 
     def judge_pointwise(self, conversation: Conversation, mode: Mode) -> Verdict:
-        """As `judge`, from every point of the text's stream: slower, and each point is checked."""
+        """As `judge`, from a stream of the text."""
         points = self.cascade.points(conversation, mode)
         return Tally(self._terms(mode)).conclude(points)
 

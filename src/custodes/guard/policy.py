@@ -76,12 +76,5 @@ class Policy(Config):
         """The least threshold of any rule: below it nothing is ever done."""
         return min(self.threshold_of(rule, mode) for rule in (None, *self.rules))
 
-    @property
-    def uniform(self) -> bool:
-        """Whether every rule blocks at the same threshold."""
-        return self.action is Response.BLOCK and all(
-            own.action is Response.BLOCK and own.threshold is None for own in self.rules.values()
-        )
-
     def _own(self, rule: RuleId | None) -> RulePolicy | None:
         return None if rule is None else self.rules.get(rule)

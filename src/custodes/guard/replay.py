@@ -1,58 +1,32 @@
-"""Judge many whole texts at once, exactly as sessions would judge them one by one.
+"""Judge many whole texts at once, exactly as streams of them would be judged one by one.
 
 Every stage scores its texts in one batch; what it said is then replayed through the very same
-cascade, policy and session that serve streams. A stage that fails in the batch is asked again text
-by text, so that only the faulty text fails.
+cascade that serves streams. A stage that fails in the batch is asked again text by text, so that
+only the faulty text fails. Knows nothing of policies.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from custodes.classifiers.base import Point, Scorer, judged_text
-from custodes.guard.cascade import Cascade, Stage
-from custodes.guard.guard import Guard, mode_of
+from custodes.guard.cascade import Cascade, GuardPoint, Stage
 from custodes.guard.lane import faulty
-from custodes.types import Action, Conversation, Mode, RuleId, Verdict
+from custodes.types import Conversation, Mode, RuleId
 
-__all__ = ["Outcome", "outcomes", "replays"]
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """`verdict`: on the whole text, its score that of the worst point. `stop_at`: characters that
-    a session releases before it stops, None where it does not stop."""
-
-    verdict: Verdict
-    stop_at: int | None
+__all__ = ["decisive", "replays"]
 
 
-def outcomes(
-    guard: Guard, conversations: Sequence[Conversation], mode: Mode | None = None
-) -> list[Outcome]:
-    """What a session would make of the last turn of each; `mode` None: see `mode_of`."""
-    modes = [mode_of(each) if mode is None else mode for each in conversations]
-    found: dict[int, Outcome] = {}
-    for each in dict.fromkeys(modes):
-        places = [place for place, other in enumerate(modes) if other is each]
-        batch = [conversations[place] for place in places]
-        for place, conversation, cascade in zip(
-            places, batch, replays(guard.cascade, batch, each), strict=True
-        ):
-            found[place] = _outcome(guard.on(cascade), conversation, each)
-    return [found[place] for place in range(len(modes))]
-
-
-def _outcome(guard: Guard, conversation: Conversation, mode: Mode) -> Outcome:
-    verdict = guard.judge_pointwise(conversation, mode)
-    if verdict.action is not Action.STOP:
-        return Outcome(verdict, None)
-    session = guard.open(conversation[:-1], mode)
-    decision = session.feed(conversation[-1].content)
-    if decision.action is not Action.STOP:
-        decision = session.finish()
-    return Outcome(verdict, decision.stop_at)
+def decisive(
+    cascade: Cascade, conversations: Sequence[Conversation], mode: Mode
+) -> list[GuardPoint]:
+    """The decisive point of each conversation: that of greatest logit, of equals the first."""
+    return [
+        max(replay.points(conversation, mode), key=lambda point: point.logit)
+        for conversation, replay in zip(
+            conversations, replays(cascade, conversations, mode), strict=True
+        )
+    ]
 
 
 def replays(cascade: Cascade, conversations: Sequence[Conversation], mode: Mode) -> list[Cascade]:

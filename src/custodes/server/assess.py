@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from custodes.guard import Calibration, Decision, Guard, mode_of
+from custodes.guard.replay import decisive
 from custodes.server.hearing import judge_text
 from custodes.types import Conversation, RuleId
 
@@ -34,7 +35,7 @@ def assess(guard: Guard, conversations: Sequence[Conversation]) -> list[Assessme
 def _one(guard: Guard, conversation: Conversation) -> Assessment:
     decision = judge_text(guard, conversation)
     mode = mode_of(conversation)
-    (point,) = guard.cascade.score([conversation], mode)
+    (point,) = decisive(guard.cascade, [conversation], mode)
     failed = decision.verdict is not None and decision.verdict.failure is not None
     if failed or point.failure is not None:
         return Assessment(

@@ -5,8 +5,9 @@ and the seed of the run, so changing a rule changes that rule's tasks only, and 
 other's. What must not tell the label (side, language, style) is dealt out in *cells*, the same for
 every rule. In a share of the cells (`contrast`) frame and transforms, too, are drawn once for all
 rules of one `subject`, so that a restricted rule's rows and those of its permitted twins differ in
-their intent only; elsewhere they are drawn for each row, for every rule with the same chances. A polarity with fewer rules gets more rows a rule: its lists grow at the
-end, and what stood there stays.
+their intent only; elsewhere they are drawn for each row, for every rule with the same chances. A
+polarity with fewer rules gets more rows a rule: its lists grow at the end, and what stood there
+stays.
 
 Knows nothing of texts.
 """
