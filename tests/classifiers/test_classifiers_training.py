@@ -66,6 +66,17 @@ def test_it_learns_what_the_rows_show(scorer, rows):
     assert ((logits(scorer, rows) > 0) == labels).mean() > 0.95
 
 
+def test_what_one_text_alone_holds_is_not_learned_by_heart(rows):
+    (odd,) = labelled_rows([Example(id="odd", source="t", kind="k", text="Qumph zilv", label=1)])
+    config = StageConfig(name="hashed", features="hashed", settings={"bits": 18}, epochs=2)
+    scorer = fit_stage([*rows, odd], config, rules=RULES, seed=0)
+    said, unsaid = (
+        scorer.score([(Message("user", text),)], Mode.INPUT)[0].logit
+        for text in ("Qumph zilv", "Blergh vrask")
+    )
+    assert said == unsaid
+
+
 def test_it_names_the_rule(scorer):
     points = scorer.score([(Message("user", "Please poison bread now"),)], Mode.INPUT)
     assert points[0].rules.argmax() == RULES.index("kitchen")

@@ -58,7 +58,7 @@ class HeadFit:
         torch.set_num_threads(self.config.threads)
         rng = np.random.default_rng(self.seed)
         usable = np.array([i for i, tokens in enumerate(data.tokens) if len(tokens)])
-        mean, scale = _standard(data, usable, rng)
+        mean, scale = _rarity(data, usable) if data.sparse else _standard(data, usable, rng)
         parameters = self._parameters(data.dim)
         optimizer = torch.optim.AdamW(
             parameters.values(),
@@ -166,11 +166,13 @@ def _project(
         [np.diff(t.offsets, append=len(t.values)) for t in batch if t.offsets is not None]
     )
     offsets = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    _, common = standard
     bags = F.embedding_bag(
         torch.from_numpy(ids).to(first.device),
         first,
         torch.from_numpy(offsets).to(first.device),
         mode="sum",
+        per_sample_weights=torch.from_numpy(1.0 / common[ids]).to(first.device),
     )
     return (
         bags
@@ -184,11 +186,24 @@ def _standard(
     data: TrainingSet, usable: NDArray[np.int64], rng: np.random.Generator
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Mean and standard deviation [d] of dense features, from a sample of texts."""
-    if data.sparse:
-        return np.zeros(1, np.float32), np.ones(1, np.float32)
     sample = rng.choice(usable, min(len(usable), 1000), replace=False)
     values = np.concatenate([data.tokens[i].values for i in sample]).astype(np.float32)
     return values.mean(axis=0), values.std(axis=0) + 1e-4
+
+
+def _rarity(
+    data: TrainingSet, usable: NDArray[np.int64]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """No mean, and the scale [d] that weighs a bag's items by their inverse document frequency,
+    log((1 + n) / (1 + n_d)) + 1, of mean square 1 over what occurs. What one text alone holds
+    counts for nothing: it could only be learned by heart."""
+    found = np.zeros(data.dim, np.int64)
+    for i in usable:
+        found[np.unique(data.tokens[i].values)] += 1
+    weights = np.log((1 + len(usable)) / (1 + found)) + 1.0
+    weights /= np.sqrt((weights**2 * found).sum() / max(found.sum(), 1))
+    scale = np.where(found > 1, 1.0 / weights, np.inf)
+    return np.zeros(1, np.float32), scale.astype(np.float32)
 
 
 def _export(
@@ -196,7 +211,7 @@ def _export(
 ) -> Head:
     """The head on raw features: standardization folded into the first layer."""
     arrays = {name: value.detach().cpu().numpy() for name, value in parameters.items()}
+    arrays["first"] = arrays["first"] / scale[:, None]
     if len(mean) > 1:
-        arrays["first"] = arrays["first"] / scale[:, None]
         arrays["first_bias"] = arrays["first_bias"] - mean @ arrays["first"]
     return Head.from_arrays(arrays)
