@@ -20,7 +20,7 @@ LIMITS = """
 A place to start: it shows the whole loop on a laptop, and screens plain requests. It is no match
 for what guards a frontier model.
 
-- It reads through SmolLM2-135M-Instruct with 4-bit weights (Q4_1), layers 4 and 8 of 30.
+- It reads through SmolLM2-135M-Instruct with 4-bit weights (Q4_1), layers 4, 8 and 12 of 30.
 - It misses most of what is subtle, contextual or long; it was trained on simple sentences and on
   public request sets, most of them in English.
 - Its thresholds hold for prompts like those of the benign pool. Set them again on your own traffic.
@@ -46,8 +46,7 @@ def main() -> None:
         f"{made}\n## Thresholds\n\nFor 1 % false refusals on arena_1k_prompts and self_instruct, "
         f"which no stage was trained on.\n\n| mode | probability |\n|---|---|\n{thresholds}\n\n"
         "## Figures on sets that were only measured on\n\n"
-        "Rates are at another threshold than the guard's own: 1 % false refusals on benign prompts "
-        "kept out of training.\n\n"
+        "Rates are at 1 % false refusals on the same pool, TF-IDF's as the guard's.\n\n"
         "| figure | value, 95 % interval |\n|---|---|\n"
         f"{figures}\n\nHow to read them, and how the settings were chosen: "
         f"benchmarks/constitution/README.md.\n{LIMITS}"

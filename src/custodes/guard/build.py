@@ -28,6 +28,7 @@ __all__ = ["GuardConfig", "GuardStage", "build_guard", "default_stages"]
 Size = Literal["tiny", "small", "full"]
 
 _TOKENS = {"tiny": 48, "small": 96, "full": 128}
+_LAYERS = {"tiny": [4, 8], "small": [4, 8], "full": [4, 8, 12]}
 
 
 class GuardStage(StageConfig):
@@ -42,7 +43,7 @@ class GuardStage(StageConfig):
 def default_stages(size: Size) -> tuple[GuardStage, ...]:
     """Hashed n-grams first, activations of the embedded model behind them."""
     windows = Windows(input=64, output=32, exchange=32)
-    activations: dict[str, Any] = {"layers": [4, 8], "max_tokens": _TOKENS[size]}
+    activations: dict[str, Any] = {"layers": _LAYERS[size], "max_tokens": _TOKENS[size]}
     return (
         GuardStage(name="hashed", features="hashed", learning_rate=0.02, windows=windows),
         GuardStage(
@@ -53,7 +54,7 @@ def default_stages(size: Size) -> tuple[GuardStage, ...]:
             # A reply alone is read like one in context; training on both would cost twice.
             modes=(Mode.INPUT, Mode.EXCHANGE),
             windows=windows,
-            weight=8.0,
+            weight=4.0,
         ),
     )
 
@@ -62,7 +63,7 @@ class GuardConfig(Config):
     """How a guard is made."""
 
     size: Size = "tiny"
-    """The dial: how much of a text training reads; see `default_stages`."""
+    """The dial: how much of a text training reads, and how deep; see `default_stages`."""
     stages: tuple[GuardStage, ...] = ()
     """First to last; empty: the default stages of the size."""
     seed: int = Field(default=0, ge=0)
