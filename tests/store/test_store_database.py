@@ -25,6 +25,8 @@ from custodes.store import (
     require_current,
     writing,
 )
+from custodes.store.chain import extend
+from custodes.store.rows import encode
 from custodes.store.tables import metadata
 
 
@@ -46,6 +48,36 @@ def test_migrating_twice_changes_nothing(engine):
     migrate(engine)
     with reading(engine) as connection:
         assert checkpoint(connection).seq == 0
+
+
+def test_events_of_the_first_version_are_counted_when_it_is_migrated(engine, make_event):
+    odd = {"at": -1e300, "latency_ms": 0.0, "failure": "x"}
+    rows = [make_event(at=1000.0 + 7 * n, latency_ms=0.1 + n**3) for n in range(50)]
+    rows += [make_event(**odd), make_event(at=1e300, latency_ms=1e300, rule="r", action="stop")]
+    with writing(engine) as connection:
+        extend(connection, [encode(row) for row in rows])
+    tables = ("tallies", "latencies")
+
+    def counted():
+        with reading(engine) as connection:
+            found = {t: connection.execute(text(f"SELECT * FROM {t}")) for t in tables}
+            return {t: sorted(map(tuple, rows)) for t, rows in found.items()}
+
+    as_they_came = counted()
+    assert all(as_they_came.values())
+    with writing(engine) as connection:
+        for line in (
+            "DROP TABLE tallies",
+            "DROP TABLE latencies",
+            "DROP TABLE verifications",
+            "DROP INDEX events_key_seq",
+            "CREATE INDEX events_at_action_rule_latency_ms ON events "
+            "(at, action, rule, latency_ms)",
+            "UPDATE alembic_version SET version_num = '0001'",
+        ):
+            connection.execute(text(line))
+    migrate(engine)
+    assert counted() == as_they_came
 
 
 def test_several_processes_migrate_at_once(database):

@@ -1,15 +1,26 @@
 """What the console reads."""
 
+from collections import Counter
+
 import pytest
 
+from custodes.errors import InputError
 from custodes.store import (
-    Count,
-    counts,
-    latencies,
+    Checkpoint,
+    Fault,
+    Verification,
+    Verified,
+    event_at,
+    last_verified,
+    latencies_in,
     latest,
+    note_verified,
+    quantiles,
     reading,
     snapshot,
+    step_of,
     stream,
+    tallies_in,
     verify,
     versions_in_use,
     writing,
@@ -38,42 +49,106 @@ def filled(engine, make_event):
     return engine
 
 
-def test_counts_by_time_action_and_rule(filled):
+def test_verdicts_are_counted_by_time_and_kind(filled):
     with reading(filled) as connection:
-        found = counts(connection, since=1000, until=1016, bucket=8)
-        assert found == [
-            Count(1000.0, "release", None, 6),
-            Count(1000.0, "stop", "rule-0", 1),
-            Count(1000.0, "stop", "rule-4", 1),
-            Count(1008.0, "release", None, 6),
-            Count(1008.0, "stop", "rule-0", 1),
-            Count(1008.0, "stop", "rule-4", 1),
+        found = tallies_in(connection, since=990, until=1020, bucket=15)
+        seen = [(t.start, t.action, t.rule, t.events) for t in found]
+        assert seen == [
+            (990, "release", "", 3),
+            (990, "stop", "rule-0", 1),
+            (990, "stop", "rule-4", 1),
+            (1005, "release", "", 12),
+            (1005, "stop", "rule-0", 2),
+            (1005, "stop", "rule-4", 1),
         ]
-        everything = counts(connection, since=0, until=1e12, bucket=0.25)
-        assert sum(count.events for count in everything) == 40
-        assert counts(connection, since=0, until=1000, bucket=60) == []
+        assert {(t.judged, t.mode, t.failed) for t in found} == {("exchange", "enforce", False)}
+        for bucket in (15, 30, 900, 3600):
+            since = 1000 // bucket * bucket
+            whole = tallies_in(connection, since=since, until=since + 3600, bucket=bucket)
+            assert sum(t.events for t in whole) == 40
+        assert tallies_in(connection, since=0, until=990, bucket=15) == []
 
 
-def test_latencies_are_nearest_ranks(filled):
+@pytest.mark.parametrize(("since", "bucket"), [(0, 10), (0, 0), (0, -15), (7, 15)])
+def test_buckets_that_are_not_kept_are_refused(filled, since, bucket):
     with reading(filled) as connection:
-        quantiles = [0, 0.5, 0.95, 1]
-        found = latencies(connection, since=1000, until=1040, quantiles=quantiles)
-        assert found == {0: 1.0, 0.5: 20.0, 0.95: 38.0, 1: 40.0}
-        part = latencies(connection, since=1030, until=1040, quantiles=[0.5])
-        assert part == {0.5: 5.0}
-        assert latencies(connection, since=0, until=1, quantiles=[0.5]) == {}
+        for query in (tallies_in, latencies_in):
+            with pytest.raises(InputError, match="multiple of 15 s"):
+                query(connection, since=since, until=3600, bucket=bucket)
 
 
-def test_the_latest_by_page_action_and_rule(filled):
+def test_an_event_that_comes_twice_is_counted_once(filled, make_event):
+    late = encode(make_event(id="late", at=2000.0, failure="it broke", judged="input"))
+    for _ in range(2):
+        with writing(filled) as connection:
+            extend(connection, [late])
     with reading(filled) as connection:
-        page = latest(connection, 3)
-        assert [s.seq for s in page] == [40, 39, 38]
+        (found,) = tallies_in(connection, since=1995, until=2010, bucket=15)
+        assert (found.events, found.failed, found.judged) == (1, True, "input")
+
+
+def test_latencies_are_counted_by_steps_of_nine_percent(filled):
+    with reading(filled) as connection:
+        found = latencies_in(connection, since=990, until=1050, bucket=30)
+    steps = Counter()
+    for each in found:
+        steps[each.step] += each.events
+    assert {each.start for each in found} == {990, 1020}
+    shares = [0, 0.5, 0.95, 1]
+    for value, exact in zip(quantiles(steps, shares), [1.0, 20.0, 38.0, 40.0], strict=True):
+        assert value == pytest.approx(exact, rel=0.046)
+
+
+def test_times_and_latencies_out_of_all_bounds_are_counted_too(engine, make_event):
+    odd = [make_event(at=at, latency_ms=ms) for at, ms in ((1e300, 0.0), (-1e300, 1e300))]
+    with writing(engine) as connection:
+        assert extend(connection, [encode(event) for event in odd]) == [1, 2]
+    assert (step_of(0.0), step_of(1e300)) == (-80, 240)
+
+
+def test_the_latest_by_page_and_filter(filled):
+    with reading(filled) as connection:
+        assert [s.seq for s in latest(connection, 3)] == [40, 39, 38]
         assert [s.seq for s in latest(connection, 3, before=38)] == [37, 36, 35]
-        assert [s.seq for s in latest(connection, 3, action="stop")] == [37, 33, 29]
-        assert [s.seq for s in latest(connection, 2, rule="rule-0", action="stop")] == [33, 25]
-        assert [s.seq for s in latest(connection, 9, rule="rule-0", before=10)] == [9, 1]
-        assert latest(connection, 9, rule="nobody") == []
-        assert latest(connection, 9, rule="\0\ud800", action="'--") == []
+        assert [s.seq for s in latest(connection, 9, before=38, after=35)] == [37, 36]
+        for matching, limit, before, seqs in (
+            ({"action": "stop"}, 3, None, [37, 33, 29]),
+            ({"rule": "rule-0", "action": "stop"}, 2, None, [33, 25]),
+            ({"rule": "rule-0", "key": "0123456789ab"}, 9, 10, [9, 1]),
+            ({"rule": "rule-0", "route": "/v1/messages"}, 1, None, [33]),
+            ({"rule": "nobody"}, 9, None, []),
+            ({"rule": "\0\ud800", "action": "'--"}, 9, None, []),
+        ):
+            found = latest(connection, limit, before=before, matching=matching)
+            assert [s.seq for s in found] == seqs
+        with pytest.raises(InputError, match="expected one of action, rule, key, route"):
+            latest(connection, matching={"text": "x"})
+
+
+def test_one_event_by_its_place(filled):
+    with reading(filled) as connection:
+        assert event_at(connection, 37).event.rule == "rule-4"
+        assert [event_at(connection, seq) for seq in (0, -1, 41, 2**70)] == [None] * 4
+
+
+def test_the_last_verification_is_remembered(filled):
+    with reading(filled) as connection:
+        assert last_verified(connection) is None
+    good, bad = (
+        Verified(at=at, key="k", seconds=0.5, outcome=outcome)
+        for at, outcome in (
+            (1.0, Verification(rows=40, last=Checkpoint(40, "0" * 64))),
+            (
+                2.0,
+                Verification(rows=3, last=Checkpoint(3, "1" * 64), first_bad=4, kind=Fault.ALTERED),
+            ),
+        )
+    )
+    for verified in (good, bad):
+        with writing(filled) as connection:
+            note_verified(connection, verified)
+        with reading(filled) as connection:
+            assert last_verified(connection) == verified
 
 
 def test_the_versions_in_use(filled):

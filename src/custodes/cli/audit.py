@@ -88,8 +88,10 @@ def tail(
     from custodes import store
 
     vault = _vault(text)
+    given = {"action": action, "rule": rule}
+    matching = {name: value for name, value in given.items() if value is not None}
     with _snapshot(database) as connection:
-        found = store.latest(connection, count, action=action, rule=rule, cipher=vault)
+        found = store.latest(connection, count, matching=matching, cipher=vault)
     for stored in reversed(found):
         typer.echo(_line(stored))
 

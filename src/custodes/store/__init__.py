@@ -29,8 +29,20 @@ try:
     )
     from custodes.store.log import EventLog
     from custodes.store.migrations import migrate, require_current
-    from custodes.store.queries import Count, counts, latencies, latest, stream, versions_in_use
+    from custodes.store.queries import (
+        FILTERS,
+        Verified,
+        event_at,
+        last_verified,
+        latencies_in,
+        latest,
+        note_verified,
+        stream,
+        tallies_in,
+        versions_in_use,
+    )
     from custodes.store.rows import StoredEvent
+    from custodes.store.tallies import Latency, Tally, bucket_of, quantiles, step_of
     from custodes.store.vault import ENVIRONMENT_KEY, Vault, new_vault_key
 except ModuleNotFoundError as error:
     package = (error.name or "").partition(".")[0]
@@ -40,34 +52,43 @@ except ModuleNotFoundError as error:
 
 __all__ = [
     "ENVIRONMENT_KEY",
+    "FILTERS",
     "Checkpoint",
-    "Count",
     "Event",
     "EventLog",
     "Fault",
     "Key",
     "KeyMode",
     "KeyRole",
+    "Latency",
     "StoredEvent",
+    "Tally",
     "Vault",
     "Verification",
+    "Verified",
+    "bucket_of",
     "checkpoint",
     "connect",
-    "counts",
     "create_key",
     "default_database",
+    "event_at",
     "find_key",
-    "latencies",
+    "last_verified",
+    "latencies_in",
     "latest",
     "list_keys",
     "migrate",
     "new_vault_key",
+    "note_verified",
     "opened",
+    "quantiles",
     "reading",
     "require_current",
     "revoke_key",
     "snapshot",
+    "step_of",
     "stream",
+    "tallies_in",
     "verify",
     "versions_in_use",
     "writing",

@@ -20,6 +20,7 @@ from sqlalchemy import Connection, Row, func, insert, select, update
 from custodes.errors import ConfigError, StoreError
 from custodes.store.rows import HASHED, canonical
 from custodes.store.tables import events, head
+from custodes.store.tallies import add_tallies
 
 __all__ = [
     "GENESIS",
@@ -125,6 +126,7 @@ def extend(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> list[in
         previous = digest
     if added:
         connection.execute(insert(events), added)
+        add_tallies(connection, added)
         connection.execute(update(head).values(seq=seq, hash=previous))
     stored = [known[row["id"]] for row in rows]
     return [

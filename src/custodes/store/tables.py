@@ -1,4 +1,4 @@
-"""The tables: events in a hash chain, the chain's head, API keys.
+"""The tables: events in a hash chain, the chain's head, what was counted of them, API keys.
 
 Says what is stored, not how it comes in or out. A change here needs a migration beside it
 (migrations/versions); a test holds the two together.
@@ -19,7 +19,7 @@ from sqlalchemy import (
     Text,
 )
 
-__all__ = ["events", "head", "keys", "metadata"]
+__all__ = ["events", "head", "keys", "latencies", "metadata", "tallies", "verifications"]
 
 _NAMES = {
     "ix": "%(table_name)s_%(column_0_N_name)s",
@@ -59,10 +59,10 @@ events = Table(
 with sorted keys; `text` is encrypted or null. `hash` = SHA-256 of `previous` and of every column
 from `id` on (see chain.py)."""
 
-# The first holds all that counts and latencies need, so that they never touch the rows.
-Index(None, events.c.at, events.c.action, events.c.rule, events.c.latency_ms)
+# One a filter of the console's list; each serves newest first.
 Index(None, events.c.action, events.c.seq)
 Index(None, events.c.rule, events.c.seq)
+Index(None, events.c.key, events.c.seq)
 
 head = Table(
     "head",
@@ -73,6 +73,47 @@ head = Table(
     CheckConstraint("id = 1", name="one_row"),
 )
 """One row: the last event's `seq` and `hash`. Every writer locks it for the length of a batch."""
+
+tallies = Table(
+    "tallies",
+    metadata,
+    Column("width", Integer, primary_key=True, autoincrement=False),
+    Column("start", BigInteger, primary_key=True, autoincrement=False),
+    Column("judged", Text, primary_key=True),
+    Column("action", Text, primary_key=True),
+    Column("mode", Text, primary_key=True),
+    Column("rule", Text, primary_key=True),
+    Column("failed", Integer, primary_key=True, autoincrement=False),
+    Column("events", BigInteger, nullable=False),
+)
+"""One row a bucket of `width` seconds and kind of verdict; `rule` is empty where none was named.
+See tallies.py."""
+
+latencies = Table(
+    "latencies",
+    metadata,
+    Column("width", Integer, primary_key=True, autoincrement=False),
+    Column("start", BigInteger, primary_key=True, autoincrement=False),
+    Column("judged", Text, primary_key=True),
+    Column("step", Integer, primary_key=True, autoincrement=False),
+    Column("events", BigInteger, nullable=False),
+)
+"""One row a bucket, judged part and step of latency."""
+
+verifications = Table(
+    "verifications",
+    metadata,
+    Column("at", Double, primary_key=True),
+    Column("key", Text, nullable=False),
+    Column("seconds", Double, nullable=False),
+    Column("rows", BigInteger, nullable=False),
+    Column("last_seq", BigInteger, nullable=False),
+    Column("last_hash", String(64), nullable=False),
+    Column("first_bad", BigInteger),
+    Column("kind", Text),
+)
+"""One row each time that a gateway verified the whole chain: when, for which key, what came of
+it. Whoever can write here can invent one: it informs, `custodes audit verify` proves."""
 
 keys = Table(
     "keys",
