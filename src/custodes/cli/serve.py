@@ -176,6 +176,8 @@ def _run(config: GatewayConfig, listening: socket.socket, *, address: str | None
 
 def _announce(config: GatewayConfig, address: str) -> None:
     typer.echo(f"custodes: serving at {address}")
+    if config.console:
+        typer.echo(f"custodes: console at {address}/console")
     typer.echo(
         f"custodes: guard {config.guard or 'none'}, upstreams {', '.join(config.upstreams)}"
         + (", no keys asked for" if config.no_auth else "")
@@ -185,6 +187,8 @@ def _announce(config: GatewayConfig, address: str) -> None:
 
 def _supervise(config: GatewayConfig, listening: socket.socket, address: str) -> None:
     """Keep `workers` processes at the port; hand signals on; replace those that die."""
+    from custodes.server.console.sessions import console_secret
+
     ended = False
     listening.set_inheritable(True)
     with tempfile.TemporaryDirectory(prefix="custodes-serve-") as folder:
@@ -195,6 +199,7 @@ def _supervise(config: GatewayConfig, listening: socket.socket, address: str) ->
             _WORKER_CONFIG: str(file),
             _WORKER_SOCKET: str(listening.fileno()),
             "PROMETHEUS_MULTIPROC_DIR": folder,
+            "CUSTODES_CONSOLE_SECRET": console_secret(),  # a session is good at every worker
         }
 
         def start() -> subprocess.Popen[bytes]:

@@ -25,9 +25,10 @@ from custodes.errors import ConfigError, CustodesError
 from custodes.guard import Guard, load_guard
 from custodes.server.auth import ConfiguredKeys, KeyStore, SeveralStores
 from custodes.server.config import GatewayConfig
+from custodes.server.console.records import MemoryRecords, Records
 from custodes.server.events import EventSink, MemorySink
 from custodes.server.limits import BodyLimit, Limiter, MemoryLimiter, RedisLimiter
-from custodes.server.routes import operation, replies, verdicts
+from custodes.server.routes import console, operation, replies, session, verdicts
 from custodes.server.service import Clock, Parts, Service
 from custodes.server.telemetry import Metrics
 from custodes.server.upstreams.base import Upstream
@@ -59,15 +60,24 @@ def build_parts(
     clock = Clock()
     metrics = Metrics()
     name = config.guard
+    kept = sink or MemorySink()
     return Parts(
         guard=None if name is None else (lambda: load(name)),
         upstreams=_upstreams(config, clock),
         keys=_keys(config, keys),
-        sink=sink or MemorySink(),
+        sink=kept,
+        records=_records(kept),
         limiter=_limiter(config, clock, metrics),
         metrics=metrics,
         clock=clock,
     )
+
+
+def _records(sink: EventSink) -> Records:
+    if isinstance(sink, MemorySink):
+        return MemoryRecords(sink)
+    records: Records | None = getattr(sink, "records", None)
+    return records or MemoryRecords(MemorySink(remember=0))
 
 
 def _load(name: str) -> Guard:
@@ -132,7 +142,9 @@ def build_app(config: GatewayConfig, parts: Parts) -> FastAPI:
         redoc_url=None,
     )
     app.state.service = service
-    for router in (replies.router, verdicts.router, operation.router):
+    routers = [replies.router, verdicts.router, operation.router]
+    routers += [session.router, console.router] if config.console else []
+    for router in routers:
         app.include_router(router)
     app.add_exception_handler(RequestError, _render)
     app.add_exception_handler(HTTPException, _render_http)

@@ -24,6 +24,7 @@ __all__ = [
     "SeveralStores",
     "authenticate",
     "hash_key",
+    "outranks",
     "token_of",
 ]
 
@@ -66,6 +67,10 @@ class KeyStore(Protocol):
         """The key whose token this is; compares hashes, in constant time."""
         ...
 
+    async def named(self, id_: str) -> Key | None:
+        """The key of this id, for whoever has shown its token before."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalKey:
@@ -101,6 +106,10 @@ class ConfiguredKeys:
                 found = key
         return found
 
+    async def named(self, id_: str) -> Key | None:
+        """By id, of which the settings hold each once."""
+        return next((key for key in self._keys if key.id == id_), None)
+
 
 class SeveralStores:
     """The first store that knows a key answers."""
@@ -115,6 +124,19 @@ class SeveralStores:
             if key is not None:
                 return key
         return None
+
+    async def named(self, id_: str) -> Key | None:
+        """Asks one store after the other."""
+        for store in self._stores:
+            key = await store.named(id_)
+            if key is not None:
+                return key
+        return None
+
+
+def outranks(role: KeyRole, least: KeyRole) -> bool:
+    """Whether a role may do what `least` may."""
+    return _RANK[role] >= _RANK[least]
 
 
 def token_of(headers: Mapping[str, str]) -> str | None:
@@ -150,7 +172,7 @@ async def authenticate(
             code="invalid_api_key",
             headers={"www-authenticate": "Bearer"},
         )
-    if _RANK[key.role] < _RANK[role]:
+    if not outranks(key.role, role):
         raise RequestError(
             f"a key of role {key.role} may not do this; expected {role}",
             status=403,

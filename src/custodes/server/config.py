@@ -107,6 +107,8 @@ class GatewayConfig(Config):
     """How long open streams may go on after SIGTERM."""
     metrics_public: bool = True
     """Whether /metrics is served without a key."""
+    console: bool = True
+    """Whether the console is served at /console, for keys of reviewers and admins."""
 
     @model_validator(mode="after")
     def _makes_sense(self) -> GatewayConfig:
@@ -116,4 +118,6 @@ class GatewayConfig(Config):
             raise ValueError(f"no_auth is for localhost only; got host {self.host}")
         if len({key.sha256 for key in self.keys}) < len(self.keys):
             raise ValueError("keys: two have the same hash")
+        if len({key.id for key in self.keys}) < len(self.keys):
+            raise ValueError("keys: two have the same id, so their events could not be told apart")
         return self

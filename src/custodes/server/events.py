@@ -35,12 +35,15 @@ class MemorySink:
 
     def __init__(self, *, remember: int = 10_000) -> None:
         self.events: list[Event] = []
+        self.forgotten = 0
         self._remember = remember
 
     async def record(self, event: Event) -> None:
         """Keep one event, forget the oldest."""
         self.events.append(event)
-        del self.events[: -self._remember]
+        surplus = max(0, len(self.events) - self._remember)
+        del self.events[:surplus]
+        self.forgotten += surplus
 
     async def close(self) -> None:
         """Nothing is pending."""

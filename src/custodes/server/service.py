@@ -17,8 +17,10 @@ from uuid import uuid4
 from custodes.constitution import read, shipped
 from custodes.errors import CustodesError
 from custodes.guard import Guard
-from custodes.server.auth import Key, KeyStore, authenticate
+from custodes.server.auth import LOCAL, Key, KeyStore, authenticate, outranks
 from custodes.server.config import GatewayConfig, KeyRole
+from custodes.server.console.records import Records
+from custodes.server.console.sessions import Sessions, Ticket, Viewer, console_secret
 from custodes.server.events import EventSink, Origin, Recorder, describe
 from custodes.server.hearing import Intake
 from custodes.server.judging import JudgePool
@@ -31,6 +33,8 @@ from custodes.store.events import Event
 __all__ = ["Chair", "Clock", "Parts", "Service"]
 
 _log = logging.getLogger("custodes.server")
+_ATTEMPTS = 10
+"""Attempts to sign in that an address has in a minute."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,16 +82,19 @@ class Parts:
     """What a service is put together from.
 
     `guard` loads it, at the start and at every reload (None: nothing is judged). `keys` None: no
-    key is asked for.
+    key is asked for. `records`: where the sink's events can be read again. `secret` signs the
+    console's sessions.
     """
 
     guard: Callable[[], Guard] | None
     upstreams: Mapping[str, Upstream]
     keys: KeyStore | None
     sink: EventSink
+    records: Records
     limiter: Limiter
     metrics: Metrics
     clock: Clock = field(default_factory=Clock)
+    secret: str = field(default_factory=console_secret, repr=False)
     new_id: Callable[[], str] = lambda: uuid4().hex
 
 
@@ -102,6 +109,8 @@ class Service:
         self.upstreams = dict(parts.upstreams)
         self.pool = JudgePool(threads=config.judge_threads, seconds=config.judge_seconds)
         self.recorder = Recorder(parts.sink, on_loss=self._lost)
+        self.records = parts.records
+        self.sessions = Sessions(parts.secret, now=parts.clock.now)
         self._sink = parts.sink
         self._load = parts.guard
         self._keys = parts.keys
@@ -129,6 +138,38 @@ class Service:
                 headers={"retry-after": retry_after(wait)},
             )
         return key
+
+    async def sign_in(self, token: str, *, address: str) -> str:
+        """The cookie for a key of a reviewer or an admin; `RequestError` 401, 403 or 429.
+
+        `address`: whose attempts are counted together.
+        """
+        wait = await self._limiter.take(f"sign-in {address}", per_minute=_ATTEMPTS, burst=_ATTEMPTS)
+        if wait > 0:
+            self.metrics.limited.inc()
+            raise RequestError(
+                f"too many attempts to sign in; wait {retry_after(wait)} s",
+                status=429,
+                code="rate_limit_exceeded",
+                headers={"retry-after": retry_after(wait)},
+            )
+        headers = {"authorization": f"Bearer {token}"}
+        return self.sessions.issue(await authenticate(headers, self._keys, role="reviewer"))
+
+    async def viewer(self, cookie: str | None) -> Viewer | None:
+        """Whoever a cookie stands for: its key must live and still be of a role that may look."""
+        if self._keys is None:
+            return Viewer(key=LOCAL.id, role=LOCAL.role, word=self.sessions.local_word)
+        ticket: Ticket | None = self.sessions.read(cookie)
+        key = await self._keys.named(ticket.key) if ticket else None
+        if ticket is None or key is None or not outranks(key.role, "reviewer"):
+            return None
+        return Viewer(key=key.id, role=key.role, word=ticket.word)
+
+    @property
+    def open_to_all(self) -> bool:
+        """Whether no key is asked for."""
+        return self._keys is None
 
     def pick(self, model: str, route: str) -> tuple[Upstream, str]:
         """The upstream for a model's name, and the name that it knows the model by."""

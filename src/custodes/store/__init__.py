@@ -25,6 +25,7 @@ try:
         create_key,
         find_key,
         list_keys,
+        named_key,
         revoke_key,
     )
     from custodes.store.log import EventLog
@@ -78,6 +79,7 @@ __all__ = [
     "latest",
     "list_keys",
     "migrate",
+    "named_key",
     "new_vault_key",
     "note_verified",
     "opened",

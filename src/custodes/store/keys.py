@@ -16,9 +16,19 @@ from enum import StrEnum
 from sqlalchemy import Connection, Row, insert, select, update
 
 from custodes.errors import DataError
+from custodes.store.rows import clean
 from custodes.store.tables import keys
 
-__all__ = ["Key", "KeyMode", "KeyRole", "create_key", "find_key", "list_keys", "revoke_key"]
+__all__ = [
+    "Key",
+    "KeyMode",
+    "KeyRole",
+    "create_key",
+    "find_key",
+    "list_keys",
+    "named_key",
+    "revoke_key",
+]
 
 
 class KeyRole(StrEnum):
@@ -91,6 +101,14 @@ def find_key(connection: Connection, token: str) -> Key | None:
     stored = _NOBODY if row is None else row.hash
     equal = hmac.compare_digest(stored, _hash(token))
     return _key(row) if equal and row is not None and row.revoked is None else None
+
+
+def named_key(connection: Connection, id_: str) -> Key | None:
+    """The key of an id, or `None` where there is none or it is revoked: for those who have shown
+    its token before."""
+    live = keys.c.id == clean(id_), keys.c.revoked.is_(None)
+    row = connection.execute(select(keys).where(*live)).one_or_none()
+    return None if row is None else _key(row)
 
 
 def list_keys(connection: Connection) -> list[Key]:
