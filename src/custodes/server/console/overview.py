@@ -22,6 +22,9 @@ _QUANTILES = (0.5, 0.95, 0.99)
 _NAMED = ("p50", "p95", "p99")
 _RULES = 5
 """Rules that have a line of their own; the others share one."""
+_RATE = plots.Unit(show=lambda value: f"{rate(value)} a second", mark=lambda value: f"{value:g}")
+_SHARE = plots.Unit(show=percent, mark=lambda value: f"{100 * value:g} %")
+_LATENCY = plots.Unit(show=milliseconds, mark=milliseconds)
 _PARTS = (
     ("input", "input", "Time to the verdict on the input"),
     ("reply", "exchange", "Time to the verdict on the reply"),
@@ -57,15 +60,13 @@ def window_of(span: Span, *, now: float) -> Window:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleRow:
-    """What became of verdicts that named a rule (or none); `width`: its bar, percent of the
-    longest."""
+    """What became of the verdicts that named a rule, or none; `style`: its color."""
 
     rule: str
     stopped: int
     flagged: int
     shadow: int
     share: float
-    width: float
     style: int
 
 
@@ -139,7 +140,7 @@ def _traffic(window: Window, tallies: Iterable[Tally], now: float) -> Markup:
         # A rate over the first moments of a bucket would jump about.
         young = elapsed < min(window.bucket, 5)
         values.append(None if young else counts[start] / elapsed)
-    return plots.bars(window, values, title="Requests per second", show=rate)
+    return plots.bars(window, values, title="Requests per second", unit=_RATE)
 
 
 def _noted(tally: Tally) -> bool:
@@ -153,7 +154,6 @@ def _rules(tallies: Iterable[Tally], verdicts: int) -> list[RuleRow]:
         if _noted(tally):
             found.setdefault(tally.rule, Counter())[outcome_of(tally)] += tally.events
     order = sorted(found, key=lambda rule: (-found[rule].total(), rule))
-    longest = max((each.total() for each in found.values()), default=1)
     return [
         RuleRow(
             rule=rule,
@@ -161,7 +161,6 @@ def _rules(tallies: Iterable[Tally], verdicts: int) -> list[RuleRow]:
             flagged=found[rule][Outcome.FLAGGED],
             shadow=found[rule][Outcome.SHADOW],
             share=found[rule].total() / verdicts,
-            width=100 * found[rule].total() / longest,
             style=min(place, _RULES),
         )
         for place, rule in enumerate(order)
@@ -182,14 +181,14 @@ def _by_rule(window: Window, tallies: Sequence[Tally], rules: Sequence[RuleRow])
     names = {row.style: row.rule or "no rule" for row in reversed(rules)}
     names |= {_RULES: "other rules"} if _RULES in names else {}
     series = [
-        plots.Line(
+        plots.Series(
             name=names[number],
             values=[counts[at, number] / totals[at] if totals[at] else None for at in starts],
             style=number,
         )
         for number in sorted(names)
     ]
-    return plots.lines(window, series, title="Share of verdicts by rule", show=percent)
+    return plots.stacks(window, series, title="Share of verdicts by rule", unit=_SHARE)
 
 
 def _latencies(
@@ -206,7 +205,7 @@ def _latencies(
     values = dict(zip(_NAMED, quantiles(whole, _QUANTILES), strict=True))
     found = {at: quantiles(steps, _QUANTILES) for at, steps in buckets.items()}
     series = [
-        plots.Line(
+        plots.Series(
             name=of,
             values=[
                 found[at][place] if at in found else None
@@ -216,5 +215,5 @@ def _latencies(
         )
         for place, of in enumerate(_NAMED)
     ]
-    plot = plots.lines(window, series, title=title, show=milliseconds, log=True)
+    plot = plots.lines(window, series, title=title, unit=_LATENCY)
     return Latencies(name=name, title=title, values=values, plot=plot)

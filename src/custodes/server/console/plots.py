@@ -1,4 +1,4 @@
-"""Plots over time as inline SVG that is as wide as its page: bars, and lines in several colors.
+"""Plots over time as inline SVG that is as wide as its page: bars, stacked bars, lines.
 
 Lengths across are percentages, so text keeps its size at every width, and colors are classes of
 the console's style sheet, since the page's policy forbids inline style. What the values mean is
@@ -17,13 +17,14 @@ from markupsafe import Markup
 from custodes.measure.svg import escape, number, ticks
 from custodes.server.console.records import Window
 
-__all__ = ["Line", "bars", "lines"]
+__all__ = ["Series", "Unit", "bars", "lines", "stacks"]
 
 _TOP, _HEIGHT, _BOTTOM = 8.0, 150.0, 24.0
 _WHOLE = _TOP + _HEIGHT + _BOTTOM
 _WIDE = 1000.0
 _STEPS = (60, 120, 180, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400, 172800)
 _TICKS = 7
+_MARKS = 5
 
 Values = Sequence[float | None]
 """One a bucket; None where there is nothing to show."""
@@ -31,12 +32,20 @@ Format = Callable[[float], str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
-    """A named series; `style`: the number of its color and dash in the style sheet."""
+class Series:
+    """Named values; `style`: the number of their color (and dash) in the style sheet."""
 
     name: str
     values: Values
     style: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unit:
+    """How values are said: exactly in words (`show`), roundly beside the axis (`mark`)."""
+
+    show: Format
+    mark: Format
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,37 +65,59 @@ class _Scale:
         return _TOP + _HEIGHT * (1 - (inside - low) / (high - low))
 
 
-def bars(window: Window, values: Values, *, title: str, show: Format) -> Markup:
+def bars(window: Window, values: Values, *, title: str, unit: Unit) -> Markup:
     """One bar a bucket, from zero."""
     scale = _from_zero(values)
-    wide = _WIDE / len(values)
-    body = []
-    for place, value in enumerate(values):
-        if value:
-            y = scale.y(value)
-            body.append(
-                f'<rect x="{number(place * wide + wide * 0.1)}" y="{number(y)}" '
-                f'width="{number(wide * 0.8)}" height="{number(_TOP + _HEIGHT - y)}" class="bar"/>'
-            )
-    tips = [None if value is None else show(value) for value in values]
+    body = [
+        _bar(place, len(values), (scale.y(0.0), scale.y(value)), "bar")
+        for place, value in enumerate(values)
+        if value
+    ]
+    tips = [None if value is None else unit.show(value) for value in values]
     peak = max((value for value in values if value is not None), default=0.0)
-    return _plot(window, scale, body, tips, show=show, says=f"{title}; at most {show(peak)}")
+    says = f"{title}; at most {unit.show(peak)}"
+    return _plot(window, scale, body, tips, unit=unit, says=says)
 
 
-def lines(
-    window: Window, series: Sequence[Line], *, title: str, show: Format, log: bool = False
-) -> Markup:
-    """A line a series, broken where it has no value; `log`: decades instead of steps."""
+def stacks(window: Window, series: Sequence[Series], *, title: str, unit: Unit) -> Markup:
+    """Bars of all series on top of one another, the first at the bottom."""
+    count = _buckets(window)
+    sums = [sum(each.values[place] or 0.0 for each in series) for place in range(count)]
+    scale = _from_zero(sums)
+    body = []
+    for place in range(count):
+        under = 0.0
+        for each in series:
+            value = each.values[place] or 0.0
+            if value:
+                ends = (scale.y(under), scale.y(under + value))
+                body.append(_bar(place, count, ends, f"f{each.style}"))
+            under += value
+    tips = [_tip(series, place, unit) for place in range(count)]
+    says = f"{title}; at most {unit.show(max(sums, default=0.0))} together"
+    return _plot(window, scale, body, tips, unit=unit, says=says)
+
+
+def lines(window: Window, series: Sequence[Series], *, title: str, unit: Unit) -> Markup:
+    """A line a series on a logarithmic scale, broken where it has no value; values above 0."""
     every = [value for line in series for value in line.values if value is not None]
-    scale = _decades(every) if log else _from_zero(every)
+    scale = _logarithmic(every)
     body = [stroke for line in series for stroke in _strokes(line, scale)]
-    tips = [_tip(series, place, show) for place in range(_buckets(window))]
+    tips = [_tip(series, place, unit) for place in range(_buckets(window))]
     says = "; ".join(
-        f"{line.name} at most {show(max(known))}"
+        f"{line.name} at most {unit.show(max(known))}"
         for line in series
         if (known := [value for value in line.values if value is not None])
     )
-    return _plot(window, scale, body, tips, show=show, says=f"{title}; {says or 'no values'}")
+    return _plot(window, scale, body, tips, unit=unit, says=f"{title}; {says or 'no values'}")
+
+
+def _bar(place: int, count: int, ends: tuple[float, float], style: str) -> str:
+    wide = _WIDE / count
+    return (
+        f'<rect x="{number(place * wide + wide * 0.1)}" y="{number(ends[1])}" '
+        f'width="{number(wide * 0.8)}" height="{number(ends[0] - ends[1])}" class="{style}"/>'
+    )
 
 
 def _buckets(window: Window) -> int:
@@ -102,15 +133,21 @@ def _from_zero(values: Values) -> _Scale:
     return _Scale(0.0, count * step, [place * step for place in range(count + 1)])
 
 
-def _decades(values: Sequence[float]) -> _Scale:
+def _logarithmic(values: Sequence[float]) -> _Scale:
+    """From the round number below to the one above; marks at 1, 2, 5, or at decades alone."""
     known = [value for value in values if value > 0] or [1.0]
-    first = math.floor(math.log10(min(known)))
-    last = max(first + 1, math.ceil(math.log10(max(known))))
-    marks = [10.0**power for power in range(first, last + 1)]
-    return _Scale(marks[0], marks[-1], marks, log=True)
+    low, high = min(known), max(known)
+    first = math.floor(math.log10(low))
+    round_ = [m * 10.0**p for p in range(first, math.ceil(math.log10(high)) + 1) for m in (1, 2, 5)]
+    under = max(mark for mark in round_ if mark <= low * (1 + 1e-9))
+    over = min(mark for mark in round_ if mark > under and mark >= high * (1 - 1e-9))
+    marks = [mark for mark in round_ if under <= mark <= over]
+    if len(marks) > _MARKS:
+        marks = [mark for mark in marks if math.log10(mark) % 1 < 1e-9]
+    return _Scale(under, over, marks, log=True)
 
 
-def _strokes(line: Line, scale: _Scale) -> list[str]:
+def _strokes(line: Series, scale: _Scale) -> list[str]:
     """The line's unbroken runs; a run of one value is a dot."""
     wide = _WIDE / len(line.values)
     runs: list[list[str]] = [[]]
@@ -126,9 +163,9 @@ def _strokes(line: Line, scale: _Scale) -> list[str]:
     ]
 
 
-def _tip(series: Sequence[Line], place: int, show: Format) -> str | None:
+def _tip(series: Sequence[Series], place: int, unit: Unit) -> str | None:
     known = [(line.name, line.values[place]) for line in series]
-    said = [f"{name} {show(value)}" for name, value in known if value is not None]
+    said = [f"{name} {unit.show(value)}" for name, value in known if value]
     return ", ".join(said) or None
 
 
@@ -138,14 +175,16 @@ def _plot(
     body: Sequence[str],
     tips: Sequence[str | None],
     *,
-    show: Format,
+    unit: Unit,
     says: str,
 ) -> Markup:
     """Scale, grid, body, and over each bucket a field that tells its values."""
     scales, grid = [], []
     for mark in scale.marks:
         y = number(scale.y(mark))
-        scales.append(f'<text x="100%" y="{y}" dy="4" class="mark end">{escape(show(mark))}</text>')
+        scales.append(
+            f'<text x="100%" y="{y}" dy="4" class="mark end">{escape(unit.mark(mark))}</text>'
+        )
         grid.append(f'<line x1="0" x2="100%" y1="{y}" y2="{y}" class="grid"/>')
     size = f'height="{number(_WHOLE)}"'
     # The lines are drawn in their own coordinates, which stretch; their width does not.

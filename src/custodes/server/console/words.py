@@ -67,7 +67,7 @@ def milliseconds(value: float) -> str:
     if value >= 1000:
         seconds = value / 1000
         return f"{seconds:.3g} s" if seconds < 1000 else f"{seconds:,.0f} s"
-    return f"{value:.2g} ms" if value < 10 else f"{value:.0f} ms"
+    return f"{float(f'{value:.2g}'):g} ms" if value < 10 else f"{value:.0f} ms"
 
 
 def moment(at: float, form: str = "%Y-%m-%d %H:%M:%S") -> str:

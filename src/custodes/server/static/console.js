@@ -82,6 +82,7 @@
   document.addEventListener("DOMContentLoaded", () => {
     all("[data-theme-switch], [data-sheet], [data-pause]").forEach((each) => { each.hidden = false; });
     all("[data-apply]").forEach((each) => { each.hidden = true; });
+    all("[data-key]").forEach((each) => each.setAttribute("aria-keyshortcuts", each.dataset.key));
     showTheme();
     document.addEventListener("keydown", press);
     document.addEventListener("click", (event) => {
