@@ -85,7 +85,8 @@ def test_the_sign_in_leads_back_to_the_page_that_was_wanted(browser):
 @pytest.mark.parametrize(
     "wanted",
     ["https://evil.example/console", "//evil.example/console", "/v1/models", "/console/sign-in",
-     "javascript:alert(1)", "/console\\@evil", "/consoles", "", "\n//evil", "/console/../v1"],
+     "javascript:alert(1)", "/console\\@evil", "/consoles", "", "\n//evil", "//[evil",
+     "/console/../v1"],
 )  # fmt: skip
 def test_the_sign_in_leads_nowhere_else(browser, wanted):
     response = sign_in(browser, "reviewer", next=wanted)
@@ -166,8 +167,8 @@ def test_signing_out_takes_the_word_of_the_session(browser):
 
 @pytest.mark.parametrize(
     "headers",
-    [{"origin": "https://evil.example"}, {"origin": "null"}, {"sec-fetch-site": "cross-site"},
-     {"sec-fetch-site": "same-site"}],
+    [{"origin": "https://evil.example"}, {"origin": "null"}, {"origin": "http://["},
+     {"sec-fetch-site": "cross-site"}, {"sec-fetch-site": "same-site"}],
 )  # fmt: skip
 def test_forms_of_other_sites_are_refused(browser, headers):
     form = {"key": TOKENS["admin"]}
@@ -304,7 +305,9 @@ def test_without_keys_only_localhost_may_look(running):
     assert rebound.status_code == 403
     to_home = running.http.get(running.url + "/console/sign-in")
     assert (to_home.status_code, to_home.headers["location"]) == (303, "/console")
-    assert running.http.post(running.url + "/console/chain/verify", data={"a": "b"}).status_code == 403
+    assert (
+        running.http.post(running.url + "/console/chain/verify", data={"a": "b"}).status_code == 403
+    )
 
 
 def test_a_gateway_that_judges_nothing_says_so(upstream):

@@ -8,7 +8,8 @@ from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from fastapi.routing import APIRoute
-from starlette.requests import Request
+from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 
 from custodes.errors import CustodesError, StoreError
@@ -79,20 +80,31 @@ async def viewer_of(request: Request, service: Service) -> Viewer:
 
 
 async def form_of(request: Request) -> dict[str, str]:
-    """The fields of a form that this site sent; `RequestError` 403 for another's, 413 or 415."""
-    origin = request.headers.get("origin")
-    site = request.headers.get("sec-fetch-site", "same-origin")
-    foreign = origin is not None and urlsplit(origin).netloc != request.headers.get("host")
-    if foreign or site not in ("same-origin", "none"):
+    """The fields of a form that this site sent; `RequestError` for anything else."""
+    if not _ours(request.headers):
         raise RequestError("this form came from another site", status=403)
     kind = request.headers.get("content-type", "").partition(";")[0]
     if kind != "application/x-www-form-urlencoded":
         raise RequestError("expected a form", status=415)
-    data = await request.body()
+    try:
+        data = await request.body()
+    except ClientDisconnect:
+        raise RequestError("the client left before its form was complete", status=499) from None
     if len(data) > _LARGEST_FORM:
         raise RequestError("the form is too large", status=413)
-    fields = parse_qs(data.decode("utf-8", "replace"), max_num_fields=20)
+    try:
+        fields = parse_qs(data.decode("utf-8", "replace"), max_num_fields=20)
+    except ValueError as error:
+        raise RequestError("the form has too many fields") from error
     return {name: values[0] for name, values in fields.items()}
+
+
+def _ours(headers: Headers) -> bool:
+    """Whether the browser says that one of our own pages sends this, or says nothing."""
+    origin = headers.get("origin")
+    site = headers.get("sec-fetch-site", "same-origin")
+    host = origin is None or origin.partition("://")[2] == headers.get("host")
+    return host and site in ("same-origin", "none")
 
 
 def partial(request: Request) -> bool:
@@ -102,7 +114,10 @@ def partial(request: Request) -> bool:
 
 def safe_next(wanted: str | None) -> str:
     """Where to go after the sign-in: a page of the console, whatever was asked for."""
-    parts = urlsplit(wanted or "")
+    try:
+        parts = urlsplit(wanted or "")
+    except ValueError:
+        return HOME
     inside = parts.path == HOME or parts.path.startswith(HOME + "/")
     plain = not parts.scheme and not parts.netloc and "\\" not in parts.path
     if not (inside and plain) or parts.path == SIGN_IN:
