@@ -379,7 +379,7 @@ def test_values_are_said_in_fitting_units():
         "0.012 ms", "1 ms", "5.2 ms", "120 ms", "1.23 s", "2,000 s",
     ]  # fmt: skip
     assert [ago(v) for v in (-5, 59, 60, 7200, 90000)] == [
-        "just now", "just now", "1 minute ago", "2 hours ago", "1 day ago",
+        "just now", "just now", "1 min ago", "2 h ago", "1 d ago",
     ]  # fmt: skip
     assert moment(0) == "1970-01-01 00:00:00"
     assert moment(1e300) == "1e+300"

@@ -105,7 +105,7 @@ def open_page(console, chromium):
             base_url=console.url,
             java_script_enabled=scripts,
         )
-        context.set_default_timeout(60_000)
+        context.set_default_timeout(180_000)
         contexts.append(context)
         page = context.new_page()
         page.on("console", lambda message: said.append(message.text))

@@ -80,8 +80,7 @@ def moment(at: float, form: str = "%Y-%m-%d %H:%M:%S") -> str:
 
 def ago(seconds: float) -> str:
     """How long ago something was."""
-    for size, name in ((86400, "day"), (3600, "hour"), (60, "minute")):
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
         if seconds >= size:
-            count = int(seconds // size)
-            return f"{count} {name}{'' if count == 1 else 's'} ago"
+            return f"{int(seconds // size)} {unit} ago"
     return "just now"
