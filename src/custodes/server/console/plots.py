@@ -143,7 +143,7 @@ def _logarithmic(values: Sequence[float]) -> _Scale:
     over = min(mark for mark in round_ if mark > under and mark >= high * (1 - 1e-9))
     marks = [mark for mark in round_ if under <= mark <= over]
     if len(marks) > _MARKS:
-        marks = [mark for mark in marks if math.log10(mark) % 1 < 1e-9]
+        marks = [mark for mark in marks if abs(math.log10(mark) - round(math.log10(mark))) < 1e-9]
     return _Scale(under, over, marks, log=True)
 
 
