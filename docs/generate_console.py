@@ -201,7 +201,7 @@ PAGES = {
 def shoot(browser: Browser, address: str, tokens: dict[str, str], to: Path, *, every: bool) -> None:
     """The pictures."""
     to.mkdir(parents=True, exist_ok=True)
-    sizes = {"wide": (1280, 800), "phone": (390, 844)} if every else {"wide": (1280, 800)}
+    sizes = {"wide": (1280, 800), "phone": (390, 844)} if every else {"wide": (1280, 1090)}
     for scheme in ("light", "dark"):
         for size, (width, height) in sizes.items():
             context = browser.new_context(
@@ -216,7 +216,7 @@ def shoot(browser: Browser, address: str, tokens: dict[str, str], to: Path, *, e
             if not every:
                 name = {"light": "overview", "dark": "events"}[scheme]
                 page.goto(address + PAGES[name])
-                page.screenshot(path=to / f"console-{name}.png", full_page=name == "overview")
+                page.screenshot(path=to / f"console-{name}.png")
                 context.close()
                 continue
             for name, path in PAGES.items():

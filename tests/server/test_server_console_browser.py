@@ -97,6 +97,10 @@ def open_page(console, chromium):
     """Opens pages of the console; what a page says on its console or throws fails the test."""
     contexts, said = [], []
 
+    def hear(message):
+        if message.type in ("error", "warning"):
+            said.append(message.text)
+
     def open_(path="/console", *, scheme="light", size="wide", signed=True, scripts=True):
         width, height = SIZES[size]
         context = chromium.new_context(
@@ -108,7 +112,7 @@ def open_page(console, chromium):
         context.set_default_timeout(180_000)
         contexts.append(context)
         page = context.new_page()
-        page.on("console", lambda message: said.append(message.text))
+        page.on("console", hear)
         page.on("pageerror", lambda error: said.append(str(error)))
         page.goto("/console")
         if signed:

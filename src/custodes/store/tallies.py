@@ -9,9 +9,11 @@ record, these are its summary.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 from sqlalchemy import Connection, Table
@@ -79,16 +81,10 @@ def latency_of(step: int) -> float:
 
 def quantiles(steps: Mapping[int, int], shares: Sequence[float]) -> list[float]:
     """Latency in milliseconds at each share in [0, 1] (nearest rank); `steps` must hold some."""
-    total = sum(steps.values())
-    found = []
-    for share in shares:
-        rank, seen = max(1, math.ceil(share * total)), 0
-        for step in sorted(steps):
-            seen += steps[step]
-            if seen >= rank:
-                found.append(latency_of(step))
-                break
-    return found
+    order = sorted(steps)
+    seen = list(accumulate(steps[step] for step in order))
+    ranks = [max(1, math.ceil(share * seen[-1])) for share in shares]
+    return [latency_of(order[bisect_left(seen, rank)]) for rank in ranks]
 
 
 def add_tallies(connection: Connection, rows: Iterable[Mapping[str, Any]]) -> None:

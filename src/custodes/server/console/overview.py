@@ -33,22 +33,24 @@ _PARTS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
-    """A length of time that can be chosen, its bucket, and the key that chooses it."""
+    """A length of time that can be chosen, its bucket, the key that chooses it, and how many
+    seconds its page stands before it renews itself."""
 
     name: str
     says: str
     seconds: int
     bucket: int
     key: str
+    renew: int
 
 
 SPANS: Mapping[str, Span] = {
     span.name: span
     for span in (
-        Span(name="15m", says="15 minutes", seconds=900, bucket=15, key="1"),
-        Span(name="1h", says="hour", seconds=3_600, bucket=60, key="2"),
-        Span(name="24h", says="24 hours", seconds=86_400, bucket=900, key="3"),
-        Span(name="7d", says="7 days", seconds=7 * 86_400, bucket=7_200, key="4"),
+        Span(name="15m", says="15 minutes", seconds=900, bucket=15, key="1", renew=5),
+        Span(name="1h", says="hour", seconds=3_600, bucket=60, key="2", renew=5),
+        Span(name="24h", says="24 hours", seconds=86_400, bucket=900, key="3", renew=15),
+        Span(name="7d", says="7 days", seconds=7 * 86_400, bucket=7_200, key="4", renew=60),
     )
 }
 

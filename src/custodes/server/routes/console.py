@@ -56,9 +56,11 @@ async def front(request: Request) -> Response:
         records.key_names(),
     )
     in_office = service.versions()
+    # Tens of milliseconds, which no stream shall wait for.
+    look = await asyncio.to_thread(overview, span, tallies, latencies, now=now)
     values = {
         "spans": SPANS,
-        "look": overview(span, tallies, latencies, now=now),
+        "look": look,
         "stops": stops.events,
         "others": [each for each in versions if in_office and dict(each) != in_office],
         "chain": chain,
