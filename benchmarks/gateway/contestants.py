@@ -19,9 +19,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
+
+if TYPE_CHECKING:
+    from custodes.guard import Guard
 
 HERE = Path(__file__).parent
 PEER = "litellm[proxy]"
@@ -157,7 +160,7 @@ def _custodes(name: str, work: Path, upstream: int) -> Any:
 
     folder = work / name.replace(" ", "-")
     folder.mkdir()
-    guard = None if name == "no guard" else str(_patient_guard(folder, first=name == "stage 1"))
+    guard = None if name == "no guard" else str(_patient_folder(folder, first=name == "stage 1"))
     port = _free_port()
     settings = {
         "guard": guard,
@@ -175,19 +178,17 @@ def _custodes(name: str, work: Path, upstream: int) -> Any:
     )
 
 
-def _patient_guard(folder: Path, *, first: bool) -> Path:
+def patient(*, first: bool) -> Guard:
     """The shipped guard (its first stage alone, if asked) with thresholds that nothing reaches:
     the work is the same, and no reply is cut."""
-    from custodes.guard import Guard, find_guard, load_guard, read_manifest, save_guard
+    from custodes.guard import Guard, find_guard, load_guard
     from custodes.guard.cascade import Cascade, Stage
 
-    shipped = find_guard("default")
-    manifest = read_manifest(shipped)
-    guard = load_guard(shipped)
-    stages = guard.cascade.stages[: 1 if first else None]
+    guard = load_guard(find_guard("default"))
+    stages = guard.cascade.stages
     if first:
         stages = (Stage(scorer=stages[0].scorer),)
-    patient = Guard(
+    return Guard(
         Cascade(stages),
         guard.policy.model_copy(update={"threshold": 1.0, "thresholds": {}}),
         edition=guard.edition,
@@ -195,8 +196,21 @@ def _patient_guard(folder: Path, *, first: bool) -> Path:
         clock=time.monotonic,
         calibration=guard.calibration,
     )
-    scorers = {entry.name: shipped / entry.folder for entry in manifest.stages[: len(stages)]}
-    save_guard(folder / "guard", patient, scorers=scorers, card="For the benchmark alone.\n")
+
+
+def _patient_folder(folder: Path, *, first: bool) -> Path:
+    """The same, as a folder that `custodes serve` reads."""
+    from custodes.guard import find_guard, read_manifest, save_guard
+
+    guard = patient(first=first)
+    shipped = find_guard("default")
+    kept = {stage.scorer.name for stage in guard.cascade.stages}
+    scorers = {
+        entry.name: shipped / entry.folder
+        for entry in read_manifest(shipped).stages
+        if entry.name in kept
+    }
+    save_guard(folder / "guard", guard, scorers=scorers, card="For the benchmark alone.\n")
     return folder / "guard"
 
 

@@ -85,9 +85,10 @@ def throughput(options: Any, **common: Any) -> Iterator[Figure]:
             yield Figure.of(f"{label}: requests/s of 64 tokens", rates, unit="1/s", **common)
             if name == STRAIGHT:
                 continue
+            pairs = zip(each.values("whole"), seen[STRAIGHT].values("whole"), strict=True)
             gain = [
                 1000 * (np.median(ours) - np.median(theirs)) / load.tokens
-                for ours, theirs in zip(each.values("whole"), seen[STRAIGHT].values("whole"))
+                for ours, theirs in pairs
             ]
             if load.concurrency == 1:
                 yield Figure.of(
@@ -184,7 +185,7 @@ def _added_rows(
 def _cost_rows(label: str, seen: Seen, load: Load, **common: Any) -> Iterator[Figure]:
     spent = [
         1000 * cpu / (load.tokens * max(len(streams), 1))
-        for cpu, streams in zip(seen.cpu, seen.streams)
+        for cpu, streams in zip(seen.cpu, seen.streams, strict=True)
     ]
     yield Figure.of(
         f"{label}: CPU seconds for 1,000 tokens", _bootstrap(np.median, spent), unit="s", **common
