@@ -153,7 +153,10 @@ def _timed(
     times = sorted({at for at, _ in arrivals})
     return {
         "first": arrivals[0][0] - sent,
-        "start": written[0] - sent + arrivals[0][0] - max(w for w in written if w <= arrivals[0][0]),
+        "start": written[0]
+        - sent
+        + arrivals[0][0]
+        - max(w for w in written if w <= arrivals[0][0]),
         "whole": reads[-1][0] - sent,
         "delays": delays,
         "reactions": [at - max(w for w in written if w <= at) for at in times],

@@ -58,7 +58,9 @@ def overhead(options: Any, **common: Any) -> Iterator[Figure]:
         read.append(len(model.encode(conversation[0].content)[0]))
         written.append(len(model.encode("".join(pieces))[0]))
     yield from _measured(spent, **common)
-    yield from _computed(guards["whole guard"], float(np.mean(read)), float(np.mean(written)), **common)
+    yield from _computed(
+        guards["whole guard"], float(np.mean(read)), float(np.mean(written)), **common
+    )
 
 
 def _cpu(work: Callable[[], object]) -> float:

@@ -87,8 +87,7 @@ def throughput(options: Any, **common: Any) -> Iterator[Figure]:
                 continue
             pairs = zip(each.values("whole"), seen[STRAIGHT].values("whole"), strict=True)
             gain = [
-                1000 * (np.median(ours) - np.median(theirs)) / load.tokens
-                for ours, theirs in pairs
+                1000 * (np.median(ours) - np.median(theirs)) / load.tokens for ours, theirs in pairs
             ]
             if load.concurrency == 1:
                 yield Figure.of(

@@ -18,9 +18,7 @@ from typing import Any
 import uvloop
 from script import MARK, reply
 
-_HEAD = (
-    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
-)
+_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 _LOG: dict[int, list[float]] = {}
 
 

@@ -48,6 +48,7 @@ class HttpReply(asyncio.Protocol):
         self._timer_at = self._until = 0.0
         self._paused = False
         self._error: ModelError | None = None
+        self._spoiled = False
         self._begin()
         self.lost = False
         self.idle_since = 0.0
@@ -67,13 +68,20 @@ class HttpReply(asyncio.Protocol):
         """Send a whole request."""
         self._begin()
         self._asked = True
-        if self._transport is not None and not self.lost:
+        if self._transport is None or self.lost or self._spoiled:
+            self._fail(ModelServerError(f"upstream {self._name}: the connection broke"))
+        else:
             self._transport.write(data)
 
     async def head(self, seconds: float) -> None:
         """Wait for status and headers."""
         while not self._headed:
             await self._more(seconds)
+        encoding = self.headers.get("content-encoding", "identity")
+        if encoding != "identity":
+            raise ModelServerError(
+                f"upstream {self._name}: a reply encoded as {encoding!r:.40}, expected identity"
+            )
 
     async def read(self, seconds: float) -> bytes:
         """What has come of the body; waits for some; empty at its end."""
@@ -92,7 +100,8 @@ class HttpReply(asyncio.Protocol):
     @property
     def reusable(self) -> bool:
         """Whether another request may be sent: the last reply is complete and read."""
-        return self._complete and self._keep and not (self._body or self.lost or self._error)
+        broken = self.lost or self._spoiled or self._error is not None
+        return self._complete and self._keep and not (self._body or broken)
 
     def close(self) -> None:
         """Break the connection off."""
@@ -150,8 +159,10 @@ class HttpReply(asyncio.Protocol):
         except httptools.HttpParserError as error:
             self._fail(ModelServerError(f"upstream {self._name}: not HTTP: {error}"))
             return
-        if not self._asked or (not self._headed and self._head_size > _HEAD):
-            self._fail(ModelServerError(f"upstream {self._name}: bytes that nothing asked for"))
+        if not self._headed and self._head_size > _HEAD:
+            self._fail(
+                ModelServerError(f"upstream {self._name}: a head of more than {_HEAD} bytes")
+            )
             return
         if self._size > _AHEAD and not self._paused and self._transport is not None:
             self._paused = True
@@ -182,12 +193,19 @@ class HttpReply(asyncio.Protocol):
 
     # What the parser finds
 
+    def on_message_begin(self) -> None:
+        """A reply that nothing asked for spoils the connection; what it says is not looked at."""
+        self._spoiled = self._spoiled or self._complete or not self._asked
+
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header."""
-        self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+        if not self._spoiled:
+            self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
         """The head is complete; an interim reply (1xx) does not count."""
+        if self._spoiled:
+            return
         self.status = self._parser.get_status_code()
         if self.status >= 200:
             self._headed = True
@@ -196,19 +214,15 @@ class HttpReply(asyncio.Protocol):
 
     def on_body(self, body: bytes) -> None:
         """A part of the body, without the transfer's framing."""
-        self._body.append(body)
-        self._size += len(body)
+        if not self._spoiled:
+            self._body.append(body)
+            self._size += len(body)
 
     def on_message_complete(self) -> None:
         """The reply is complete."""
-        if self._headed:
+        if self._headed and not self._spoiled:
             self._complete = True
             self._keep = bool(self._parser.should_keep_alive())
-
-    def on_message_begin(self) -> None:
-        """A second reply to one request is nothing that was asked for."""
-        if self._complete:
-            self._asked = self._keep = False
 
 
 class Connections:
