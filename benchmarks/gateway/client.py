@@ -14,6 +14,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import uvloop
@@ -160,7 +161,7 @@ def _timed(
         "whole": reads[-1][0] - sent,
         "delays": delays,
         "reactions": [at - max(w for w in written if w <= at) for at in times],
-        "gaps": [second[0] - first[0] for first, second in zip(arrivals, arrivals[1:])],  # noqa: B905
+        "gaps": [second[0] - first[0] for first, second in pairwise(arrivals)],
     }
 
 

@@ -136,7 +136,7 @@ def _answers(contestant: Contestant) -> bool:
         "messages": [{"role": "user", "content": "Hello (request 0: 8 tokens, one every 0 us)"}],
         "stream": True,
     }
-    request = urllib.request.Request(  # noqa: S310 - our own address
+    request = urllib.request.Request(
         f"http://127.0.0.1:{contestant.port}/v1/chat/completions",
         data=json.dumps(body).encode(),
         headers={"content-type": "application/json", **contestant.headers},

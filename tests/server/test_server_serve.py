@@ -183,7 +183,11 @@ def test_workers_that_cannot_start_end_the_gateway_with_their_words(tmp_path):
     flags = ["--workers", "2", "--guard", str(tmp_path / "nowhere"), "--no-auth", "--port", "0"]
     command = [sys.executable, "-c", "from custodes.cli import main; main()", "serve", *flags]
     done = subprocess.run(
-        [*command, "--set", "database=none"], capture_output=True, text=True, timeout=120
+        [*command, "--set", "database=none"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
     assert done.returncode == 2
     assert "no guard found" in done.stderr
