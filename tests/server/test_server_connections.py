@@ -132,7 +132,7 @@ def test_an_interim_reply_is_passed_over():
 
 def test_a_body_that_ends_with_the_connection():
     async def main():
-        async with serving([OK + b"\r\n", b"hel", b"lo"], stay=False) as (url, _):
+        async with serving([OK + b"\r\n", b"he", b"llo"], stay=False) as (url, _):
             assert await ask(connections(url)) == (200, b"hello")
 
     run(main)
