@@ -112,8 +112,7 @@ class HttpReply(asyncio.Protocol):
 
     async def _more(self, seconds: float) -> None:
         """Wait until something happens; raises what went wrong."""
-        if self._error is not None:
-            raise self._error
+        self._check()
         self._waiter = self._loop.create_future()
         self._until = self._loop.time() + seconds
         if self._timer is None or self._timer_at > self._until:
@@ -122,6 +121,10 @@ class HttpReply(asyncio.Protocol):
             await self._waiter
         finally:
             self._waiter = None
+        self._check()
+
+    def _check(self) -> None:
+        """What came before a break is read first."""
         if self._error is not None and not self._body:
             raise self._error
 
