@@ -7,7 +7,7 @@ way to the client, each with the text in it that must be judged before the event
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -201,11 +201,17 @@ class Wire(Protocol):
 
 def strings(
     value: Any, *, passed: frozenset[str] = frozenset(), names: bool = False
-) -> Iterator[str]:
+) -> Iterable[str]:
     """Every non-empty string inside a JSON value, in order; with `names` those of fields too.
 
     Fields named in `passed` are not looked into.
     """
+    if value is None or (isinstance(value, dict) and not names and value.keys() <= passed):
+        return ()  # what every chunk of a plain reply comes to
+    return _walk(value, passed, names)
+
+
+def _walk(value: Any, passed: frozenset[str], names: bool) -> Iterator[str]:
     stack = [value]
     while stack:
         item = stack.pop()
