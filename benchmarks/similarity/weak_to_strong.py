@@ -21,11 +21,7 @@ from custodes.models import MODELS
 
 def config(options: Any) -> WeakToStrongConfig:
     tiny = {"tasks": 8, "weak": ("words", "characters"), "strong": ("smollm2@2", "smollm2@6")}
-    full = {
-        "weak": ("words", "characters", "minilm", "smollm2@2"),
-        "strong": ("minilm", "smollm2@6", "smollm2@12"),
-    }
-    chosen = full if options.size == "full" else tiny
+    chosen = {} if options.size == "full" else tiny  # full: the method's own defaults
     return WeakToStrongConfig(**chosen, seed=options.seed, minilm=options.minilm)
 
 

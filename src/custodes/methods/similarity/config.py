@@ -52,15 +52,15 @@ class WeakToStrongConfig(Config):
     truth, one part is labeled by the weak supervisor for the student, one part tests all.
     """
 
-    weak: tuple[str, ...] = ("words", "characters", "minilm", "smollm2@2")
+    weak: tuple[str, ...] = ("words", "characters", "smollm2@2", "minilm")
     """Supervisors: words, characters, minilm, smollm2@DEPTH."""
-    strong: tuple[str, ...] = ("minilm", "smollm2@6", "smollm2@12")
+    strong: tuple[str, ...] = ("minilm", "smollm2@8")
     """Students: any of those (a head on frozen features), or lora:minilm (fine-tuned)."""
-    tasks: int = Field(default=135, ge=4)
+    tasks: int = Field(default=110, ge=4)
     """At most this many tasks, in the order of their names."""
-    train: int = Field(default=100, ge=10)
+    train: int = Field(default=80, ge=10)
     """Statements in each of the two training parts."""
-    test: int = Field(default=100, ge=10)
+    test: int = Field(default=140, ge=10)
     """Statements in the test part."""
     epochs: int = Field(default=3, ge=1)
     """Passes over the weak labels, of a student that is fine-tuned."""
