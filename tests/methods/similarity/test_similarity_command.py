@@ -52,6 +52,10 @@ def test_matrix_writes_a_run_folder(answers, tmp_path):
     settings = ("--set", "metrics=[capa, both-wrong]", "--set", "resamples=50")
     result = invoke("matrix", answers, "--out", out, "--judge", "model 0", *settings)
     assert "5 models, 240 questions" in result.output
+    assert "warning: model 0" not in result.output
+    low = invoke("matrix", answers, "--out", tmp_path / "low", "--judge", "model 0", *settings,
+                 "--set", "warn_above=-1")  # fmt: skip
+    assert "warning: model 0 and model" in low.output
     values = json.loads((out / "report.json").read_text())
     titles = [section["title"] for section in values["sections"]]
     assert titles[:3] == ["Models", "All pairs", "Pairs"]

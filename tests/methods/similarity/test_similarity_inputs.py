@@ -290,6 +290,23 @@ def test_leaderboard_details(tmp_path):
         read_answers(one)
 
 
+def test_leaderboard_texts_that_come_twice_are_two_questions(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    for model, first in (("a", -1.0), ("b", -3.0)):
+        columns = {
+            "predictions": [[first, -2.0], [-1.0, -2.0]],
+            "gold_index": [0, 1],
+            "example": ["same", "same"],
+        }
+        (tmp_path / f"details_{model}").mkdir()
+        pq.write_table(pa.table(columns), tmp_path / f"details_{model}" / "details_arc.parquet")
+    answers = read_answers(tmp_path).answers
+    assert answers.labels.tolist() == [0, 1]
+    assert answers.probabilities.argmax(axis=-1).tolist() == [[0, 0], [1, 0]]
+
+
 TRIALS = """subj,session,trial,rt,object_response,category,condition,imagename
 {subject},1,1,0.5,{first},cat,0,{prefix}cat1-dog2.png
 {subject},1,2,0.5,dog,dog,0,{prefix}dog1-cat2.png

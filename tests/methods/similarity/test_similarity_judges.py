@@ -109,6 +109,8 @@ def test_a_judge_favors_what_errs_alike(questions):
     (found,) = affinity(run)
     assert found.plain.rows == 12  # not itself
     assert found.partial.interval.low > 0.5
+    assert found.judged == tuple(judged)
+    assert found.plain.value == pytest.approx(np.corrcoef(found.similarity, found.marks)[0, 1])
     assert [slope.name for slope in found.slopes] == ["constant", "similarity", "accuracy"]
 
 
@@ -129,8 +131,9 @@ def test_the_whole_study_from_a_file(tmp_path):
             "questions": str(questions),
         }
     )
-    page = run_judge_study(config, tmp_path / "run")
-    assert "Judge affinity" in page.read_text()
+    page = run_judge_study(config, tmp_path / "run").read_text()
+    assert "Judge affinity" in page
+    assert "Partial regression" in page and "Judges that resemble the judged" in page
     log = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
     assert json.loads(log[0])["judge"] == "judge"
     for content, says in (("{}\n", "expected id"), ("\n", "no questions")):

@@ -8,7 +8,6 @@ from custodes.methods.similarity.studies import (
     partial_correlation,
     regression,
     residuals,
-    trend,
 )
 
 
@@ -80,17 +79,6 @@ def test_columns_that_say_nothing_are_nan(columns):
     assert all(math.isnan(slope.p) for slope in regression(y, {"x": x, "again": 2 * x}))
 
 
-def test_trend_bins_have_means_and_intervals(columns):
-    x, y, _ = columns
-    bins = trend(x, y, bins=4)
-    assert [one.rows for one in bins] == [15, 15, 15, 15]
-    assert [one.x for one in bins] == sorted(one.x for one in bins)
-    assert np.mean([one.y.value for one in bins]) == pytest.approx(y.mean())
-    assert all(one.y.low < one.y.value < one.y.high for one in bins)
-    grouped = trend(x, y, bins=2, clusters=list(range(60)))
-    assert grouped[0].y.value == pytest.approx(np.sort(y[np.argsort(x)][:30]).mean())
-
-
 def test_wrong_columns_are_refused(columns):
     x, y, z = columns
     with pytest.raises(DataError, match="one value a row"):
@@ -101,5 +89,3 @@ def test_wrong_columns_are_refused(columns):
         partial_correlation(x[:4], y[:4], [z[:4]])
     with pytest.raises(DataError, match="more rows"):
         regression(y[:2], {"x": x[:2]})
-    with pytest.raises(DataError, match="bins"):
-        trend(x, y, bins=61)

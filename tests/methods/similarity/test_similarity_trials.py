@@ -5,6 +5,7 @@ import json
 import pytest
 
 from custodes.errors import DataError
+from custodes.methods.similarity.capability import capability
 from custodes.methods.similarity.drawings import clustered_map, scatter_plot, trend_plot
 from custodes.methods.similarity.inputs import read_answers
 from custodes.methods.similarity.metrics import METRICS, Pair
@@ -13,7 +14,6 @@ from custodes.methods.similarity.reproduce import (
     error_consistency_experiment,
     reproduce,
 )
-from custodes.methods.similarity.studies import trend
 
 
 @pytest.mark.parametrize("name", EXPECTED)
@@ -27,8 +27,8 @@ def test_mean_pairwise_error_consistency_is_exact(trials, name):
 def test_the_metric_turns_the_trend_around(trials):
     path = trials / "texture-shape_cue-conflict.tar.gz"
     found = error_consistency_experiment("cue-conflict", path)
-    assert found.trends["error-consistency"] == pytest.approx(0.10, abs=0.005)
-    assert found.trends["capa-discrete"] == pytest.approx(-0.48, abs=0.005)
+    assert found.trends["error-consistency"].value == pytest.approx(0.10, abs=0.005)
+    assert found.trends["capa-discrete"].value == pytest.approx(-0.48, abs=0.005)
 
 
 def test_discrete_capa_over_sixteen_categories(trials):
@@ -71,5 +71,6 @@ def test_drawings_of_few_points():
     holes = np.array([[1.0, np.nan, 0.1], [np.nan, 1.0, 0.2], [0.1, 0.2, 1.0]])
     assert "<rect" in clustered_map(holes, ["a", "b", "c"], title="t")
     x = np.arange(20.0)
-    drawn = trend_plot({"a": trend(x, x)}, title="t", x_label="x", y_label="y")
+    bins = capability(np.add.outer(x, x), x).bins
+    drawn = trend_plot({"a": bins}, title="t", x_label="x", y_label="y")
     assert "polygon" in drawn

@@ -47,6 +47,7 @@ def matrix(
     from custodes.methods.similarity.config import MatrixConfig
     from custodes.methods.similarity.inputs import read_answers
     from custodes.methods.similarity.matrix import similarities
+    from custodes.methods.similarity.panel import warnings_of
     from custodes.methods.similarity.report import matrix_report
 
     settings = load(MatrixConfig, config, assign or ())
@@ -58,6 +59,8 @@ def matrix(
     np.savez(run.artifacts / "matrix.npz", **arrays)
     page = run.report(report.values(), report.html())
     _say_left_out(reading.not_shared, reading.unanswered)
+    for alike in warnings_of(found, judge or (), above=settings.warn_above):
+        typer.echo(f"warning: {alike}", err=True)
     typer.echo(f"{len(found.names)} models, {found.questions} questions: {page}")
 
 

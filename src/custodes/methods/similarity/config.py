@@ -84,6 +84,8 @@ class JudgeConfig(Config):
     """What a judged model is asked."""
     marks: Literal["probability", "decision"] = "probability"
     """A judge's mark is P(1) / (P(1) + P(0)), or its decision 0 or 1."""
+    warn_above: float = 0.5
+    """A judge and a judged more alike than this share of their ceiling are warned about."""
     seed: int = 0
     """Of the intervals."""
 

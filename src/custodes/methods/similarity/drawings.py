@@ -14,7 +14,7 @@ from custodes.errors import DataError
 from custodes.measure import Series, heat_map, line_plot
 from custodes.measure.svg import Axis, Canvas
 from custodes.methods.similarity.answers import Floats, Integers
-from custodes.methods.similarity.studies import TrendBin
+from custodes.methods.similarity.capability import TrendBin
 
 __all__ = ["cluster_order", "clustered_map", "scatter_plot", "trend_plot"]
 
@@ -44,11 +44,16 @@ def cluster_order(matrix: Floats) -> Integers:
     )
 
 
-def clustered_map(matrix: Floats, names: Sequence[str], *, title: str) -> str:
-    """The similarity matrix as a heat map, like models side by side."""
+def clustered_map(
+    matrix: Floats, names: Sequence[str], *, title: str, diverging: bool = True
+) -> str:
+    """The similarity matrix as a heat map, like models side by side.
+
+    `diverging` puts white at zero: right for what is corrected for chance, wrong for a share.
+    """
     order = cluster_order(matrix)
     shown = [names[row] for row in order]
-    return heat_map(matrix[np.ix_(order, order)], shown, shown, title=title, diverging=True)
+    return heat_map(matrix[np.ix_(order, order)], shown, shown, title=title, diverging=diverging)
 
 
 def scatter_plot(
@@ -113,10 +118,10 @@ def trend_plot(
     series = [
         Series(
             name,
-            [one.x for one in bins],
-            [one.y.value for one in bins],
-            [one.y.low for one in bins],
-            [one.y.high for one in bins],
+            [one.accuracy for one in bins],
+            [one.similarity.value for one in bins],
+            [one.similarity.low for one in bins],
+            [one.similarity.high for one in bins],
         )
         for name, bins in trends.items()
     ]

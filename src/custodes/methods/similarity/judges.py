@@ -78,9 +78,16 @@ class JudgeRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Affinity:
-    """One judge: its marks against similarity, plain, with accuracy held fixed, and as slopes."""
+    """One judge: its marks against similarity, plain, with accuracy held fixed, and as slopes.
+
+    `judged` are the models that count; similarity, marks and accuracy are theirs, one each.
+    """
 
     judge: str
+    judged: tuple[str, ...]
+    similarity: Floats
+    marks: Floats
+    accuracy: Floats
     plain: Correlation
     partial: Correlation
     slopes: tuple[Coefficient, ...]
@@ -253,19 +260,21 @@ def affinity(run: JudgeRun, *, metric: str = "capa", seed: int = 0) -> tuple[Aff
     found = []
     for row, judge in enumerate(run.judges):
         others = [name for name in run.judged if name != judge]
-        at = [run.answers.index(name) for name in others]
+        at = np.array([run.answers.index(name) for name in others])
         values = alike[run.answers.index(judge), at]
         marks = run.marks[row, [run.judged.index(name) for name in others]]
         kept = np.flatnonzero(~np.isnan(values) & ~np.isnan(marks))
-        marks = marks[kept]
-        right = accuracy[[at[i] for i in kept]]
-        columns = {"similarity": values[kept], "accuracy": right}
+        values, marks, right = values[kept], marks[kept], accuracy[at[kept]]
         found.append(
             Affinity(
                 judge=judge,
-                plain=partial_correlation(values[kept], marks, seed=seed),
-                partial=partial_correlation(values[kept], marks, [right], seed=seed),
-                slopes=regression(marks, columns),
+                judged=tuple(others[index] for index in kept),
+                similarity=values,
+                marks=marks,
+                accuracy=right,
+                plain=partial_correlation(values, marks, seed=seed),
+                partial=partial_correlation(values, marks, [right], seed=seed),
+                slopes=regression(marks, {"similarity": values, "accuracy": right}),
             )
         )
     return tuple(found)

@@ -5,7 +5,7 @@ Takes results that are already computed; draws and arranges them. Knows no model
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
@@ -22,13 +22,14 @@ from custodes.measure import (
 )
 from custodes.measure.report import Cell
 from custodes.methods.similarity.answers import Answers
+from custodes.methods.similarity.capability import TrendBin, capability
 from custodes.methods.similarity.config import MatrixConfig
 from custodes.methods.similarity.drawings import clustered_map, scatter_plot, trend_plot
 from custodes.methods.similarity.judges import Affinity, JudgeRun
 from custodes.methods.similarity.matrix import Similarities
 from custodes.methods.similarity.metrics import METRICS, Pair, find_metric
 from custodes.methods.similarity.panel import warnings_of
-from custodes.methods.similarity.studies import Correlation, TrendBin, residuals, trend
+from custodes.methods.similarity.studies import Correlation, residuals
 from custodes.methods.similarity.uncertainty import bootstrap_interval, jackknife_interval
 from custodes.methods.similarity.weak_to_strong import (
     GainRecord,
@@ -39,6 +40,10 @@ from custodes.methods.similarity.weak_to_strong import (
 __all__ = ["affinity_report", "gain_report", "matrix_report", "pair_table"]
 
 _MOST_ON_A_MAP = 150
+_SHARES = frozenset({"agreement", "both-wrong"})
+"""Metrics whose zero means nothing in particular."""
+
+_FEWEST_PAIRS = 10
 
 _CEILING = (
     "κp of soft answers cannot reach 1, not even for a model with itself: it falls with their "
@@ -87,7 +92,11 @@ def _maps(found: Similarities) -> Section:
         text = f"Left out for more than {_MOST_ON_A_MAP} models; the numbers are in matrix.npz."
         return Section("All pairs", [Prose(text)])
     plots = [
-        Plot(clustered_map(matrix, found.names, title=METRICS[name].title), METRICS[name].title)
+        Plot(
+            clustered_map(
+                matrix, found.names, title=METRICS[name].title, diverging=name not in _SHARES
+            )
+        )
         for name, matrix in found.values.items()
         if np.isfinite(matrix).any()
     ]
@@ -125,19 +134,16 @@ def _pairs(answers: Answers, found: Similarities, config: MatrixConfig) -> Secti
 
 
 def _capability(answers: Answers, found: Similarities, seed: int) -> Section:
-    rows, columns = np.triu_indices(len(found.names), k=1)
     accuracy = answers.accuracy()
-    mean = (accuracy[rows] + accuracy[columns]) / 2
     trends: dict[str, Sequence[TrendBin]] = {}
     correlations: list[list[Cell]] = []
-    for name in found.values:
-        values = found.pairs(name)
-        kept = ~np.isnan(values)
-        if kept.sum() < 10 or np.std(values[kept]) == 0 or np.std(mean[kept]) == 0:
+    for name, matrix in found.values.items():
+        if (~np.isnan(found.pairs(name))).sum() < _FEWEST_PAIRS:
             continue
-        title = METRICS[name].title
-        trends[title] = trend(mean[kept], values[kept], seed=seed)
-        correlations.append([title, float(np.corrcoef(mean[kept], values[kept])[0, 1])])
+        one = capability(matrix, accuracy, seed=seed)
+        if not np.isnan(one.correlation.value):
+            trends[METRICS[name].title] = one.bins
+            correlations.append([METRICS[name].title, one.correlation])
     if not trends:
         return Section("Capability and similarity", [Prose("Too few pairs, or no variation.")])
     plot = trend_plot(
@@ -147,7 +153,7 @@ def _capability(answers: Answers, found: Similarities, seed: int) -> Section:
     note = (
         "The sign of a capability trend can depend on the metric: error consistency sees only "
         "right and wrong; CAPA also sees which wrong option, and expects chance agreement to fall "
-        "with the number of options. Pairs share models, so no p value is given."
+        "with the number of options. Pairs share models, so the intervals resample models."
     )
     table = Table(["metric", "correlation with mean accuracy"], correlations)
     return Section("Capability and similarity", [Plots([Plot(plot)]), table, Prose(note)])
@@ -241,23 +247,15 @@ def _accuracy_table(records: Sequence[GainRecord]) -> Table:
 
 
 def affinity_report(
-    run: JudgeRun, found: Sequence[Affinity], *, similarity: Mapping[str, Sequence[float]]
+    run: JudgeRun, found: Sequence[Affinity], alike: Similarities, *, warn_above: float = 0.5
 ) -> Report:
-    """Judge affinity; `similarity`: judge -> κp with each judged model, in the order of the run."""
+    """Judge affinity; `alike`: κp of everybody in the run, for the warnings."""
     rows: list[list[Cell]] = []
     for one in found:
-        slope = next(slope for slope in one.slopes if slope.name == "similarity")
-        rows.append(
-            [one.judge, one.plain.interval, one.partial.interval, one.partial.p, slope.interval]
-        )
-    groups = {
-        judge: (list(similarity[judge]), [float(mark) for mark in run.marks[row]])
-        for row, judge in enumerate(run.judges)
-    }
-    plot = scatter_plot(
-        groups, title="Marks by similarity", x_label="κp with the judge", y_label="mean mark"
-    )
-    columns = ["judge", "r", "partial r given accuracy", "p", "slope of similarity"]
+        slopes = {slope.name: slope.interval for slope in one.slopes}
+        correlations = [one.plain.interval, one.partial.interval, one.partial.p]
+        rows.append([one.judge, *correlations, slopes["similarity"], slopes["accuracy"]])
+    columns = ["judge", "r", "partial r given accuracy", "p", "slope of κp", "slope of accuracy"]
     marks: list[list[Cell]] = [
         [name, *(float(run.marks[row, column]) for row in range(len(run.judges)))]
         for column, name in enumerate(run.judged)
@@ -267,7 +265,23 @@ def affinity_report(
         f"{len(run.judges)} judges, {len(run.judged)} judged models, "
         f"{len(run.answers.labels)} questions.",
         [
-            Section("Marks against similarity", [Table(columns, rows), Plots([Plot(plot)])]),
+            Section("Marks against similarity", [Table(columns, rows), Plots(_marks(found))]),
             Section("Mean marks", [Table(["judged", *run.judges], marks)]),
+            _warnings(alike, run.judges, warn_above),
         ],
     )
+
+
+def _marks(found: Sequence[Affinity]) -> list[Plot]:
+    """Marks over similarity, plain and with accuracy removed from both (partial regression)."""
+    plain = {one.judge: (one.similarity, one.marks) for one in found}
+    partial = {
+        one.judge: (residuals(one.similarity, [one.accuracy]), residuals(one.marks, [one.accuracy]))
+        for one in found
+    }
+    return [
+        Plot(scatter_plot(plain, title="Marks by similarity", x_label="κp with the judge",
+                          y_label="mean mark", one_line=False)),
+        Plot(scatter_plot(partial, title="Partial regression", x_label="κp, accuracy removed",
+                          y_label="mean mark, accuracy removed", one_line=False)),
+    ]  # fmt: skip

@@ -16,9 +16,10 @@ import numpy as np
 from custodes.config import Config, Run, load
 from custodes.data import find
 from custodes.errors import ConfigError, DataError
-from custodes.measure import Card, Cards, Plot, Plots, Prose, Report, Section, Table
+from custodes.measure import Card, Cards, Interval, Plot, Plots, Prose, Report, Section, Table
 from custodes.measure.report import Cell
 from custodes.methods.similarity.answers import Floats
+from custodes.methods.similarity.capability import capability
 from custodes.methods.similarity.config import JudgesConfig, ModelSettings, WeakToStrongConfig
 from custodes.methods.similarity.drawings import clustered_map, scatter_plot
 from custodes.methods.similarity.inputs import read_answers
@@ -72,7 +73,7 @@ class Experiment:
     """One experiment: mean similarity between kinds by metric, and the trend over networks.
 
     `means`: metric -> (people-people, people-networks, networks-networks); `trends`: metric ->
-    correlation of similarity with mean accuracy over pairs of networks.
+    correlation of similarity with mean accuracy over pairs of networks, its interval over networks.
     """
 
     name: str
@@ -80,7 +81,7 @@ class Experiment:
     networks: int
     trials: int
     means: Mapping[str, tuple[float, float, float]]
-    trends: Mapping[str, float]
+    trends: Mapping[str, Interval]
     found: Similarities
 
 
@@ -121,8 +122,8 @@ def _pair_accuracy(found: Similarities, of: np.ndarray) -> Floats:
     return _within((found.accuracy[:, None] + found.accuracy[None, :]) / 2, of)
 
 
-def _trend(found: Similarities, metric: str, of: np.ndarray) -> float:
-    return float(np.corrcoef(_pair_accuracy(found, of), _within(found.matrix(metric), of))[0, 1])
+def _trend(found: Similarities, metric: str, of: np.ndarray) -> Interval:
+    return capability(found.matrix(metric)[np.ix_(of, of)], found.accuracy[of]).correlation
 
 
 def reproduce(size: Literal["tiny", "full"], seed: int, out: Path) -> Path:
@@ -135,7 +136,8 @@ def reproduce(size: Literal["tiny", "full"], seed: int, out: Path) -> Path:
     for name in EXPERIMENTS:
         source = find(f"error_consistency_{name.replace('-', '_')}")
         experiment = error_consistency_experiment(name, source)
-        run.log(experiment=name, means=experiment.means, trends=experiment.trends)
+        trends = {metric: trend.to_values() for metric, trend in experiment.trends.items()}
+        run.log(experiment=name, means=experiment.means, trends=trends)
         experiments.append(experiment)
     report = _reproduction_report(experiments)
     if study is not None:
@@ -169,11 +171,12 @@ def _reproduction_report(experiments: list[Experiment]) -> Report:
         [
             Section("Mean pairwise similarity", [
                 Cards([Card("all nine figures equal to four places", exact, met=exact)]),
-                Table(columns, rows),
+                Table(columns, rows, spec=".4f"),
             ]),
             Section("The choice of metric turns the trend around", [
                 Table(["experiment", "error consistency", "CAPA, discrete"], trends,
-                      "correlation with mean accuracy over pairs of networks", "+.3f"),
+                      "correlation with mean accuracy over pairs of networks; intervals "
+                      "resample networks", "+.3f"),
                 Plots(_drawings(first)),
             ]),
         ],
@@ -189,7 +192,7 @@ def _drawings(one: Experiment) -> list[Plot]:
         for title, metric in zip(("error consistency", "CAPA, discrete"), _METRICS, strict=True)
     }
     maps = [
-        Plot(clustered_map(matrix, one.found.names, title=f"{one.name}: {metric}"), metric)
+        Plot(clustered_map(matrix, one.found.names, title=f"{one.name}: {metric}"))
         for metric, matrix in one.found.values.items()
     ]
     drawing = scatter_plot(
@@ -258,12 +261,11 @@ def run_judge_study(config: JudgesConfig, out: Path) -> Path:
     }
     done = run_judges(judges, judged, questions, config.asking)
     found = affinity(done, seed=config.asking.seed)
-    matrix = similarities(done.answers).matrix("capa")
-    columns = [done.answers.index(name) for name in done.judged]
-    alike = {name: matrix[done.answers.index(name), columns].tolist() for name in done.judges}
     for one in found:
         run.log(judge=one.judge, partial=asdict(one.partial), plain=asdict(one.plain))
-    report = affinity_report(done, found, similarity=alike)
+    report = affinity_report(
+        done, found, similarities(done.answers), warn_above=config.asking.warn_above
+    )
     return run.report(report.values(), report.html())
 
 

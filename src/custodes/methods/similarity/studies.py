@@ -1,4 +1,4 @@
-"""The statistics of the studies: correlation with others partialled out, regression, trend.
+"""The statistics of the studies: correlation with others partialled out, and regression.
 
 Knows arrays only. Intervals are Fisher's z by default; where rows come in clusters (one task, one
 judge), the cluster bootstrap is the honest one, and both are given.
@@ -21,11 +21,9 @@ from custodes.methods.similarity.answers import Floats
 __all__ = [
     "Coefficient",
     "Correlation",
-    "TrendBin",
     "partial_correlation",
     "regression",
     "residuals",
-    "trend",
 ]
 
 
@@ -56,15 +54,6 @@ class Coefficient:
     interval: Interval
     t: float
     p: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrendBin:
-    """One bin of x: its mean, how many rows, and the mean of y with its interval."""
-
-    x: float
-    rows: int
-    y: Interval
 
 
 def _column(name: str, values: ArrayLike, rows: int | None = None) -> Floats:
@@ -177,32 +166,3 @@ def regression(
         bounds = Interval(float(slope), float(slope - reach * error), float(slope + reach * error))
         found.append(Coefficient(name=name, interval=bounds, t=t, p=_student_p(t, free)))
     return tuple(found)
-
-
-def trend(
-    x: ArrayLike,
-    y: ArrayLike,
-    *,
-    bins: int = 5,
-    clusters: Sequence[Hashable] | None = None,
-    seed: int = 0,
-) -> tuple[TrendBin, ...]:
-    """Means of y in bins of x with equal numbers of rows, each with a bootstrap interval.
-
-    The paper's capability figure bins models by accuracy (arXiv 2502.04313, section 5).
-    """
-    a = _column("x", x)
-    b = _column("y", y, len(a))
-    if not 1 <= bins <= len(a):
-        raise DataError(f"bins: got {bins} for {len(a)} rows, expected 1 to {len(a)}")
-    found = []
-    for rows in np.array_split(np.argsort(a, kind="stable"), bins):
-        groups = None if clusters is None else [clusters[row] for row in rows]
-        draws = resample(_mean, b[rows], groups=groups, seed=seed, resamples=1000)
-        mean = interval_of(float(b[rows].mean()), draws)
-        found.append(TrendBin(x=float(a[rows].mean()), rows=len(rows), y=mean))
-    return tuple(found)
-
-
-def _mean(values: Floats) -> float:
-    return float(values.mean())
