@@ -1,6 +1,8 @@
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -145,3 +147,10 @@ def test_the_package_gives_its_names_on_first_use():
     assert all(getattr(similarity, name) for name in similarity.__all__)
     with pytest.raises(AttributeError, match="no attribute 'kappa'"):
         _ = similarity.kappa
+
+
+def test_the_first_example_of_the_chapter_prints_what_it_says(capsys):
+    chapter = (Path(__file__).parents[3] / "docs" / "similarity.md").read_text(encoding="utf-8")
+    code, shown = re.search(r"```python\n(.*?)```\s+```text\n(.*?)```", chapter, re.S).groups()
+    exec(compile(code, "docs/similarity.md", "exec"), {})
+    assert capsys.readouterr().out == shown

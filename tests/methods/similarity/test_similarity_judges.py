@@ -2,8 +2,10 @@ import json
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from custodes.errors import DataError
+from custodes.methods.similarity.command import app
 from custodes.methods.similarity.config import JudgeConfig, JudgesConfig
 from custodes.methods.similarity.judges import (
     Question,
@@ -14,6 +16,7 @@ from custodes.methods.similarity.judges import (
     marks_of_judge,
     run_judges,
 )
+from custodes.methods.similarity.marks import read_marks
 from custodes.methods.similarity.reproduce import run_judge_study
 from custodes.models import MODELS
 
@@ -140,6 +143,46 @@ def test_the_whole_study_from_a_file(tmp_path):
         questions.write_text(content)
         with pytest.raises(DataError, match=says):
             run_judge_study(config, tmp_path / "again")
+
+
+def test_marks_that_are_there_already(tmp_path, questions):
+    judged = {f"m{i}": Known(i, 0.1 * i) for i in range(7)}
+    run = run_judges({"judge": Known(99, 0.3)}, judged, questions)
+    lines = [
+        {"judge": "judge", "judged": name, "mark": float(mark)}
+        for name, marks in zip(run.judged, run.by_question[0], strict=True)
+        for mark in marks
+    ]
+    path = tmp_path / "marks.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    given = read_marks(path, run.answers)
+    assert np.allclose(given.marks, run.marks)
+    assert affinity(given)[0].partial.value == pytest.approx(affinity(run)[0].partial.value)
+
+    answers = tmp_path / "answers.npz"
+    table = {"probabilities": run.answers.probabilities, "labels": run.answers.labels}
+    np.savez(answers, names=np.array(run.answers.names), options=run.answers.options, **table)
+    command = ["affinity", str(answers), str(path), "--out", str(tmp_path / "run")]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
+    assert "Partial regression" in (tmp_path / "run" / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("", "no marks"),
+        ('{"judge": "m0", "judged": "m1"}', "expected judge, judged and mark"),
+        ('{"judge": "m0", "judged": "m1", "mark": NaN}', "the mark nan"),
+        ('{"judge": "m0", "judged": "nobody", "mark": 1}', "'nobody'"),
+    ],
+)
+def test_marks_that_are_none_are_refused(tmp_path, questions, line, says):
+    answers = answer_table({"m0": Known(0, 0.1), "m1": Known(1, 0.1)}, questions, JudgeConfig())
+    path = tmp_path / "marks.jsonl"
+    path.write_text(line + "\n")
+    with pytest.raises(DataError, match=says):
+        read_marks(path, answers)
 
 
 def test_marks_that_cannot_be_read_are_left_out_and_counted(questions):

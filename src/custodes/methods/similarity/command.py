@@ -155,6 +155,33 @@ def judges(
     typer.echo(str(run_judge_study(load(JudgesConfig, config), out)))
 
 
+@app.command("affinity")
+def affinity_of_marks(
+    source: _Source,
+    marks: Annotated[
+        Path, typer.Argument(help="JSONL of marks that were given: judge, judged, mark.")
+    ],
+    out: _Out,
+    format: _Format = "auto",  # noqa: A002
+    unanswered: _Missing = "drop",
+    config: _File = None,
+    assign: _Set = None,
+) -> None:
+    """The same for marks that are there already; the judges' own answers are in SOURCE too."""
+    from custodes.config import Run, load
+    from custodes.methods.similarity.config import AffinityConfig
+    from custodes.methods.similarity.inputs import read_answers
+    from custodes.methods.similarity.marks import read_marks
+    from custodes.methods.similarity.reproduce import write_affinity
+
+    settings = load(AffinityConfig, config, assign or ())
+    reading = read_answers(source, format=format, unanswered=unanswered)
+    given = read_marks(marks, reading.answers)
+    _say_left_out(reading.not_shared, reading.unanswered)
+    run = Run(out, settings, seed=settings.seed)
+    typer.echo(str(write_affinity(run, given, warn_above=settings.warn_above, seed=settings.seed)))
+
+
 def _say_left_out(not_shared: int, unanswered: int) -> None:
     if not_shared or unanswered:
         typer.echo(

@@ -10,6 +10,7 @@ from pydantic import Field
 from custodes.config import Config
 
 __all__ = [
+    "AffinityConfig",
     "JudgeConfig",
     "JudgesConfig",
     "MatrixConfig",
@@ -72,7 +73,16 @@ class WeakToStrongConfig(Config):
     """Splits, shuffles and initial weights."""
 
 
-class JudgeConfig(Config):
+class AffinityConfig(Config):
+    """What marks say of judges that favor their like."""
+
+    warn_above: float = 0.5
+    """A judge and a judged more alike than this share of their ceiling are warned about."""
+    seed: int = 0
+    """Of the intervals."""
+
+
+class JudgeConfig(AffinityConfig):
     """Judges mark answers of other models; do they favor those that err as they do?"""
 
     question: str = (
@@ -84,10 +94,6 @@ class JudgeConfig(Config):
     """What a judged model is asked."""
     marks: Literal["probability", "decision"] = "probability"
     """A judge's mark is P(1) / (P(1) + P(0)), or its decision 0 or 1."""
-    warn_above: float = 0.5
-    """A judge and a judged more alike than this share of their ceiling are warned about."""
-    seed: int = 0
-    """Of the intervals."""
 
 
 class ModelSettings(Config):

@@ -32,6 +32,7 @@ __all__ = [
     "Affinity",
     "AnswerModel",
     "JudgeRun",
+    "Marks",
     "Question",
     "RepliesOnly",
     "affinity",
@@ -62,16 +63,22 @@ class AnswerModel(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JudgeRun:
-    """Mean marks [judges, judged], marks by question [judges, judged, n], and answers.
-
-    Means leave out marks that could not be read; `unread` [judges, judged] is their share.
-    """
+class Marks:
+    """Mean marks [judges, judged] (NaN: none), and what judges and judged answered themselves."""
 
     answers: Answers
     judges: tuple[str, ...]
     judged: tuple[str, ...]
     marks: Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgeRun(Marks):
+    """Marks that were given here, by question too [judges, judged, n].
+
+    Means leave out marks that could not be read; `unread` [judges, judged] is their share.
+    """
+
     by_question: Floats
     unread: Floats
 
@@ -249,7 +256,7 @@ def _means(by_question: Floats) -> Floats:
     return np.where(counts > 0, totals / np.maximum(counts, 1), np.nan)
 
 
-def affinity(run: JudgeRun, *, metric: str = "capa", seed: int = 0) -> tuple[Affinity, ...]:
+def affinity(run: Marks, *, metric: str = "capa", seed: int = 0) -> tuple[Affinity, ...]:
     """For each judge: correlation of its marks with similarity, plain and given accuracy.
 
     A judge does not mark itself in this: the judged model of the same name is left out. Models

@@ -25,7 +25,7 @@ from custodes.methods.similarity.answers import Answers
 from custodes.methods.similarity.capability import TrendBin, capability
 from custodes.methods.similarity.config import MatrixConfig
 from custodes.methods.similarity.drawings import clustered_map, scatter_plot, trend_plot
-from custodes.methods.similarity.judges import Affinity, JudgeRun
+from custodes.methods.similarity.judges import Affinity, Marks
 from custodes.methods.similarity.matrix import Similarities
 from custodes.methods.similarity.metrics import METRICS, Pair, find_metric
 from custodes.methods.similarity.panel import warnings_of
@@ -247,7 +247,7 @@ def _accuracy_table(records: Sequence[GainRecord]) -> Table:
 
 
 def affinity_report(
-    run: JudgeRun, found: Sequence[Affinity], alike: Similarities, *, warn_above: float = 0.5
+    run: Marks, found: Sequence[Affinity], alike: Similarities, *, warn_above: float = 0.5
 ) -> Report:
     """Judge affinity; `alike`: κp of everybody in the run, for the warnings."""
     rows: list[list[Cell]] = []

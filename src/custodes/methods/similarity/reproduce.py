@@ -25,7 +25,13 @@ from custodes.methods.similarity.drawings import clustered_map, scatter_plot
 from custodes.methods.similarity.inputs import read_answers
 from custodes.methods.similarity.inputs.jsonl import json_lines
 from custodes.methods.similarity.inputs.trials import observer_kind
-from custodes.methods.similarity.judges import Question, RepliesOnly, affinity, run_judges
+from custodes.methods.similarity.judges import (
+    Marks,
+    Question,
+    RepliesOnly,
+    affinity,
+    run_judges,
+)
 from custodes.methods.similarity.matrix import Similarities, similarities
 from custodes.methods.similarity.report import affinity_report, gain_report
 from custodes.methods.similarity.supervision import run_study
@@ -41,6 +47,7 @@ __all__ = [
     "reproduce",
     "run_judge_study",
     "run_weak_to_strong",
+    "write_affinity",
 ]
 
 EXPERIMENTS = ("cue-conflict", "edges", "silhouettes")
@@ -260,12 +267,17 @@ def run_judge_study(config: JudgesConfig, out: Path) -> Path:
         for name, settings in config.judged.items()
     }
     done = run_judges(judges, judged, questions, config.asking)
-    found = affinity(done, seed=config.asking.seed)
+    asking = config.asking
+    return write_affinity(run, done, warn_above=asking.warn_above, seed=asking.seed)
+
+
+def write_affinity(run: Run, marks: Marks, *, warn_above: float, seed: int) -> Path:
+    """What the marks say of affinity, into the run's folder; returns the path of its report."""
+    found = affinity(marks, seed=seed)
     for one in found:
         run.log(judge=one.judge, partial=asdict(one.partial), plain=asdict(one.plain))
-    report = affinity_report(
-        done, found, similarities(done.answers), warn_above=config.asking.warn_above
-    )
+    alike = similarities(marks.answers)
+    report = affinity_report(marks, found, alike, warn_above=warn_above)
     return run.report(report.values(), report.html())
 
 
