@@ -198,6 +198,7 @@ def gain_report(records: Sequence[GainRecord], *, seed: int = 0) -> Report:
     ]
     tasks = len({record.task for record in records})
     columns = ["", "partial r (Fisher)", "clustered by task", "p", "rows"]
+    specs = [".3f", ".3f", ".3f", ".2g", ".0f"]
     return Report(
         "Weak-to-strong gain against similarity",
         f"{len(records)} rows over {tasks} tasks. The paper (arXiv 2502.04313) has "
@@ -206,8 +207,8 @@ def gain_report(records: Sequence[GainRecord], *, seed: int = 0) -> Report:
             Section("Partial correlation of gain with κp given the gap", [
                 Cards([Card("partial r, clustered by task", whole.clustered or whole.interval)]),
                 Plots([Plot(_added_variable(records), "What the accuracy gap leaves of both.")]),
-                Table(columns, by_metric, "by metric"),
-                Table(columns, by_pair, "by pair of supervisor and student, κp"),
+                Table(columns, by_metric, "by metric", specs),
+                Table(columns, by_pair, "by pair of supervisor and student, κp", specs),
             ]),
             Section("Accuracies", [_accuracy_table(records)]),
         ],
@@ -265,11 +266,14 @@ def affinity_report(
         f"{len(run.judges)} judges, {len(run.judged)} judged models, "
         f"{len(run.answers.labels)} questions.",
         [
-            Section("Marks against similarity", [Table(columns, rows), Plots(_marks(found))]),
+            Section("Marks against similarity", [
+                Table(columns, rows, spec=[".3f", ".3f", ".3f", ".2g", ".3f", ".3f"]),
+                Plots(_marks(found)),
+            ]),
             Section("Mean marks", [Table(["judged", *run.judges], marks)]),
             _warnings(alike, run.judges, warn_above),
         ],
-    )
+    )  # fmt: skip
 
 
 def _marks(found: Sequence[Affinity]) -> list[Plot]:
