@@ -1,7 +1,8 @@
 """Judge affinity with local models: a demonstration that the runner runs, and no more.
 
-Judged: small learners of persona tasks, each from two disjoint training parts. Judges: SmolLM2 by
-log-probabilities, and learners from a third part. All are far weaker than the paper's models.
+Judged: small learners of persona tasks, each from four disjoint training parts. Judges: SmolLM2 by
+log-probabilities, and learners from a fifth part. All are far weaker than the paper's models, and
+the questions are few: half a minute of one core is all that it asks for.
 """
 
 from __future__ import annotations
@@ -10,16 +11,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from weak_to_strong import config, model
+from weak_to_strong import model
 
 from custodes.data import find
 from custodes.errors import DataError
-from custodes.methods.similarity.config import JudgeConfig
+from custodes.methods.similarity.config import JudgeConfig, WeakToStrongConfig
 from custodes.methods.similarity.judges import Question, affinity, run_judges
 from custodes.methods.similarity.supervision import Crew
 from custodes.methods.similarity.tasks import BinaryTask, read_persona_tasks, split_task
 
-PARTS = (60, 60, 60, 12)
+PARTS, TRAIN, TEST = 5, 40, 14
 
 
 class Learned:
@@ -43,10 +44,11 @@ def figures(options: Any) -> list[dict]:
     except DataError as error:
         print(f"  skipped: {error}")
         return []
-    tasks = tasks[:: 15 if options.size == "full" else 45]
-    settings = config(options)
+    tasks = tasks[::45]
+    names = ("words", "characters", *(["minilm"] if options.size == "full" else []))
+    settings = WeakToStrongConfig(weak=names, strong=names[:1], minilm=options.minilm)
     crew = Crew(settings, options.work / "judges-features", model)
-    learners = {one.name: one for one in [*crew.weak, *(s.base for s in crew.strong)]}
+    learners = {one.name: one for one in crew.weak}
     splits = {task.name: split_rows(task, options.seed) for task in tasks}
     crew.prepare([task.texts[row] for task in tasks for part in splits[task.name] for row in part])
 
@@ -60,8 +62,12 @@ def figures(options: Any) -> list[dict]:
             for task in tasks
         })  # fmt: skip
 
-    judged = {f"{n}/{part}": learned(one, part) for n, one in learners.items() for part in (0, 1)}
-    judges = {f"{n}/judge": learned(one, 2) for n, one in learners.items()}
+    judged = {
+        f"{name}/{part}": learned(one, part)
+        for name, one in learners.items()
+        for part in range(PARTS - 1)
+    }
+    judges = {f"{name}/judge": learned(one, PARTS - 1) for name, one in learners.items()}
     questions = [question for task in tasks for question in questions_of(task, splits)]
     run = run_judges({"smollm2": model(), **judges}, judged, questions, JudgeConfig())
     rows = []
@@ -75,11 +81,10 @@ def figures(options: Any) -> list[dict]:
 
 
 def split_rows(task: BinaryTask, seed: int) -> list[np.ndarray]:
-    """Three training parts and a test part."""
-    whole = split_task(task, (PARTS[0] + PARTS[1], PARTS[2], PARTS[3]), seed=seed)
-    rng = np.random.default_rng(seed)
-    first = rng.permutation(whole.weak_train)
-    return [first[: PARTS[0]], first[PARTS[0] :], whole.strong_train, whole.test]
+    """Training parts, the last one the judges', and a test part."""
+    whole = split_task(task, ((PARTS - 1) * TRAIN, TRAIN, TEST), seed=seed)
+    shuffled = np.random.default_rng(seed).permutation(whole.weak_train)
+    return [*np.split(shuffled, PARTS - 1), whole.strong_train, whole.test]
 
 
 def questions_of(task: BinaryTask, splits: dict[str, list[np.ndarray]]) -> list[Question]:
@@ -90,5 +95,5 @@ def questions_of(task: BinaryTask, splits: dict[str, list[np.ndarray]]) -> list[
             ("Yes", "No"),
             0 if task.labels[row] else 1,
         )
-        for row in splits[task.name][3]
+        for row in splits[task.name][-1]
     ]
