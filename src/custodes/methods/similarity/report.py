@@ -254,7 +254,7 @@ def affinity_report(
     rows: list[list[Cell]] = []
     for one in found:
         slopes = {slope.name: slope.interval for slope in one.slopes}
-        correlations = [one.plain.interval, one.partial.interval, one.partial.p]
+        correlations: list[Cell] = [one.plain.interval, one.partial.interval, one.partial.p]
         rows.append([one.judge, *correlations, slopes["similarity"], slopes["accuracy"]])
     columns = ["judge", "r", "partial r given accuracy", "p", "slope of κp", "slope of accuracy"]
     marks: list[list[Cell]] = [
