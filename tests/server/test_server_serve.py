@@ -35,7 +35,7 @@ def guard_folder(tmp_path):
 def process(tmp_path, upstream, guard_folder, *flags, **settings):
     config = tmp_path / "serve.yaml"
     values = {
-        "guard": str(guard_folder),
+        "guard": guard_folder and str(guard_folder),
         "upstreams": {"main": {"url": upstream.url, "kind": "both"}},
         "port": 0,
         "no_auth": True,

@@ -26,6 +26,7 @@ from custodes.server.hearing import Intake
 from custodes.server.judging import JudgePool
 from custodes.server.limits import Limiter, retry_after
 from custodes.server.telemetry import Metrics
+from custodes.server.tracing import NoTracing, Tracing
 from custodes.server.upstreams.base import Upstream
 from custodes.server.wire.base import RequestError, Ruling
 from custodes.store.events import Event
@@ -93,6 +94,7 @@ class Parts:
     records: Records
     limiter: Limiter
     metrics: Metrics
+    tracing: Tracing = field(default_factory=NoTracing)
     clock: Clock = field(default_factory=Clock)
     secret: str = field(default_factory=console_secret, repr=False)
     new_id: Callable[[], str] = lambda: uuid4().hex
@@ -104,6 +106,7 @@ class Service:
     def __init__(self, config: GatewayConfig, parts: Parts) -> None:
         self.config = config
         self.metrics = parts.metrics
+        self.tracing = parts.tracing
         self.clock = parts.clock
         self.new_id = parts.new_id
         self.upstreams = dict(parts.upstreams)
