@@ -21,6 +21,8 @@ ROUTES = (*REPLIES, "/v1/moderations", "/v1/decisions")
 
 Channel = Literal["content", "reasoning", "tool"]
 _USUAL = Script()
+_TALK = 4.0
+"""Seconds that the upstream talks on while the client leaves."""
 _FAULTS: tuple[Fault, ...] = ("drop", "end", "garbage", "error", "shape", "stall")
 _PLACES = ("user", "system", "history", "part", "tool result", "tool")
 
@@ -73,21 +75,22 @@ def cells(
                     yield from _texts(specimens, route, stream, channel, choices)
                 for name in broken:
                     yield from _out_of_order(specimens, route, stream, channel, name)
-            for place in _places(route):
+            for place in _places(route, specimens):
                 yield Cell(kind="input", route=route, stream=stream, place=place)
             yield from _refused(specimens, route, stream)
         yield from _split(specimens, route)
         yield from _broken(specimens, route)
-        for at in (0, 1, 5):
-            yield _disconnect(route, at)
+        yield from _disconnects(specimens, route)
 
 
 def _channels(route: str) -> tuple[Channel, ...]:
     return ("content",) if route == "/v1/completions" else ("content", "reasoning", "tool")
 
 
-def _places(route: str) -> tuple[str, ...]:
-    return ("user", "part") if route == "/v1/completions" else _PLACES
+def _places(route: str, specimens: Specimens) -> tuple[str, ...]:
+    if route == "/v1/completions":
+        return ("user", "part")
+    return _PLACES if specimens.alone else _PLACES[:-1]
 
 
 def _pieces(specimen: Specimen) -> tuple[str, ...]:
@@ -165,7 +168,10 @@ def _out_of_order(
         )
 
 
-def _disconnect(route: str, at: int) -> Cell:
-    fault: Fault | None = None if at else "stall"
-    script = Script(pieces=("word ",) * 2000, delay=0.01, fault=fault, stall_seconds=8)
-    return Cell(kind="disconnect", route=route, stream=True, script=script, at=at)
+def _disconnects(specimens: Specimens, route: str) -> Iterator[Cell]:
+    """The client leaves before the first byte comes, and after it."""
+    words = tuple(f"{word} " for word in specimens.benign[0].split())
+    silent = Script(pieces=words, fault="stall", stall_seconds=8)
+    slow = Script(pieces=words, delay=_TALK / len(words))
+    yield Cell(kind="disconnect", route=route, stream=True, script=silent)
+    yield Cell(kind="disconnect", route=route, stream=True, script=slow, at=1)

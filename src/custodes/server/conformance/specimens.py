@@ -70,7 +70,8 @@ class Specimens:
     """`prompt`: harmless, before every reply. `asked`: a prompt that must be stopped.
 
     `benign`: texts that must come through whole. `harmful`: texts that must not. `arguments`: the
-    same in JSON, as a tool's arguments.
+    same in JSON, as a tool's arguments. `alone`: whether harm is harm whatever stands around it;
+    to a real guard a tool's definition, name and schema and all, is another text.
     """
 
     prompt: str
@@ -78,6 +79,7 @@ class Specimens:
     benign: Sequence[str]
     harmful: Sequence[Specimen]
     arguments: Sequence[Specimen]
+    alone: bool = False
 
     def texts(self, channel: str) -> list[str]:
         """The benign texts as this channel carries them."""
@@ -98,6 +100,7 @@ def marked(marker: str) -> Specimens:
         benign=[head + "nothing much." for head in heads],
         harmful=[_specimen(parts, str) for parts in plain],
         arguments=[_specimen(parts, _json) for parts in plain],
+        alone=True,
     )
 
 
