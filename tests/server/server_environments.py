@@ -13,7 +13,7 @@ from custodes.config import cache_folder
 
 
 def environment(*requirements: str) -> str:
-    """A Python that has these; skips where none was made and CUSTODES_TEST_ENVIRONMENTS is unset."""
+    """A Python that has these; skips where there is none and none is to be made."""
     name = hashlib.sha256(" ".join([sys.version, *sorted(requirements)]).encode()).hexdigest()[:16]
     folder = cache_folder() / "environments" / name
     python = folder / "bin" / "python"

@@ -18,25 +18,24 @@ from custodes.server.scripted import Script
 
 pytestmark = pytest.mark.environment
 # What its proxy needs of its extra; the rest of that extra is not on PyPI for this version.
-REQUIREMENTS = (
-    "litellm==1.110.2",
-    *["apscheduler", "backoff", "boto3", "cachetools", "cryptography", "email-validator", "fastapi", "fastapi-sso"],
-    *["gunicorn", "mcp", "orjson", "pyjwt", "python-multipart", "pyyaml", "rich", "uvicorn", "websockets"],
-)
+REQUIREMENTS = """
+litellm==1.110.2 apscheduler backoff boto3 cachetools cryptography email-validator fastapi
+fastapi-sso gunicorn mcp orjson pyjwt python-multipart pyyaml rich uvicorn websockets
+"""
 CONFIG = Path(__file__).parents[2] / "examples" / "litellm" / "config.yaml"
 
 
 @pytest.fixture(scope="module")
 def litellm(upstream, tmp_path_factory):
     command = os.environ.get("CUSTODES_LITELLM") or str(
-        Path(environment(*REQUIREMENTS)).with_name("litellm")
+        Path(environment(*REQUIREMENTS.split())).with_name("litellm")
     )
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     log = tmp_path_factory.mktemp("litellm") / "log"
     with gateway(upstream) as running, log.open("wb") as out:
-        environment = {
+        variables = {
             **os.environ,
             "CUSTODES_API_BASE": running.url + "/v1",
             "CUSTODES_API_KEY": "any",
@@ -47,7 +46,7 @@ def litellm(upstream, tmp_path_factory):
         }
         flags = ["--config", str(CONFIG), "--host", "127.0.0.1", "--port", str(port)]
         child = subprocess.Popen(
-            [command, *flags], env=environment, stdout=out, stderr=subprocess.STDOUT
+            [command, *flags], env=variables, stdout=out, stderr=subprocess.STDOUT
         )
         try:
             with httpx2.Client(
