@@ -42,7 +42,7 @@ def recording(upstream, path, *, now=None, **settings):
 def stored(path):
     engine = connect(f"sqlite:///{path}", create=False)
     with reading(engine) as connection:
-        events = list(stream(connection))
+        events = [found.event for found in stream(connection)]
         assert verify(connection).ok
     engine.dispose()
     return events
@@ -87,7 +87,8 @@ def test_a_database_in_trouble_is_said_and_what_was_acknowledged_stays(upstream,
             assert (said(chunks), finishes(chunks)) == ("Here is ", ["content_filter"])
             running.wait_for(lambda: ready(running)[0] == 503, 20)
             assert ready(running)[1] == ["events cannot be recorded"]
-            assert "custodes_events_lost_total 2" in running.http.get(running.url + "/metrics").text
+            metrics = running.url + "/metrics"
+            running.wait_for(lambda: "events_lost_total 2" in running.http.get(metrics).text, 20)
         # it comes back by itself: nobody is sent here while it is not ready
         running.wait_for(lambda: ready(running) == (200, []), 20)
         running.chat(Script())

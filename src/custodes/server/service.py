@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
@@ -62,6 +63,11 @@ class Chair:
         )
         self.intake = Intake(self.guard, roles=config.judged_roles)
         self.names = _names(guard)
+
+
+def _wordless(failure: str) -> str:
+    """A failure without an exception's own words, which may quote what it could not judge."""
+    return re.sub(r"(raised \w+):.*", r"\1", failure, flags=re.DOTALL)
 
 
 def _names(guard: Guard) -> dict[str, str]:
@@ -230,7 +236,7 @@ class Service:
         ).inc()
         if verdict.failure is not None:
             self.metrics.failures.inc()
-            _log.error("the guard failed", extra={"fields": {"why": verdict.failure}})
+            _log.error("the guard failed", extra={"fields": {"why": _wordless(verdict.failure)}})
         event = describe(
             ruling,
             id_=self.new_id(),
