@@ -57,7 +57,7 @@ def process(tmp_path, upstream, guard_folder, *flags, **settings):
         found = re.search(r"http://\S+", line)
         assert found, line + child.stderr.read()
         with httpx2.Client(base_url=found[0], timeout=20, trust_env=False) as http:
-            until = time.monotonic() + 30
+            until = time.monotonic() + 120
             while True:
                 try:
                     if http.get("/readyz").status_code == 200:
@@ -89,7 +89,7 @@ def stored(tmp_path):
 
     engine = connect(f"sqlite:///{tmp_path / 'custodes.db'}", create=False)
     with reading(engine) as connection:
-        events = list(stream(connection))
+        events = [found.event for found in stream(connection)]
         assert verify(connection).ok
     engine.dispose()
     return events

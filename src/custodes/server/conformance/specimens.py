@@ -151,7 +151,11 @@ def _found(
 ) -> Specimens:
     harmful = _measured(_HARMFUL, str, cleared)
     stopped = [prompt for prompt in _ASKED if not passes(prompt)]
-    benign = [text for text in _BENIGN if cleared(text) == len(text)]
+    benign = [
+        text
+        for text in _BENIGN
+        if cleared(text) == len(text) and cleared_arguments(_json(text)) == len(_json(text))
+    ]
     if not harmful or not stopped or not benign or not passes(PROMPT):
         raise DataError(
             f"the guard stops {len(harmful)} of {len(_HARMFUL)} replies and {len(stopped)} of "
@@ -162,8 +166,7 @@ def _found(
     return Specimens(
         prompt=PROMPT,
         asked=stopped[0],
-        benign=[text for text in benign if cleared_arguments(_json(text)) == len(_json(text))]
-        or benign[:1],
+        benign=benign,
         harmful=harmful,
         arguments=_measured(_HARMFUL, _json, cleared_arguments),
     )
