@@ -20,7 +20,8 @@ pytestmark = pytest.mark.environment
 # What its proxy needs of its extra; the rest of that extra is not on PyPI for this version.
 REQUIREMENTS = """
 litellm==1.110.2 apscheduler backoff boto3 cachetools cryptography email-validator fastapi
-fastapi-sso gunicorn mcp orjson pyjwt python-multipart pyyaml rich uvicorn websockets
+expression fastapi-sso gunicorn mcp orjson pyjwt python-multipart pyyaml redis rich semver soundfile
+uvicorn websockets
 """
 CONFIG = Path(__file__).parents[2] / "examples" / "litellm" / "config.yaml"
 
