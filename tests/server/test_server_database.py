@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -17,7 +18,7 @@ from server_doubles import MARKER, Running, finishes, gateway, make_guard, said
 from custodes.server.app import build_app, build_parts
 from custodes.server.config import GatewayConfig
 from custodes.server.demonstration import serve_in_thread
-from custodes.server.persistence import DatabaseSink
+from custodes.server.persistence import DatabaseRecords, DatabaseSink
 from custodes.server.scripted import Script
 from custodes.server.service import Clock
 from custodes.store import EventLog, connect, migrate, reading, stream, verify
@@ -28,7 +29,8 @@ def recording(upstream, path, *, now=None, **settings):
     """A gateway with a real database that soon gives up waiting for it."""
     engine = connect(f"sqlite:///{path}", timeout=0.2)
     migrate(engine)
-    sink = DatabaseSink(EventLog(engine, EventLog.Config(probe=0.05)), engine)
+    log = EventLog(engine, EventLog.Config(probe=0.05))
+    sink = DatabaseSink(log, engine, DatabaseRecords(engine, vault=None, now=time.time))
     values = {"upstreams": {"main": {"url": upstream.url}}, "no_auth": True, **settings}
     config = GatewayConfig.parse(values)
     parts = build_parts(config, sink=sink, loader=lambda _: make_guard())

@@ -107,6 +107,7 @@ def test_the_manifest_fits_the_gateway():
     (container,) = pod["containers"]
     needs = {"CUSTODES_DATABASE", config.redis_url_env}
     needs |= {upstream.api_key_env for upstream in config.upstreams.values()}
+    needs.add("CUSTODES_CONSOLE_SECRET")  # of several gateways
     assert needs == {each["name"] for each in container["env"]}
     for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
         assert container[probe]["httpGet"]["path"] in PATHS

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.environment
 REQUIREMENTS = """
 litellm==1.110.2 apscheduler backoff boto3 cachetools cryptography email-validator fastapi
 expression fastapi-sso gunicorn mcp orjson pyjwt python-multipart pyyaml redis rich semver soundfile
-uvicorn websockets
+uvicorn uvloop websockets
 """
 CONFIG = Path(__file__).parents[2] / "examples" / "litellm" / "config.yaml"
 
@@ -53,7 +53,7 @@ def litellm(upstream, tmp_path_factory):
             with httpx2.Client(
                 base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False
             ) as http:
-                until = time.monotonic() + 240
+                until = time.monotonic() + 600
                 while True:
                     try:
                         if http.get("/health/liveliness").status_code == 200:
