@@ -4,6 +4,7 @@ CUSTODES_LITELLM may name its executable.
 """
 
 import os
+import secrets
 import socket
 import subprocess
 import time
@@ -34,6 +35,7 @@ def litellm(upstream, tmp_path_factory):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+    master = f"sk-{secrets.token_hex(32)}"
     log = tmp_path_factory.mktemp("litellm") / "log"
     with gateway(upstream) as running, log.open("wb") as out:
         variables = {
@@ -44,6 +46,7 @@ def litellm(upstream, tmp_path_factory):
             "CHAT_API_KEY": "any",
             "LITELLM_LOCAL_MODEL_COST_MAP": "True",
             "LITELLM_TELEMETRY": "False",
+            "LITELLM_MASTER_KEY": master,
         }
         flags = ["--config", str(CONFIG), "--host", "127.0.0.1", "--port", str(port)]
         child = subprocess.Popen(
@@ -51,7 +54,10 @@ def litellm(upstream, tmp_path_factory):
         )
         try:
             with httpx2.Client(
-                base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False
+                base_url=f"http://127.0.0.1:{port}",
+                headers={"authorization": f"Bearer {master}"},
+                timeout=60,
+                trust_env=False,
             ) as http:
                 until = time.monotonic() + 600
                 while True:
