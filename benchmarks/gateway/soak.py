@@ -40,6 +40,7 @@ ROOT = HERE.parents[1]
 MARKER = "the forbidden cake"
 PROSE = ("It is ", "a ", "quiet ", "street ", "with old ", "trees ", "and ", "a ", "bakery. ") * 3
 TEXT = re.compile(rb'"(?:text|content)": ?"((?:[^"\\]|\\.)*)"')
+WHY = re.compile(rb'"(?:message|finish_reason|stop_reason)": ?"[^"]*"')
 CUT = re.compile(rb'"(content_filter|refusal)"')
 ENDS = {"benign": re.compile(rb'"(stop|end_turn)"'), "broken": re.compile(rb'"error"')}
 WARM_UP = 0.2
@@ -52,6 +53,8 @@ class Report:
 
     requests: Counter[str] = field(default_factory=Counter)
     unexpected: list[str] = field(default_factory=list)
+    endings: Counter[str] = field(default_factory=Counter)
+    """Status and what was said, of unexpected answers."""
     leaked: int = 0
     samples: list[tuple[float, float, int, int]] = field(default_factory=list)
     """Seconds, resident MiB, open files, threads."""
@@ -210,7 +213,11 @@ async def reply(
                 return True
     shown = b"".join(TEXT.findall(got)).decode()
     report.leaked += max(0, len(shown) - len("".join(PROSE)))
-    return answer.status_code == 200 and ENDS.get(kind, CUT).search(got) is not None
+    if answer.status_code == 200 and ENDS.get(kind, CUT).search(got) is not None:
+        return True
+    why = [found.decode() for found in WHY.findall(got)]
+    report.endings[f"{answer.status_code} {why[-1] if why else 'no end'}"] += 1
+    return False
 
 
 def sample(pid: int, at: float) -> tuple[float, float, int, int]:
@@ -271,7 +278,7 @@ def main() -> None:
     report = soak(options.seconds, options.streams, guard=options.guard, seed=options.seed)
     for at, mebibytes, files, threads in report.samples[:: max(1, len(report.samples) // 20)]:
         print(f"{at:6.0f} s {mebibytes:7.1f} MiB {files:4} files {threads:3} threads")
-    print(dict(report.requests), Counter(report.unexpected).most_common(5))
+    print(dict(report.requests), Counter(report.unexpected).most_common(5), report.endings)
     rows = figures(report, options)
     full = options.seconds >= 600
     place = HERE / "results.json" if full else ROOT / "out/benchmarks/gateway_soak.json"
