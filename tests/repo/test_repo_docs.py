@@ -4,6 +4,7 @@ import ast
 import importlib
 import importlib.util
 import re
+import runpy
 import shlex
 import sys
 from importlib.metadata import version
@@ -127,3 +128,24 @@ def test_the_reference_does_not_depend_on_the_terminal(generator, monkeypatch):
     wide = generator.reference()
     monkeypatch.setenv("COLUMNS", "40")
     assert generator.reference() == wide
+
+
+def test_the_table_of_the_gateways_settings_is_up_to_date():
+    page = runpy.run_path(str(ROOT / "docs" / "generate_gateway.py"))["page"]
+    written = (ROOT / "docs" / "gateway_settings.md").read_text(encoding="utf-8")
+    assert written == page(), "run: python docs/generate_gateway.py"
+
+
+def test_the_chapter_names_every_metric_and_every_path():
+    from custodes.server.app import build_app, build_parts
+    from custodes.server.config import GatewayConfig
+
+    chapter = (ROOT / "docs" / "gateway.md").read_text(encoding="utf-8")
+    config = GatewayConfig(guard=None, no_auth=True)
+    parts = build_parts(config)
+    exposed = set(
+        re.findall(r"^# TYPE (custodes_\w+?)(?:_created)? ", parts.metrics.page().decode(), re.M)
+    )
+    assert {name for name in exposed if name not in chapter} == set()
+    paths = set(build_app(config, parts).openapi()["paths"])
+    assert {path for path in paths if path not in chapter} == set()

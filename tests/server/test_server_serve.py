@@ -21,7 +21,7 @@ from server_doubles import MARKER, finishes, make_guard, said
 from custodes.guard import save_guard
 from custodes.models.sse import EventDecoder
 from custodes.server.auth import hash_key
-from custodes.server.scripted import Script
+from custodes.server.scripted import Script, ScriptedUpstream
 
 SERVE = "from custodes.cli.serve import serve; import typer; typer.run(serve)"
 
@@ -286,3 +286,40 @@ def test_a_taken_port_is_said_to_be_taken(running):
 
     with pytest.raises(ConfigError, match="choose another"):
         serve(port=int(running.url.rpartition(":")[2]), guard="none", no_auth=True)
+
+
+def test_the_double_says_when_its_port_is_taken(running):
+    from custodes.errors import ConfigError
+
+    with pytest.raises(ConfigError, match="choose another"):
+        ScriptedUpstream(port=int(running.url.rpartition(":")[2])).__enter__()
+
+
+@pytest.mark.slow
+def test_workers_that_cannot_start_end_the_gateway_with_their_words(tmp_path):
+    flags = ["--workers", "2", "--guard", str(tmp_path / "nowhere"), "--no-auth", "--port", "0"]
+    command = [sys.executable, "-c", "from custodes.cli import main; main()", "serve", *flags]
+    done = subprocess.run(
+        [*command, "--set", "database=none"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "no guard found" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_an_interrupt_lets_streams_of_every_worker_end(tmp_path, upstream, guard_folder):
+    with process(tmp_path, upstream, guard_folder, "--workers", "2") as (child, http):
+        found = []
+        script = Script(pieces=("a ", "b ", "c "), delay=0.5)
+        streaming = threading.Thread(target=lambda: found.append(chat(http, script)))
+        streaming.start()
+        time.sleep(0.5)
+        child.send_signal(signal.SIGINT)
+        streaming.join(20)
+        assert said(found[0]) == "a b c "
+        assert child.wait(30) == 0

@@ -30,6 +30,8 @@ __all__ = ["serve"]
 _WORKER_CONFIG = "CUSTODES_WORKER_CONFIG"
 _WORKER_SOCKET = "CUSTODES_WORKER_SOCKET"
 _RESTART_SECONDS = 1.0
+_WRONG_INPUT = 2
+"""The status of a worker that cannot start with these settings: another one could not either."""
 
 
 def serve(
@@ -207,7 +209,10 @@ def _supervise(config: GatewayConfig, listening: socket.socket, address: str) ->
 
         def start() -> subprocess.Popen[bytes]:
             command = [sys.executable, "-m", "custodes.cli.worker"]
-            return subprocess.Popen(command, env=environment, pass_fds=[listening.fileno()])
+            # a group of its own: Ctrl-C in a terminal reaches this process, which hands it on once
+            return subprocess.Popen(
+                command, env=environment, pass_fds=[listening.fileno()], process_group=0
+            )
 
         def hand_on(number: int, _: object) -> None:
             nonlocal ended
@@ -216,16 +221,25 @@ def _supervise(config: GatewayConfig, listening: socket.socket, address: str) ->
                 if child.poll() is None:
                     child.send_signal(number)
 
-        children = [start() for _ in range(config.workers)]
+        children: list[subprocess.Popen[bytes]] = []
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, hand_on)
+        children += [start() for _ in range(config.workers)]
         _announce(config, address)
+        hopeless = False
         while not ended:
             time.sleep(0.2)
             for place, child in enumerate(children):
-                if child.poll() is not None and not ended:
-                    typer.echo(f"custodes: worker {child.pid} died; another starts", err=True)
-                    time.sleep(_RESTART_SECONDS)
-                    children[place] = start()
+                if child.poll() is None or ended:
+                    continue
+                if child.returncode == _WRONG_INPUT:
+                    hopeless = True
+                    hand_on(signal.SIGTERM, None)
+                    break
+                typer.echo(f"custodes: worker {child.pid} died; another starts", err=True)
+                time.sleep(_RESTART_SECONDS)
+                children[place] = start()
         for child in children:
             child.wait()
+    if hopeless:
+        raise typer.Exit(_WRONG_INPUT)

@@ -5,14 +5,17 @@ Started by `custodes serve --workers N` alone, which leaves settings and socket 
 
 from __future__ import annotations
 
-from custodes.cli.serve import serve
+import sys
+
+from custodes import cli
 
 __all__ = ["main"]
 
 
 def main() -> None:
-    """Serve what the parent process resolved."""
-    serve()
+    """Serve what the parent process resolved; errors end as they do on the command line."""
+    sys.argv[1:] = ["serve"]
+    cli.main()
 
 
 if __name__ == "__main__":

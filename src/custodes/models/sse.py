@@ -49,7 +49,7 @@ class EventDecoder:
         if self._after_return:  # the second half of a \r\n that was cut in two
             text = text.removeprefix("\n")
         self._after_return = text.endswith("\r")
-        *lines, tail = _LINE_END.split(text)
+        *lines, tail = _LINE_END.split(text) if "\r" in text else text.split("\n")
         self._grow(len(text))
         if lines:
             lines[0] = "".join((*self._tail, lines[0]))

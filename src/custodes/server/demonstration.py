@@ -6,7 +6,6 @@ be put out of order in every way that a guard can be.
 
 from __future__ import annotations
 
-import asyncio
 import re
 import threading
 import time
@@ -90,7 +89,7 @@ def serve_in_thread(app: ASGIApp) -> Iterator[str]:
     server = uvicorn.Server(
         uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, ws="none")
     )
-    thread = threading.Thread(target=lambda: asyncio.run(server.serve()), daemon=True)
+    thread = threading.Thread(target=server.run, daemon=True)  # on the loop that `serve` runs on
     thread.start()
     while not server.started:
         if not thread.is_alive():

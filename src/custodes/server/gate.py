@@ -113,12 +113,16 @@ class Gate:
 
     def add(self, piece: Piece) -> None:
         """Take one piece; what is to be asked and what leaves is found by the other methods."""
-        lane = self._lanes.setdefault(piece.lane, _Lane())
+        lane = self._lanes.get(piece.lane)
+        if lane is None:
+            lane = self._lanes[piece.lane] = _Lane()
         if lane.cut:
             return
         ends = []
         for name, text in piece.parts:
-            channel = lane.channels.setdefault(name, _Channel())
+            channel = lane.channels.get(name)
+            if channel is None:
+                channel = lane.channels[name] = _Channel()
             self._turn(piece.lane, lane, name)
             channel.received += len(text)
             ends.append((channel, channel.received))

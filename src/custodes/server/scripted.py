@@ -20,6 +20,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, ValidationError
 
 from custodes.config import Config
+from custodes.errors import ConfigError
 from custodes.server.speaker import Speaker
 
 __all__ = ["Script", "ScriptedUpstream"]
@@ -88,6 +89,7 @@ class ScriptedUpstream:
         self._ready = threading.Event()
         self._stop: asyncio.Event | None = None
         self.script: Script | None = None
+        self._failed: OSError | None = None
         self.asked: list[tuple[str, dict[str, Any], dict[str, str]]] = []
         self.finished = 0
         self.abandoned = 0
@@ -95,6 +97,11 @@ class ScriptedUpstream:
     def __enter__(self) -> Self:
         self._thread.start()
         self._ready.wait()
+        if self._failed is not None:
+            raise ConfigError(
+                f"cannot listen on {self._host} port {self._port}: {self._failed}; "
+                "choose another port"
+            )
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -109,7 +116,11 @@ class ScriptedUpstream:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        self._loop.run_until_complete(self._serve())
+        try:
+            self._loop.run_until_complete(self._serve())
+        except OSError as error:
+            self._failed = error
+            self._ready.set()
         self._loop.close()
 
     async def _serve(self) -> None:

@@ -236,11 +236,17 @@ class Wire(Protocol):
 
 def strings(
     value: Any, *, passed: frozenset[str] = frozenset(), names: bool = False
-) -> Iterator[str]:
+) -> Iterable[str]:
     """Every non-empty string inside a JSON value, in order; with `names` those of fields too.
 
     Fields named in `passed` are not looked into.
     """
+    if value is None or (isinstance(value, dict) and not names and value.keys() <= passed):
+        return ()  # what every chunk of a plain reply comes to
+    return _walk(value, passed, names)
+
+
+def _walk(value: Any, passed: frozenset[str], names: bool) -> Iterator[str]:
     stack = [value]
     while stack:
         item = stack.pop()

@@ -65,6 +65,7 @@ _TEXTS = ("reasoning_content", "reasoning", "content", "refusal")
 _DELTA = frozenset((*_TEXTS, "role", "tool_calls"))
 _CALL = frozenset(["id", "index", "type"])
 _CHOICE = frozenset(("index", "finish_reason", "logprobs", "stop_reason"))
+_SPOKEN = {spoken: _CHOICE | {spoken} for spoken in ("delta", "message")}
 _CHUNK = frozenset(
     (
         "id",
@@ -315,25 +316,27 @@ def _lane(choice: Any, asked: Asked) -> int:
     return lane
 
 
-def _spoken(message: fields.Body) -> Iterator[Part]:
-    """Every text in a delta or a message."""
+def _spoken(message: fields.Body) -> list[Part]:
+    """Every text in a delta or a message; called for every token, hence without generators."""
+    found: list[Part] = []
     for name in _TEXTS:
         value = message.get(name)
         if isinstance(value, str):
             if value:
-                yield name, value
+                found.append((name, value))
         elif value is not None:
-            yield from (("other", text) for text in strings(value))
+            found += [("other", text) for text in strings(value)]
     calls = message.get("tool_calls")
-    for place, call in enumerate(calls if isinstance(calls, list) else [calls]):
+    for place, call in enumerate(calls if isinstance(calls, list) else [calls] if calls else ()):
         index = call.get("index", place) if isinstance(call, dict) else place
-        yield from ((f"tool:{index}", text) for text in strings(call, passed=_CALL))
-    yield from (("other", text) for text in strings(message, passed=_DELTA))
+        found += [(f"tool:{index}", text) for text in strings(call, passed=_CALL)]
+    found += [("other", text) for text in strings(message, passed=_DELTA)]
+    return found
 
 
-def _unknown(choice: fields.Body, spoken: str) -> Iterator[Part]:
+def _unknown(choice: fields.Body, spoken: str) -> list[Part]:
     """The text of a choice outside the field that is known to speak."""
-    yield from (("other", text) for text in strings(choice, passed=_CHOICE | {spoken}))
+    return [("other", text) for text in strings(choice, passed=_SPOKEN[spoken])]
 
 
 def _message(turn: Any, place: str, allow_unjudged: bool) -> Message:

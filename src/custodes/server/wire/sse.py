@@ -19,8 +19,9 @@ def encode(data: str, name: str | None = None) -> bytes:
     if name is not None and _LINE_END.search(name):
         raise ValueError(f"the event's name {name!r} holds a line end")
     head = f"event: {name}\n" if name is not None else ""
-    lines = "".join(f"data: {line}\n" for line in _LINE_END.split(data))
-    return f"{head}{lines}\n".encode("utf-8", errors="replace")
+    if "\n" in data or "\r" in data:
+        data = "\ndata: ".join(_LINE_END.split(data))
+    return f"{head}data: {data}\n\n".encode("utf-8", errors="replace")
 
 
 def encode_json(value: Any, name: str | None = None) -> bytes:
