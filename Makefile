@@ -1,7 +1,7 @@
 # Every target makes what it needs; Python >= 3.11 and git are enough.
 #   make run         train, calibrate, evaluate and try a small guard (SERVE=1 keeps serving)
 #   make test        the default test suite
-#   make test-slow   the tests that need the embedded model, a cluster or more time
+#   make test-slow   the tests that need the embedded model, a cluster, other packages or more time
 #   make check       lint, types, layers, spelling, generated files
 #   make docs        the documentation site, into site/
 #   make bench       every benchmark at its tiny size (SIZE=full for the real ones)
@@ -25,7 +25,7 @@ test: $(VENV)/.dev
 	$(BIN)/python -m pytest -q
 
 test-slow: $(VENV)/.dev
-	$(BIN)/python -m pytest -q -m slow
+	CUSTODES_TEST_ENVIRONMENTS=1 $(BIN)/python -m pytest -q -m 'slow or environment'
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -48,11 +48,11 @@ $(VENV)/.run: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet torch==2.13.0
-	$(BIN)/python -m pip install --quiet --editable .
+	$(BIN)/python -m pip install --quiet --editable '.[server]'
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.run
-	$(BIN)/python -m pip install --quiet --editable '.[server,postgres,ray,train,plots]' --group test --group lint
+	$(BIN)/python -m pip install --quiet --editable '.[server,otel,postgres,ray,train,plots]' --group test --group lint
 	touch $@
 
 $(VENV)/.docs: $(VENV)/.dev

@@ -104,7 +104,11 @@ def finishes(chunks: list[dict[str, Any]], lane: int = 0) -> list[str]:
 
 @contextmanager
 def gateway(
-    upstream: ScriptedUpstream, guard: Callable[[], Guard] | None = make_guard, **settings: Any
+    upstream: ScriptedUpstream,
+    guard: Callable[[], Guard] | None = make_guard,
+    *,
+    tracing: Any = None,
+    **settings: Any,
 ) -> Iterator[Running]:
     from custodes.server.app import build_app, build_parts
     from custodes.server.config import GatewayConfig
@@ -117,7 +121,7 @@ def gateway(
     }
     config = GatewayConfig.parse(values)
     sink = MemorySink()
-    parts = build_parts(config, sink=sink, loader=lambda name: guard())
+    parts = build_parts(config, sink=sink, tracing=tracing, loader=lambda name: guard())
     app = build_app(config, parts)
     with serve_in_thread(app) as url, httpx2.Client(timeout=20, trust_env=False) as http:
         yield Running(url, sink, upstream, app, http)

@@ -1,6 +1,6 @@
 """The vendors' own clients, in an environment of their own, take the gateway for the real thing.
 
-CUSTODES_SDK_PYTHON names a Python with `openai` and `anthropic` installed.
+CUSTODES_SDK_PYTHON may name a Python with `openai` and `anthropic` installed.
 """
 
 import json
@@ -10,17 +10,17 @@ from pathlib import Path
 
 import pytest
 from server_doubles import MARKER
+from server_environments import environment
 
 from custodes.server.scripted import Script
 
+pytestmark = pytest.mark.environment
 SCRIPT = Path(__file__).parent / "sdk_client.py"
 
 
 @pytest.fixture(scope="module")
 def sdk(running):
-    python = os.environ.get("CUSTODES_SDK_PYTHON")
-    if not python:
-        pytest.skip("CUSTODES_SDK_PYTHON names no Python with openai and anthropic")
+    python = os.environ.get("CUSTODES_SDK_PYTHON") or environment("openai", "anthropic")
     prompts = {
         "benign": Script(pieces=("Hello", " there")).prompt(),
         "harmful": Script(pieces=("Hello ", MARKER, "!")).prompt(),

@@ -3,12 +3,15 @@
 import json
 import os
 import re
+import secrets
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx2
 import pytest
@@ -17,6 +20,7 @@ from server_doubles import MARKER, finishes, make_guard, said
 
 from custodes.guard import save_guard
 from custodes.models.sse import EventDecoder
+from custodes.server.auth import hash_key
 from custodes.server.scripted import Script, ScriptedUpstream
 
 SERVE = "from custodes.cli.serve import serve; import typer; typer.run(serve)"
@@ -35,7 +39,7 @@ def guard_folder(tmp_path):
 def process(tmp_path, upstream, guard_folder, *flags, **settings):
     config = tmp_path / "serve.yaml"
     values = {
-        "guard": str(guard_folder),
+        "guard": guard_folder and str(guard_folder),
         "upstreams": {"main": {"url": upstream.url, "kind": "both"}},
         "port": 0,
         "no_auth": True,
@@ -53,7 +57,7 @@ def process(tmp_path, upstream, guard_folder, *flags, **settings):
         found = re.search(r"http://\S+", line)
         assert found, line + child.stderr.read()
         with httpx2.Client(base_url=found[0], timeout=20, trust_env=False) as http:
-            until = time.monotonic() + 30
+            until = time.monotonic() + 120
             while True:
                 try:
                     if http.get("/readyz").status_code == 200:
@@ -85,7 +89,7 @@ def stored(tmp_path):
 
     engine = connect(f"sqlite:///{tmp_path / 'custodes.db'}", create=False)
     with reading(engine) as connection:
-        events = list(stream(connection))
+        events = [found.event for found in stream(connection)]
         assert verify(connection).ok
     engine.dispose()
     return events
@@ -112,16 +116,129 @@ def test_it_serves_reloads_and_drains(tmp_path, upstream, guard_folder):
     assert len(stored(tmp_path)) == 4
 
 
+@contextmanager
+def client(http, token=None):
+    """A connection of its own, which any worker may take."""
+    headers = {"authorization": f"Bearer {token}"} if token else {}
+    with httpx2.Client(
+        base_url=http.base_url, headers=headers, timeout=60, trust_env=False
+    ) as fresh:
+        yield fresh
+
+
+def redis_url():
+    port = os.environ.get("CUSTODES_TEST_REDIS", "6379")
+    try:
+        socket.create_connection(("127.0.0.1", int(port)), timeout=1).close()
+    except OSError:
+        pytest.skip(f"no Redis on 127.0.0.1:{port}")
+    return f"redis://127.0.0.1:{port}"
+
+
+def save(folder, version):
+    """A guard of this version behind a name that settings can keep."""
+    guard = make_guard(version=version)
+    guard.cascade.stages[0].scorer.save(folder / f"stage{version}")
+    made = folder / f"guard{version}"
+    save_guard(made, guard, scorers={"scripted": folder / f"stage{version}"}, card="a double")
+    link = folder / "new"
+    link.symlink_to(made)
+    link.replace(folder / "guard")
+    return folder / "guard"
+
+
+def constitutions(http, rounds=12):
+    """What new connections are judged by."""
+    found = set()
+    for _ in range(rounds):
+        with client(http) as fresh:
+            found.add(fresh.get("/readyz").json()["guard"]["constitution"])
+    return found
+
+
 @pytest.mark.slow
-def test_several_workers_share_the_port_and_the_chain(tmp_path, upstream, guard_folder):
-    with process(tmp_path, upstream, guard_folder, "--workers", "2") as (child, http):
-        for _ in range(6):
-            with httpx2.Client(base_url=http.base_url, trust_env=False) as fresh:
-                assert said(chat(fresh, Script())) == "Hello there."
-        page = http.get("/metrics").text
-        assert "custodes_requests_total" in page
+def test_several_workers_are_one_gateway(tmp_path, upstream, monkeypatch):
+    """Keys, limits and the chain are shared; reloads reach all; a drain loses nothing."""
+    from custodes.store import KeyMode, KeyRole, connect, create_key, migrate, writing
+
+    engine = connect(f"sqlite:///{tmp_path / 'custodes.db'}")
+    migrate(engine)
+    with writing(engine) as connection:
+        _, token = create_key(
+            connection, "a", role=KeyRole.CLIENT, mode=KeyMode.ENFORCE, now=time.time()
+        )
+    engine.dispose()
+    unlimited = f"unlimited-{secrets.token_hex(8)}"
+    key = {"id": unlimited, "sha256": hash_key(unlimited), "per_minute": 1_000_000}
+    monkeypatch.setenv("CUSTODES_TEST_LIMITS", redis_url())
+    settings = {
+        "no_auth": False,
+        "keys": [key],
+        "redis_url_env": "CUSTODES_TEST_LIMITS",
+        "per_minute": 1,
+        "burst": 5,
+    }
+    with process(tmp_path, upstream, save(tmp_path, "1"), "--workers", "2", **settings) as (
+        child,
+        http,
+    ):
+        body = {"model": "m", "messages": [{"role": "user", "content": "hello"}]}
+        statuses = []
+        for _ in range(12):
+            with client(http, token) as fresh:
+                statuses.append(fresh.post("/v1/chat/completions", json=body).status_code)
+        assert statuses == [200] * 5 + [429] * 7  # one bucket, whichever worker took it
+        with client(http) as fresh:
+            assert fresh.post("/v1/chat/completions", json=body).status_code == 401
+        assert constitutions(http) == {"bakery@1"}
+        save(tmp_path, "2")
+        child.send_signal(signal.SIGHUP)
+        until = time.monotonic() + 30
+        while constitutions(http) != {"bakery@2"}:
+            assert time.monotonic() < until
+        found = []
+
+        def streaming():
+            with client(http, unlimited) as fresh:
+                found.append(said(chat(fresh, Script(pieces=("a ", "b ", "c "), delay=0.5))))
+
+        threads = [threading.Thread(target=streaming) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        running = 0
+        until = time.monotonic() + 20
+        while running < 6:  # the metrics of both, added up
+            assert time.monotonic() < until
+            running = int(re.search(r"requests_open (\d+)", http.get("/metrics").text)[1])
         child.send_signal(signal.SIGTERM)
-        assert child.wait(30) == 0
+        for thread in threads:
+            thread.join(30)
+        assert found == ["a b c "] * 6
+        assert child.wait(40) == 0
+    events = stored(tmp_path)
+    assert len(events) == 2 * (5 + 6)
+    assert {event.versions["constitution"] for event in events} == {"bakery@1", "bakery@2"}
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_is_replaced(tmp_path, upstream, guard_folder):
+    with process(tmp_path, upstream, guard_folder, "--workers", "2") as (child, http):
+        workers = [
+            int(pid)
+            for pid in Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text().split()
+        ]
+        assert len(workers) == 2
+        os.kill(workers[0], signal.SIGKILL)
+        until = time.monotonic() + 60
+        while True:
+            now = Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text().split()
+            if len(now) == 2 and str(workers[0]) not in now:
+                break
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        for _ in range(6):
+            with client(http) as fresh:
+                assert said(chat(fresh, Script())) == "Hello there."
     assert len(stored(tmp_path)) == 12
 
 

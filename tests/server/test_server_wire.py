@@ -8,7 +8,14 @@ from custodes.errors import ModelServerError
 from custodes.models.sse import EventDecoder
 from custodes.server.wire import decisions
 from custodes.server.wire.anthropic import Messages
-from custodes.server.wire.base import Asked, MalformedReplyError, RequestError, Ruling, strings
+from custodes.server.wire.base import (
+    Asked,
+    MalformedReplyError,
+    RequestError,
+    Ruling,
+    Told,
+    strings,
+)
 from custodes.server.wire.completions import Completions
 from custodes.server.wire.openai import Chat
 from custodes.server.wire.sse import encode, encode_json
@@ -491,3 +498,19 @@ def test_a_question_of_equal_doubt_is_shared_evenly():
         allow_unjudged=True,
     )
     assert (conversation, model) == ((Message("user", ""),), "custodes")
+
+
+def test_what_the_upstream_said_of_itself_is_kept_where_it_makes_sense():
+    said = {"id": "x" * 200, "model": 7, "choices": [], "usage": {"prompt_tokens": True}}
+    chatting = reply()
+    assert chatting.told == Told()
+    chatting.read("message", json.dumps(said))
+    assert chatting.told == Told(id="x" * 128)
+    chatting.read("message", json.dumps({**said, "usage": "much"}))
+    assert chatting.told == Told(id="x" * 128)
+    start = {"type": "message_start", "message": {"id": "m", "usage": {"input_tokens": 3}}}
+    end = {"type": "message_delta", "delta": {"stop_reason": 1}, "usage": {"output_tokens": 4}}
+    message = reply(Messages())
+    for value in (start, end):
+        message.read(value["type"], json.dumps(value))
+    assert message.told == Told(id="m", input_tokens=3, output_tokens=4)

@@ -154,8 +154,11 @@ def _run(config: GatewayConfig, listening: socket.socket, *, address: str | None
         from custodes.server.app import build_app, build_parts
         from custodes.server.persistence import open_database
         from custodes.server.telemetry import log_to
+        from custodes.server.tracing import export_spans
     except ModuleNotFoundError as error:
         raise MissingExtraError(error.name or "uvicorn", "server") from error
+    if config.traces:
+        export_spans()
     sink, keys = open_database(config, clock=time.monotonic) or (None, None)
     app = build_app(config, build_parts(config, sink=sink, keys=keys))
     log_to(sys.stderr)

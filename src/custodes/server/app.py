@@ -31,6 +31,7 @@ from custodes.server.limits import BodyLimit, Limiter, MemoryLimiter, RedisLimit
 from custodes.server.routes import console, operation, replies, session, verdicts
 from custodes.server.service import Clock, Parts, Service
 from custodes.server.telemetry import Metrics
+from custodes.server.tracing import NoTracing, OtelTracing, Tracing
 from custodes.server.upstreams.base import Upstream
 from custodes.server.upstreams.http import HttpUpstream, HttpUpstreamConfig
 from custodes.server.upstreams.local import LocalUpstream
@@ -48,12 +49,14 @@ def build_parts(
     *,
     sink: EventSink | None = None,
     keys: KeyStore | None = None,
+    tracing: Tracing | None = None,
     loader: Callable[[str], Guard] | None = None,
 ) -> Parts:
     """The parts of a gateway from its settings.
 
     `sink`: where events are kept (default: the last ones in memory); `keys`: a store of keys
-    besides those of the settings; `loader` reads a guard by name or folder (default: `load_guard`,
+    besides those of the settings; `tracing`: who makes spans (default: OpenTelemetry where the
+    settings say `traces`); `loader` reads a guard by name or folder (default: `load_guard`,
     which here also takes stages that are scripted, for dry runs).
     """
     load = loader or _load
@@ -69,6 +72,7 @@ def build_parts(
         records=_records(kept),
         limiter=_limiter(config, clock, metrics),
         metrics=metrics,
+        tracing=tracing or (OtelTracing() if config.traces else NoTracing()),
         clock=clock,
     )
 

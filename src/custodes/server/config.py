@@ -105,6 +105,9 @@ class GatewayConfig(Config):
     """How long a request may take in all."""
     drain_seconds: float = Field(default=30.0, gt=0)
     """How long open streams may go on after SIGTERM."""
+    traces: bool = False
+    """Whether OpenTelemetry spans are made, which never hold a prompt (extra `otel`); where they
+    go say OTEL_EXPORTER_OTLP_ENDPOINT and its like."""
     metrics_public: bool = True
     """Whether /metrics is served without a key."""
     console: bool = True

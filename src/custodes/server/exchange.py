@@ -11,6 +11,7 @@ import json
 import logging
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from starlette.responses import Response
@@ -63,6 +64,7 @@ class Exchange(Response):
             asked=self._asked,
             headers={each: headers[each] for each in _FORWARDED if each in headers},
         )
+        self._trace = service.tracing.begin(wire.route, headers, key=key, asked=self._asked)
         explain = service.explains(key, headers) or key.mode == "flag"
         self._terms = Terms(
             enforce=key.mode == "enforce",
@@ -73,6 +75,7 @@ class Exchange(Response):
         )
         self._hearing = Hearing(self._chair.guard, self._asked) if self._chair else None
         self._started = False
+        self._broken: str | None = None
         self._status = 500
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -92,6 +95,7 @@ class Exchange(Response):
             with suppress(asyncio.CancelledError):
                 await serving
             metrics.open.dec()
+            self._trace.ended(self._status)
             metrics.requests.labels(self._wire.route, self._status).inc()
             metrics.seconds.labels(self._wire.route).observe(self._loop.time() - self._began)
 
@@ -154,6 +158,7 @@ class Exchange(Response):
         return ruling if stopped or decision.verdict.flags else None
 
     def _report(self, ruling: Ruling, lane: int | None) -> None:
+        self._trace.ruled(ruling, lane)
         text = None
         if self._service.config.keep_text:
             text = "\n".join(turn.content for each in self._asked.conversations for turn in each)
@@ -179,8 +184,22 @@ class Exchange(Response):
     # The reply
 
     async def _ask(self, reply: WireReply, send: Send, ruling: Ruling | None) -> None:
+        upstream = self._upstream.name
+        carried = self._trace.asks(upstream, self._service.config.upstreams[upstream])
+        call = replace(self._call, headers={**self._call.headers, **carried})
+        try:
+            await self._converse(call, reply, send, ruling)
+        except (ModelError, TimeoutError, RequestError) as error:
+            self._broken = self._broken or type(error).__name__
+            raise
+        finally:
+            self._trace.answered(reply.told, self._broken)
+
+    async def _converse(
+        self, call: Call, reply: WireReply, send: Send, ruling: Ruling | None
+    ) -> None:
         async with asyncio.timeout_at(self._terms.until):
-            context = self._upstream.ask(self._call)
+            context = self._upstream.ask(call)
             answered = await context.__aenter__()
         try:
             if answered.status >= 400:
@@ -213,7 +232,7 @@ class Exchange(Response):
             raise ModelServerError("asked for a stream, the upstream sent none")
         flow = self._flow(reply, ruling)
         await self._start(send)
-        output = flow.stream(answered.events)
+        output = flow.stream(self._trace.watches(answered.events))
         try:
             async for data in output:
                 await _send(send, data, more=True)
@@ -244,7 +263,8 @@ class Exchange(Response):
 
     async def _refusal_of(self, upstream: Upstream, answered: Answered) -> RequestError:
         """An upstream's error for the client; its words only where they were judged and clean."""
-        self._service.metrics.upstream_errors.labels(upstream.name, str(answered.status)).inc()
+        self._broken = str(answered.status)
+        self._service.metrics.upstream_errors.labels(upstream.name, self._broken).inc()
         if answered.status not in _PASSED_STATUS:
             status = 503 if answered.status in (503, 529) else 502
             return RequestError("the upstream failed", status=status, code="upstream_error")
@@ -272,7 +292,7 @@ class Exchange(Response):
         )
 
     def _count(self, error: ModelError) -> None:
-        kind = type(error).__name__
+        kind = self._broken = type(error).__name__
         self._service.metrics.upstream_errors.labels(self._upstream.name, kind).inc()
         _log.warning(
             "the upstream failed",

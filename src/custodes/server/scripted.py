@@ -1,9 +1,10 @@
 """The shipped double of an upstream: a real HTTP server that plays what the prompt tells it to.
 
 For tests, demonstrations and the conformance suite. The last user's message carries a `Script`,
-encoded so that no guard reads in it (`Script.prompt`); so one server plays every part, for any
-gateway that stands before it. It speaks OpenAI's and Anthropic's formats and breaks in every way
-that an upstream can.
+encoded so that a guard that looks for words reads nothing in it (`Script.prompt`); so one server
+plays every part, for any gateway that stands before it. A guard that takes base64 off would read
+it: before such a one, tell the server what to play next (`ScriptedUpstream.script`). It speaks
+OpenAI's and Anthropic's formats and breaks in every way that an upstream can.
 """
 
 from __future__ import annotations
@@ -62,11 +63,11 @@ class Script(Config):
         return "script:" + base64.urlsafe_b64encode(data).decode("ascii")
 
     @classmethod
-    def found(cls, body: Any) -> Script:
-        """The script that a request carries last; the default one where it carries none."""
+    def found(cls, body: Any) -> Script | None:
+        """The script that a request carries last; None where it carries none."""
         marks = _MARK.findall(json.dumps(body))
         if not marks:
-            return cls()
+            return None
         try:
             return cls.model_validate_json(base64.urlsafe_b64decode(marks[-1]))
         except (ValidationError, ValueError):
@@ -76,6 +77,7 @@ class Script(Config):
 class ScriptedUpstream:
     """The server, on a thread of its own: `with ScriptedUpstream() as upstream: upstream.url`.
 
+    `script`: what is played to a request that carries none; may be set while it serves.
     `asked`: path and body of every request; `finished` and `abandoned`: how many replies went
     out whole, and how many times a client left before the end.
     """
@@ -86,6 +88,7 @@ class ScriptedUpstream:
         self._thread = threading.Thread(target=self._run, name="scripted-upstream", daemon=True)
         self._ready = threading.Event()
         self._stop: asyncio.Event | None = None
+        self.script: Script | None = None
         self._failed: OSError | None = None
         self.asked: list[tuple[str, dict[str, Any], dict[str, str]]] = []
         self.finished = 0
@@ -148,7 +151,7 @@ class ScriptedUpstream:
         self, path: str, body: Any, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> bool:
         """Play the script; whether the connection may be used again."""
-        script = Script.found(body)
+        script = Script.found(body) or self.script or Script()
         if path.endswith("/models"):
             await _json(writer, 200, {"object": "list", "data": [{"id": "scripted"}]})
             return True

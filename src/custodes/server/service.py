@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from custodes.server.hearing import Intake
 from custodes.server.judging import JudgePool
 from custodes.server.limits import Limiter, retry_after
 from custodes.server.telemetry import Metrics
+from custodes.server.tracing import NoTracing, Tracing
 from custodes.server.upstreams.base import Upstream
 from custodes.server.wire.base import RequestError, Ruling
 from custodes.store.events import Event
@@ -63,6 +65,11 @@ class Chair:
         self.names = _names(guard)
 
 
+def _wordless(failure: str) -> str:
+    """A failure without an exception's own words, which may quote what it could not judge."""
+    return re.sub(r"(raised \w+):.*", r"\1", failure, flags=re.DOTALL)
+
+
 def _names(guard: Guard) -> dict[str, str]:
     """What the rules may be called: id, and title and text where the constitution is shipped."""
     names = {rule.casefold(): str(rule) for rule in guard.cascade.rules}
@@ -93,6 +100,7 @@ class Parts:
     records: Records
     limiter: Limiter
     metrics: Metrics
+    tracing: Tracing = field(default_factory=NoTracing)
     clock: Clock = field(default_factory=Clock)
     secret: str = field(default_factory=console_secret, repr=False)
     new_id: Callable[[], str] = lambda: uuid4().hex
@@ -104,6 +112,7 @@ class Service:
     def __init__(self, config: GatewayConfig, parts: Parts) -> None:
         self.config = config
         self.metrics = parts.metrics
+        self.tracing = parts.tracing
         self.clock = parts.clock
         self.new_id = parts.new_id
         self.upstreams = dict(parts.upstreams)
@@ -227,7 +236,7 @@ class Service:
         ).inc()
         if verdict.failure is not None:
             self.metrics.failures.inc()
-            _log.error("the guard failed", extra={"fields": {"why": verdict.failure}})
+            _log.error("the guard failed", extra={"fields": {"why": _wordless(verdict.failure)}})
         event = describe(
             ruling,
             id_=self.new_id(),
@@ -283,12 +292,14 @@ class Service:
             found.append("closing")
         if not self.pool.healthy:
             found.append("every judging thread is stuck")
-        if not (self.recorder.healthy and self._sink_healthy()):
+        if not self._records():
             found.append("events cannot be recorded")
         return found
 
-    def _sink_healthy(self) -> bool:
-        return bool(getattr(self._sink, "healthy", True))
+    def _records(self) -> bool:
+        """A sink that looks after itself is asked: it sees that it works again before any event
+        comes, and none will come while nobody is sent here."""
+        return bool(getattr(self._sink, "healthy", self.recorder.healthy))
 
     async def close(self) -> None:
         """Finish what is in the background, record every event, close every connection."""

@@ -34,9 +34,7 @@ async def moderations(request: Request) -> Response:
     body = await read_object(request)
     allowed = service.config.allow_unjudged_parts
     texts, model = wire_moderations.ask(body, allow_unjudged=allowed)
-    found = await _assess(
-        service, key, request.url.path, [(Message("user", text),) for text in texts]
-    )
+    found = await _assess(request, service, key, [(Message("user", text),) for text in texts])
     results = [
         wire_moderations.result(flagged=_flagged(each), rule=_rule(each), rules=_by_name(each))
         for each in found
@@ -64,7 +62,7 @@ async def decisions(request: Request) -> Response:
     body = await read_object(request)
     allowed = service.config.allow_unjudged_parts
     conversation, questions, model = wire_decisions.ask(body, allow_unjudged=allowed)
-    (found,) = await _assess(service, key, request.url.path, [conversation])
+    (found,) = await _assess(request, service, key, [conversation])
     known = _chair(service).names
     answers = [
         wire_decisions.answer(question, harm=found.harm, rules=_by_name(found), known=known)
@@ -81,15 +79,18 @@ def _chair(service: Service) -> Chair:
 
 
 async def _assess(
-    service: Service, key: Key, route: str, conversations: Sequence[Conversation]
+    request: Request, service: Service, key: Key, conversations: Sequence[Conversation]
 ) -> list[Assessment]:
     """Judge on a judging thread and record every verdict."""
     guard = _chair(service).guard
+    route = request.url.path
+    trace = service.tracing.begin(route, request.headers, key=key)
     began = service.clock.monotonic()
     try:
         found = await service.pool.run(lambda: assess(guard, conversations))
     except JudgingError as error:
         service.metrics.failures.inc()
+        trace.ended(503)
         raise RequestError(f"the guard failed: {error}", status=503, code="guard_failed") from error
     latency = service.clock.monotonic() - began
     service.metrics.judging.labels("text").observe(latency)
@@ -97,13 +98,16 @@ async def _assess(
         if each.decision.verdict is None:
             raise AssertionError("a decision without a verdict")
         text = "\n".join(turn.content for turn in conversation)
+        ruling = Ruling(verdict=each.decision.verdict, logits=each.decision.logits)
+        trace.ruled(ruling, None)
         service.report(
-            Ruling(verdict=each.decision.verdict, logits=each.decision.logits),
+            ruling,
             key=key,
             route=route,
             latency=latency,
             text=text if service.config.keep_text else None,
         )
+    trace.ended(200)
     return found
 
 

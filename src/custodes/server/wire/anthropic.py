@@ -20,6 +20,7 @@ from custodes.server.wire.base import (
     Piece,
     RequestError,
     Ruling,
+    Told,
     guard_object,
     parse_object,
     strings,
@@ -128,7 +129,15 @@ class MessagesReply:
         self._open: Any = None
         self._counted: fields.Body = {}
         self._deltas = 0
+        self._said: fields.Body = {}
+        self._finish: Any = None
         self.done = False
+
+    @property
+    def told(self) -> Told:
+        """What the upstream has said of the reply."""
+        used = (self._counted.get("input_tokens"), self._counted.get("output_tokens"))
+        return Told.of(self._said, used, [self._finish])
 
     def read(self, name: str, data: str) -> list[Piece]:
         """The piece of one event; none for the last one, which `close` writes."""
@@ -148,6 +157,8 @@ class MessagesReply:
         self._deltas += kind == "content_block_delta"
         plain = len(parts) == 1 and isinstance(delta, dict) and _spoken(delta) is not None
         ends = kind == "message_delta" and isinstance(delta, dict) and "stop_reason" in delta
+        if ends and isinstance(delta, dict):
+            self._finish = delta["stop_reason"]
         return [Piece(0, parts, whole=not plain, ends=ends, data=(kind, data, value))]
 
     def _count(self, value: fields.Body, kind: str) -> None:
@@ -155,9 +166,13 @@ class MessagesReply:
         if not isinstance(message, dict):
             raise MalformedReplyError(f"message: got {message!r:.40}, expected an object")
         if kind == "message_start":
-            self._head.update((key, message[key]) for key in ("id", "model") if key in message)
+            self._name(message)
         usage = message.get("usage")
         self._counted.update(usage if isinstance(usage, dict) else {})
+
+    def _name(self, message: fields.Body) -> None:
+        self._said = {key: message[key] for key in ("id", "model") if key in message}
+        self._head.update(self._said)
 
     def _parts(self, kind: str, value: fields.Body) -> Iterator[Part]:
         if kind == "message_start":
@@ -227,7 +242,8 @@ class MessagesReply:
             raise MalformedReplyError(f"content: got {body.get('content')!r:.60}, expected a list")
         usage = body.get("usage")
         self._counted.update(usage if isinstance(usage, dict) else {})
-        self._head.update((key, body[key]) for key in ("id", "model") if key in body)
+        self._name(body)
+        self._finish = body.get("stop_reason")
         parts = _blocks(body["content"])
         found = [Piece(0, (part,), whole=part[0] not in ("text", "thinking")) for part in parts]
         return [*found, Piece(0, ends=True)]

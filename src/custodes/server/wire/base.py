@@ -22,6 +22,7 @@ __all__ = [
     "Piece",
     "RequestError",
     "Ruling",
+    "Told",
     "Wire",
     "WireReply",
     "guard_object",
@@ -117,6 +118,35 @@ class Ruling:
     explain: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What the upstream itself said of a reply so far; names are cut short."""
+
+    id: str | None = None
+    model: str | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    finishes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, head: Mapping[str, Any], used: tuple[Any, Any], finishes: Iterable[Any]) -> Told:
+        """From what may be of any type."""
+
+        def name(value: Any) -> str | None:
+            return value[:128] if isinstance(value, str) else None
+
+        def count(value: Any) -> int | None:
+            return value if type(value) is int else None
+
+        return cls(
+            id=name(head.get("id")),
+            model=name(head.get("model")),
+            input_tokens=count(used[0]),
+            output_tokens=count(used[1]),
+            finishes=tuple(each[:32] for each in finishes if isinstance(each, str)),
+        )
+
+
 def guard_object(ruling: Ruling) -> dict[str, Any]:
     """What a client that may ask is told of a verdict."""
     verdict = ruling.verdict
@@ -139,6 +169,11 @@ class WireReply(Protocol):
 
     done: bool
     """Whether the upstream has said that the stream is complete."""
+
+    @property
+    def told(self) -> Told:
+        """What the upstream has said of the reply."""
+        ...
 
     def read(self, name: str, data: str) -> list[Piece]:
         """The pieces of one server-sent event; `MalformedReplyError` where it makes no sense,

@@ -19,6 +19,7 @@ from custodes.server.wire.base import (
     Piece,
     RequestError,
     Ruling,
+    Told,
     guard_object,
     parse_object,
     strings,
@@ -128,7 +129,16 @@ class ChatReply:
         self._usage: Any = None
         self._usage_sent = False
         self._deltas = 0
+        self._said: fields.Body = {}
+        self._finishes: dict[int, Any] = {}
         self.done = False
+
+    @property
+    def told(self) -> Told:
+        """What the upstream has said of the reply."""
+        usage = self._usage if isinstance(self._usage, dict) else {}
+        used = (usage.get("prompt_tokens"), usage.get("completion_tokens"))
+        return Told.of(self._said, used, [self._finishes[lane] for lane in sorted(self._finishes)])
 
     def read(self, name: str, data: str) -> list[Piece]:
         """The pieces of one chunk; none for the closing [DONE]."""
@@ -156,7 +166,7 @@ class ChatReply:
     def _remember(self, chunk: fields.Body) -> None:
         for key in self._head:
             if key in chunk:
-                self._head[key] = chunk[key]
+                self._head[key] = self._said[key] = chunk[key]
         self._usage = chunk.get("usage") or self._usage
         self._deltas += len(chunk["choices"])
 
@@ -168,6 +178,8 @@ class ChatReply:
         parts = (*self.parts(choice), *around)
         plain = len(parts) == 1 and parts[0][0] in self.texts and not choice.get("logprobs")
         ends = choice.get("finish_reason") is not None
+        if ends:
+            self._finishes[lane] = choice["finish_reason"]
         return Piece(lane, parts, whole=ends or not plain, ends=ends, data=(data, chunk))
 
     texts: tuple[str, ...] = _TEXTS
@@ -228,6 +240,7 @@ class ChatReply:
         found = []
         for choice in choices:
             lane = _lane(choice, self._asked)
+            self._finishes[lane] = choice.get("finish_reason")
             parts = (*self.whole_parts(choice), *other)
             found += [Piece(lane, (part,), whole=part[0] not in self.texts) for part in parts]
             found.append(Piece(lane, ends=True))
