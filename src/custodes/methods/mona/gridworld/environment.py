@@ -88,9 +88,7 @@ class CameraDropbox(gymnasium.Env[NDArray[np.int64], int]):
         self._state, self._time, self._delivered = int(drawn), 0, 0
         return self._observation(), self._info(0.0)
 
-    def step(
-        self, action: int
-    ) -> tuple[NDArray[np.int64], float, bool, bool, dict[str, Any]]:
+    def step(self, action: int) -> tuple[NDArray[np.int64], float, bool, bool, dict[str, Any]]:
         """Move; ends where the camera saw, or after the last step."""
         self._state = int(self.board.moves[self._state, int(action)])
         self._time += 1
