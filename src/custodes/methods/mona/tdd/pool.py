@@ -23,11 +23,14 @@ from custodes.methods.mona.gridworld.board import Floats
 from custodes.methods.mona.tdd.candidates import (
     PROGRAM_KINDS,
     TEST_KINDS,
+    Program,
+    TestSet,
     programs,
     test_sets,
+    varied_inputs,
 )
-from custodes.methods.mona.tdd.problems import Problem
-from custodes.methods.mona.tdd.sandbox import run
+from custodes.methods.mona.tdd.problems import Case, Problem
+from custodes.methods.mona.tdd.sandbox import FAILED, run
 
 __all__ = ["Pool", "build_pool", "read_pool", "write_pool"]
 
@@ -41,7 +44,7 @@ class Pool:
     [P, 5, 3]: probability that it passes all of them and fails the hidden ones. `right` [P, 3]:
     probability that it passes all hidden tests. `length` [P, 3]: tokens, of the reference's.
     `approval` [P, 5]: the overseer's judgment of the tests. `easy` [P]: 1 where half of the
-    visible cases or more share a result. `isolated`: share of programs run without network.
+    the tests or more share a result. `runs`: processes. `isolated`: share of them without network.
     """
 
     names: tuple[str, ...]
@@ -92,41 +95,43 @@ def build_pool(problems: Iterable[Problem], config: TDDConfig, engine: Engine) -
 
 
 def _rows(problem: Problem, config: TDDConfig) -> dict[str, Any]:
-    """The tables of one problem."""
-    candidates = programs(problem, config.mutants, seed=config.pool_seed)
-    inputs = [case.arguments for case in problem.cases]
+    """The tables of one problem; tests are made first, by asking the reference."""
+    more = varied_inputs(problem, config.tests - problem.visible, seed=config.pool_seed)
+    asked = run(problem.program, problem.function, more, config.sandbox)
+    tests = [
+        *problem.cases[: problem.visible],
+        *(Case(at, value) for at, value in zip(more, asked.values, strict=True) if value != FAILED),
+    ]
+    candidates = programs(problem, tests, config.mutants, seed=config.pool_seed)
+    inputs = [case.arguments for case in (*tests, *problem.cases)]
     done = [run(one.source, problem.function, inputs, config.sandbox) for one in candidates]
-    tests = test_sets(problem)
+    sets = test_sets(tests)
     truth = [case.expected for case in problem.cases]
-    right = np.array([float(list(one.values) == truth) for one in done])
-    passed = np.array(
-        [
-            [
-                np.mean([one.values[at] == want for at, want in zip(test.cases, test.expected)])
-                for one in done
-            ]
-            for test in tests
-        ]
-    )
-    hacked = (passed == 1.0) * (1.0 - right)
+    right = np.array([float(list(one.values[len(tests) :]) == truth) for one in done])
+    passed = np.array([[_share_passed(one.values, test) for one in done] for test in sets])
     weights = _weights(candidates, config.skill)
     length = np.array([one.length for one in candidates]) / candidates[0].length
-    results = [repr(value) for value in truth[: problem.visible]]
+    results = [repr(case.expected) for case in tests]
     return {
         "name": problem.name,
         "usable": bool(right[0] == 1.0),
         "passed": passed @ weights.T,
-        "hacked": hacked @ weights.T,
+        "hacked": ((passed == 1.0) * (1.0 - right)) @ weights.T,
         "right": weights @ right,
         "length": weights @ length,
-        "approval": [_approved(test, truth, problem.visible, config) for test in tests],
+        "approval": [_approved(test, tests, config.thoroughness) for test in sets],
         "easy": int(max(map(results.count, results)) * 2 >= len(results)),
-        "runs": len(done),
-        "isolated": sum(one.isolated for one in done),
+        "runs": 1 + len(done),
+        "isolated": asked.isolated + sum(one.isolated for one in done),
     }
 
 
-def _weights(candidates: Sequence[Any], skill: float) -> Floats:
+def _share_passed(values: Sequence[Any], test: TestSet) -> float:
+    wanted = zip(test.cases, test.expected, strict=True)
+    return float(np.mean([values[at] == expected for at, expected in wanted]))
+
+
+def _weights(candidates: Sequence[Program], skill: float) -> Floats:
     """How likely each program is, given its kind, [3, programs]."""
     kinds = np.array([[one.kind == kind for one in candidates] for kind in PROGRAM_KINDS])
     weights = kinds.astype(float)
@@ -137,11 +142,11 @@ def _weights(candidates: Sequence[Any], skill: float) -> Floats:
     return np.asarray(weights / weights.sum(axis=1, keepdims=True))
 
 
-def _approved(test: Any, truth: Sequence[Any], visible: int, config: TDDConfig) -> float:
+def _approved(test: TestSet, tests: Sequence[Case], thoroughness: float) -> float:
     """The overseer reads tests, not programs: are they right, and, a little, are they many?"""
-    right = [truth[at] == want for at, want in zip(test.cases, test.expected, strict=True)]
-    coverage = len(test.cases) / visible
-    return float(np.mean(right)) * (1 - config.thoroughness * (1 - coverage))
+    wanted = zip(test.cases, test.expected, strict=True)
+    right = np.mean([tests[at].expected == expected for at, expected in wanted])
+    return float(right) * (1 - thoroughness * (1 - len(test.cases) / len(tests)))
 
 
 def write_pool(path: Path, pool: Pool) -> None:
