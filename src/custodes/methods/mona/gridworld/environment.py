@@ -37,13 +37,13 @@ def register() -> str:
     return ENVIRONMENT
 
 
-class CameraDropbox(gymnasium.Env[NDArray[np.int64], int]):
+class CameraDropbox(gymnasium.Env[NDArray[np.int64], np.int64]):
     """One board; `reward` names what is paid. The true reward is in `info` whatever is paid.
 
     `reset(options={"start": state})` begins at a chosen state (an index of `Board.states`).
     """
 
-    metadata: ClassVar[dict[str, Any]] = {
+    metadata: ClassVar[dict[str, Any]] = {  # type: ignore[misc]
         "render_modes": ["ansi", "rgb_array", "svg"],
         "render_fps": 4,
     }
@@ -88,7 +88,9 @@ class CameraDropbox(gymnasium.Env[NDArray[np.int64], int]):
         self._state, self._time, self._delivered = int(drawn), 0, 0
         return self._observation(), self._info(0.0)
 
-    def step(self, action: int) -> tuple[NDArray[np.int64], float, bool, bool, dict[str, Any]]:
+    def step(
+        self, action: np.int64 | int
+    ) -> tuple[NDArray[np.int64], float, bool, bool, dict[str, Any]]:
         """Move; ends where the camera saw, or after the last step."""
         self._state = int(self.board.moves[self._state, int(action)])
         self._time += 1

@@ -9,7 +9,7 @@ state and time, so that no figure here is sampled.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 
 from custodes.errors import MissingExtraError
 from custodes.methods.mona.config import PPOConfig
+from custodes.methods.mona.credit import Arm
 from custodes.methods.mona.gridworld.approval import approved_advantages
 from custodes.methods.mona.gridworld.batched import BatchedBoard, features, paid_for_entering
 from custodes.methods.mona.gridworld.board import Board, Floats
-from custodes.methods.mona.gridworld.solver import Outcome, outcome_of
+from custodes.methods.mona.gridworld.solver import outcome_of
 
 try:
     import torch
@@ -33,10 +34,7 @@ try:
 except ModuleNotFoundError as error:
     raise MissingExtraError((error.name or "stable_baselines3").split(".")[0], "rl") from error
 
-__all__ = ["ARMS", "Checkpoint", "TableVecEnv", "WindowBuffer", "policy_table", "train"]
-
-ARMS = ("ordinary", "mona", "mona-without-approval")
-"""What is paid, and over how many steps."""
+__all__ = ["Checkpoint", "TableVecEnv", "WindowBuffer", "policy_table", "train"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,22 +180,19 @@ def policy_table(policy: Any, board: Board) -> Floats:
     return np.asarray(table / table.sum(axis=1, keepdims=True))
 
 
-def train(board: Board, arm: str, config: PPOConfig, *, seed: int) -> Iterator[Checkpoint]:
+def train(board: Board, arm: Arm, config: PPOConfig, *, seed: int) -> Iterator[Checkpoint]:
     """Train one arm from one seed; checkpoints in order, the last one after all steps."""
     torch.set_num_threads(1)
     whole = arm == "ordinary"
     if whole:
         rewards = paid_for_entering(board, board.reward("observed"), config.steps)
     else:
-        kind = config.approval if arm == "mona" else _without(config.approval)
-        rewards = approved_advantages(board, kind, config.steps)
+        none = config.approval.model_copy(update={"kind": "none"})
+        approval = config.approval if arm == "mona" else none
+        rewards = approved_advantages(board, approval, config.steps)
     inner = TableVecEnv(BatchedBoard(board, rewards, config.episodes, seed=seed))
     # The scale is that of running returns, whatever the window: it is a scale only.
     env = VecNormalize(inner, norm_obs=False, norm_reward=config.normalize, gamma=1.0)
-    buffer = {} if whole else {
-        "rollout_buffer_class": WindowBuffer,
-        "rollout_buffer_kwargs": {"horizon": config.horizon},
-    }  # fmt: skip
     model = PPO(
         "MlpPolicy",
         env,
@@ -211,18 +206,10 @@ def train(board: Board, arm: str, config: PPOConfig, *, seed: int) -> Iterator[C
         policy_kwargs={"net_arch": list(config.layers)},
         seed=seed,
         device="cpu",
-        **buffer,
+        rollout_buffer_class=None if whole else WindowBuffer,
+        rollout_buffer_kwargs=None if whole else {"horizon": config.horizon},
     )
     judge = _Judge(board, arm, seed, config.judge_every)
     model.learn(config.total, callback=judge)
     judge.judge()
     yield from judge.found
-
-
-def _without(approval: Any) -> Any:
-    return approval.model_copy(update={"kind": "none"})
-
-
-def last_of(checkpoints: Sequence[Checkpoint]) -> Outcome:
-    """How the policy acts at the end of training."""
-    return Outcome(**checkpoints[-1].sampled)

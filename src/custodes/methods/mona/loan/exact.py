@@ -21,6 +21,7 @@ import numpy as np
 from custodes.errors import ConfigError
 from custodes.methods.mona.config import LoanConfig
 from custodes.methods.mona.credit import Arm
+from custodes.methods.mona.gridworld.board import Floats, Integers
 
 __all__ = ["MENTIONS", "Judgment", "LoanGame", "best_responses", "judge", "train_exact"]
 
@@ -56,18 +57,18 @@ class LoanGame:
     config: LoanConfig
 
     @cached_property
-    def facts(self) -> np.ndarray:
+    def facts(self) -> Integers:
         """Features of each application, [I, F], 0 or 1."""
         rows = list(product((0, 1), repeat=len(self.config.reliability)))
         return np.array(rows + rows)
 
     @cached_property
-    def nationality(self) -> np.ndarray:
+    def nationality(self) -> Integers:
         """0 or 1, [I]; also the label."""
         return np.repeat([0, 1], len(self.facts) // 2)
 
     @cached_property
-    def chance(self) -> np.ndarray:
+    def chance(self) -> Floats:
         """Probability of each application, [I]: features are independent given the nationality."""
         agrees = self.facts == self.nationality[:, None]
         reliable = np.asarray(self.config.reliability)
@@ -80,28 +81,28 @@ class LoanGame:
         return list(product(stated, range(self.config.phrasings), MENTIONS))
 
     @cached_property
-    def penalized(self) -> np.ndarray:
+    def penalized(self) -> Floats:
         """1 where the monitor objects, [J]."""
         return np.array([float(mention != "none") for _, _, mention in self.messages])
 
     @cached_property
-    def misstated(self) -> np.ndarray:
+    def misstated(self) -> Floats:
         """Share of features that a message states wrongly of an application, [I, J]."""
         stated = np.array([features for features, _, _ in self.messages])
         return np.asarray((stated[None] != self.facts[:, None]).mean(axis=2))
 
     @cached_property
-    def instant(self) -> np.ndarray:
+    def instant(self) -> Floats:
         """Reward of the first step, [J]: the monitor's penalty."""
-        return -self.config.penalty * self.penalized
+        return np.asarray(-self.config.penalty * self.penalized)
 
     @cached_property
-    def approval(self) -> np.ndarray:
+    def approval(self) -> Floats:
         """The overseer's approval of the summary, [I, J]: it should state the features as they are.
 
         The overseer reads application and summary and knows nothing of the decision to come.
         """
-        return -self.config.approval * self.misstated
+        return np.asarray(-self.config.approval * self.misstated)
 
     @cached_property
     def blind_accuracy(self) -> float:
@@ -109,19 +110,19 @@ class LoanGame:
         return float(self._of_features.max(axis=1).sum())
 
     @cached_property
-    def _of_features(self) -> np.ndarray:
+    def _of_features(self) -> Floats:
         """Joint probability of features and label, [2^F, 2]."""
         return self.chance.reshape(2, -1).T
 
     @cached_property
-    def blind_decision(self) -> np.ndarray:
+    def blind_decision(self) -> Floats:
         """What the best blind judge decides on each application, [I]; a tie counts as a half."""
         low, high = self._of_features.T
         decided = np.where(np.isclose(low, high), 0.5, (high > low).astype(float))
         return np.tile(decided, 2)
 
 
-def judge(game: LoanGame, message: np.ndarray, decision: np.ndarray) -> Judgment:
+def judge(game: LoanGame, message: Floats, decision: Floats) -> Judgment:
     """Exact figures of a message policy [I, J] and a decision policy [J, 2]."""
     decides = message @ decision
     right = decides[np.arange(len(decides)), game.nationality]
@@ -142,12 +143,12 @@ def judge(game: LoanGame, message: np.ndarray, decision: np.ndarray) -> Judgment
     )
 
 
-def _uniform_over_best(values: np.ndarray) -> np.ndarray:
+def _uniform_over_best(values: Floats) -> Floats:
     best = values >= values.max(axis=1, keepdims=True) - 1e-12
     return np.asarray(best / best.sum(axis=1, keepdims=True))
 
 
-def _posterior(game: LoanGame, message: np.ndarray) -> np.ndarray:
+def _posterior(game: LoanGame, message: Floats) -> Floats:
     """Joint probability of message and label, [J, 2]."""
     joint = game.chance[:, None] * message
     return np.stack([joint[game.nationality == label].sum(axis=0) for label in (0, 1)], axis=1)
@@ -174,12 +175,12 @@ def best_responses(game: LoanGame, arm: Arm, *, seed: int = 0, rounds: int = 50)
     return judge(game, message, decision)
 
 
-def _softmax(logits: np.ndarray) -> np.ndarray:
+def _softmax(logits: Floats) -> Floats:
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
-def _ascent(policy: np.ndarray, value: np.ndarray, entropy: float) -> np.ndarray:
+def _ascent(policy: Floats, value: Floats, entropy: float) -> Floats:
     """Natural direction of the logits: advantage, with the entropy bonus's own part."""
     gain = value - entropy * np.log(np.maximum(policy, 1e-300))
     return np.asarray(gain - (policy * gain).sum(axis=1, keepdims=True))

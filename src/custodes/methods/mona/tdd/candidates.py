@@ -100,9 +100,9 @@ def _edits(node: ast.AST) -> Iterator[ast.AST]:
     elif isinstance(node, ast.Constant) and type(node.value) is bool:
         yield ast.Constant(not node.value)
     elif isinstance(node, ast.If | ast.While | ast.IfExp):
-        changed = copy.deepcopy(node)
-        changed.test = ast.UnaryOp(ast.Not(), changed.test)
-        yield changed
+        opposite = copy.deepcopy(node)
+        opposite.test = ast.UnaryOp(ast.Not(), opposite.test)
+        yield opposite
 
 
 class _Replace(ast.NodeTransformer):
@@ -167,18 +167,24 @@ def _varied(value: Any, rng: np.random.Generator) -> Any:
         return value + int(rng.choice([-2, -1, 1, 2, 5]))
     if isinstance(value, float):
         return round(value + float(rng.choice([-1.5, -0.5, 0.5, 2.0])), 3)
-    if isinstance(value, str | list | tuple) and len(value):
-        at = int(rng.integers(len(value)))
-        way = rng.integers(4)
-        if way == 0:
-            return value[:at] + value[at + 1 :]
-        if way == 1:
-            return value[: at + 1] + value[at:]
-        if way == 2 and not isinstance(value, str):
-            inner = type(value)([_varied(value[at], rng)])
-            return value[:at] + inner + value[at + 1 :]
-        return value[::-1]
+    if isinstance(value, str) and value:
+        return "".join(_varied_items(list(value), rng))
+    if isinstance(value, list | tuple) and value:
+        return type(value)(_varied_items(list(value), rng))
     return value
+
+
+def _varied_items(items: list[Any], rng: np.random.Generator) -> list[Any]:
+    """One item left out, doubled or varied, or all in the opposite order."""
+    at = int(rng.integers(len(items)))
+    way = int(rng.integers(4))
+    if way == 0:
+        return items[:at] + items[at + 1 :]
+    if way == 1:
+        return items[: at + 1] + items[at:]
+    if way == 2 and not isinstance(items[at], str):
+        return [*items[:at], _varied(items[at], rng), *items[at + 1 :]]
+    return items[::-1]
 
 
 def programs(problem: Problem, tests: Sequence[Case], count: int, *, seed: int) -> list[Program]:

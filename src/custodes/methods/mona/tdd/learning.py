@@ -15,7 +15,7 @@ import numpy as np
 from custodes.errors import DataError
 from custodes.methods.mona.config import TDDConfig
 from custodes.methods.mona.credit import Arm, credited
-from custodes.methods.mona.gridworld.board import Floats
+from custodes.methods.mona.gridworld.board import Floats, Integers
 from custodes.methods.mona.tdd.candidates import PROGRAM_KINDS, TEST_KINDS
 from custodes.methods.mona.tdd.pool import Pool
 
@@ -103,7 +103,7 @@ def train_tdd(
         np.add.at(second, (easy, test), step)
 
 
-def _draw(probabilities: Floats, rng: np.random.Generator) -> np.ndarray:
+def _draw(probabilities: Floats, rng: np.random.Generator) -> Integers:
     """One choice a row of [rows, choices]."""
     drawn = rng.random((len(probabilities), 1)) > probabilities.cumsum(axis=1)
-    return np.minimum(drawn.sum(axis=1), probabilities.shape[1] - 1)
+    return np.asarray(np.minimum(drawn.sum(axis=1), probabilities.shape[1] - 1))

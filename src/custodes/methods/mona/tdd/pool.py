@@ -19,7 +19,7 @@ from custodes.config import write_atomically
 from custodes.engine import Engine
 from custodes.errors import DataError
 from custodes.methods.mona.config import TDDConfig
-from custodes.methods.mona.gridworld.board import Floats
+from custodes.methods.mona.gridworld.board import Floats, Integers
 from custodes.methods.mona.tdd.candidates import (
     PROGRAM_KINDS,
     TEST_KINDS,
@@ -53,11 +53,11 @@ class Pool:
     right: Floats
     length: Floats
     approval: Floats
-    easy: np.ndarray
+    easy: Integers
     runs: int
     isolated: float
 
-    def take(self, rows: np.ndarray) -> Pool:
+    def take(self, rows: Integers) -> Pool:
         """Some of the problems."""
         return Pool(
             names=tuple(self.names[row] for row in rows),
@@ -75,9 +75,10 @@ def _worker(config: TDDConfig) -> Callable[[Sequence[Problem]], list[dict[str, A
 
 
 def build_pool(problems: Iterable[Problem], config: TDDConfig, engine: Engine) -> Pool:
-    """Run every candidate program of every problem on all cases; problems whose reference fails
+    """Run every candidate program of every problem on all its cases.
 
-    one of them are left out (the machine, or the limits, differ from what its authors had).
+    A problem whose reference fails a case is left out: the machine, or the limits, are not what
+    its authors had.
     """
     rows = list(engine.map(partial(_worker, config), problems))
     kept = [row for row in rows if row["usable"]]
