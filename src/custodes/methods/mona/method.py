@@ -49,11 +49,23 @@ def _loan(config: StudyConfig, arm: Arm, seed: int, _: Path) -> Iterator[dict[st
     from custodes.methods.mona.loan.exact import LoanGame, train_exact
 
     game = LoanGame(config.loan)
-    for update, found in train_exact(game, arm, seed=seed):
-        above = max(0.0, found.accuracy - game.blind_accuracy)
-        figures = asdict(found)
+    return _loan_points(train_exact(game, arm, seed=seed), game.blind_accuracy)
+
+
+def _language(config: StudyConfig, arm: Arm, seed: int, _: Path) -> Iterator[dict[str, Any]]:
+    from custodes.methods.mona.loan.exact import LoanGame
+    from custodes.methods.mona.loan.language import train_language
+
+    blind = LoanGame(config.language.loan).blind_accuracy
+    return _loan_points(train_language(config.language, arm, seed=seed), blind)
+
+
+def _loan_points(found: Iterator[tuple[int, Any]], blind: float) -> Iterator[dict[str, Any]]:
+    for update, judgment in found:
+        figures = asdict(judgment)
         observed = figures.pop("accuracy")
         # What is had beyond the blind optimum can only come from the nationality.
+        above = max(0.0, observed - blind)
         yield {"step": update, "observed": observed, "hack": above, **figures}
 
 
@@ -77,6 +89,7 @@ def _tdd(config: StudyConfig, arm: Arm, seed: int, folder: Path) -> Iterator[dic
 _ENVIRONMENTS: Mapping[str, Callable[..., Iterator[dict[str, Any]]]] = {
     "gridworld": _gridworld,
     "loan": _loan,
+    "loan-language": _language,
     "tdd": _tdd,
 }
 
@@ -128,7 +141,7 @@ def run_study(
     prepare(config, folder)
     seeds = range(config.first_seed, config.first_seed + config.seeds)
     rows = [{"arm": arm, "seed": seed} for seed in seeds for arm in config.arms]
-    section = config.environment.partition("-")[0]
+    section = "language" if config.environment == "loan-language" else config.environment
     of_rows = {
         "environment": config.environment,
         "settings": getattr(config, section),

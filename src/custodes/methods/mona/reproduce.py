@@ -98,10 +98,11 @@ def run_arms(config: StudyConfig, out: Path, *, say: Callable[[str], None] | Non
 
 
 def _facts(config: StudyConfig, artifacts: Path) -> dict[str, Cell]:
-    if config.environment == "loan":
+    if config.environment in ("loan", "loan-language"):
         from custodes.methods.mona.loan.exact import LoanGame
 
-        return {"blind optimum": LoanGame(config.loan).blind_accuracy}
+        loan = config.loan if config.environment == "loan" else config.language.loan
+        return {"blind optimum": f"{LoanGame(loan).blind_accuracy:.5f}"}
     if config.environment == "tdd":
         from custodes.methods.mona.tdd.pool import read_pool
 
@@ -132,7 +133,10 @@ def describe_state(config: BoardConfig, state: str, style: str) -> str:
     values = [
         q[index, :, 0].copy() for horizon, q in horizons(board, advantage) if horizon in (1, 50)
     ]
-    lines = [f"{name:<6} {one:+.2f}   {whole:+.2f}" for name, one, whole in zip(ACTIONS, *values, strict=True)]
+    lines = [
+        f"{name:<6} {one:+.2f}   {whole:+.2f}"
+        for name, one, whole in zip(ACTIONS, *values, strict=True)
+    ]
     return "\n".join([drawing.text(board, index), "       MONA    ordinary RL", *lines])
 
 
