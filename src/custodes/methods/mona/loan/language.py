@@ -55,6 +55,9 @@ class LanguagePolicy:
         wanted = [each for each in self._model.parameters() if each.requires_grad]
         self._optimizer = torch.optim.AdamW(wanted, lr=config.learning_rate, weight_decay=0.0)
 
+    def _encode(self, text: str) -> list[int]:
+        return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
+
     def _question(self, game: PhraseGame, row: int) -> tuple[list[int], list[int]]:
         """Tokens of an application with its options, and the last token before each choice.
 
