@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -32,7 +32,14 @@ from custodes.methods.mona.gridworld.study import study_gridworld
 from custodes.methods.mona.method import board_of, run_study
 from custodes.methods.mona.report import generation_report, gridworld_report, study_report
 
-__all__ = ["describe_state", "reproduce", "run_arms", "run_generation", "run_gridworld"]
+__all__ = [
+    "describe_state",
+    "reproduce",
+    "run_arms",
+    "run_generation",
+    "run_gridworld",
+    "run_study_rows",
+]
 
 
 class ReproduceConfig(Config):
@@ -82,6 +89,13 @@ def run_gridworld(config: GridworldConfig, out: Path) -> Path:
 
 def run_arms(config: StudyConfig, out: Path, *, say: Callable[[str], None] | None = None) -> Path:
     """All arms of one environment; returns the path of its report page."""
+    return run_study_rows(config, out, say=say)[1]
+
+
+def run_study_rows(
+    config: StudyConfig, out: Path, *, say: Callable[[str], None] | None = None
+) -> tuple[list[dict[str, Any]], Path]:
+    """The same, with the rows of `arm`, `seed` and `points` that the page shows."""
     run = Run(out, config, seed=config.first_seed)
     rows = []
     for row in run_study(config, run.artifacts):
@@ -94,7 +108,7 @@ def run_arms(config: StudyConfig, out: Path, *, say: Callable[[str], None] | Non
                 f"true {last['true']:.3f}, hack {last['hack']:.3f}"
             )
     report = study_report(config, rows, _facts(config, run.artifacts))
-    return run.report(report.values(), report.html())
+    return rows, run.report(report.values(), report.html())
 
 
 def _facts(config: StudyConfig, artifacts: Path) -> dict[str, Cell]:
