@@ -18,6 +18,7 @@ def arms_of(options: Any, environment: str, **sections: Any) -> dict[str, ArmRun
         {
             "environment": environment,
             "seeds": options.seeds,
+            "first_seed": options.first_seed,
             "engine_settings": {"kind": "serial"},
             **sections,
         }

@@ -46,6 +46,7 @@ def main() -> None:
     parser.add_argument("--size", choices=("tiny", "full"), default="tiny")
     parser.add_argument("--only", default=",".join(SECTIONS), help="sections, by commas")
     parser.add_argument("--seeds", type=int, help="runs of each arm; default: 10, or 2 if tiny")
+    parser.add_argument("--first-seed", type=int, default=0, help="of the learned sections")
     parser.add_argument("--work", type=Path, default=Path("build/mona"), help="scratch folder")
     parser.add_argument("--out", type=Path, help="default: beside this file if full, else --work")
     options = parser.parse_args()
@@ -77,6 +78,7 @@ def merge(path: Path, section: str, rows: list[dict], options: argparse.Namespac
     command = f"python benchmarks/mona/run.py --size {options.size} --only {section}"
     if section in ("ppo", "language", "tdd", "loan"):
         command += f" --seeds {options.seeds}"
+        command += f" --first-seed {options.first_seed}" if options.first_seed else ""
     commit = environment()["commit"]
     for row in rows:
         named = {**row, "figure": f"{section}: {row['figure']}"}

@@ -39,9 +39,7 @@ class LanguagePolicy:
         torch.set_num_threads(config.threads)
         name = config.model or str(prepare(SMOLLM2, cache_folder() / "models"))
         model, tokenizer = load_pretrained(name, CausalConfig())
-        self._encode = lambda text: (
-            tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).ids
-        )
+        self._tokenizer: Any = tokenizer.backend_tokenizer
         self._model = _adapted(model, config)
         letters = [self._encode(letter) for letter in _LETTERS]
         if any(len(ids) != 1 for ids in letters):
