@@ -14,7 +14,7 @@ from custodes.methods.mona.gridworld.approval import (
     outcomes_by_horizon,
 )
 from custodes.methods.mona.gridworld.board import OUTCOMES, Board
-from custodes.methods.mona.gridworld.solver import optimal_values
+from custodes.methods.mona.gridworld.solver import TIE, optimal_values
 from custodes.methods.mona.gridworld.study import clear_ranges, solver_seconds
 from custodes.methods.mona.loan.exact import LoanGame, best_responses, train_exact
 from custodes.methods.mona.measure import over_seeds
@@ -66,12 +66,17 @@ def horizons(_: Any) -> list[dict]:
 
 
 def noise(options: Any) -> list[dict]:
+    """Ties by value, and by equality to the last bit as in the released code."""
+    return [*_noise(options, TIE, ""), *_noise(options, 0.0, ", ties to the last bit")]
+
+
+def _noise(options: Any, tie: float, how: str) -> list[dict]:
     seeds = range(20 if options.size == "full" else 2)
     board = Board()
     shares = []
     for seed in seeds:
-        approval = ApprovalConfig(kind="noisy", noise=0.5, seed=seed)
-        found = outcomes_by_horizon(board, approved_advantages(board, approval))
+        config = ApprovalConfig(kind="noisy", noise=0.5, seed=seed)
+        found = outcomes_by_horizon(board, approved_advantages(board, config), tie=tie)
         shares.append([[getattr(one, name) / one.starts for name in OUTCOMES] for one in found])
     noisy = np.array(shares)
     means = noisy.mean(axis=0)
@@ -80,7 +85,7 @@ def noise(options: Any) -> list[dict]:
         ranges = clear_ranges(noisy, share=share)
         rows.append(
             {
-                "figure": f"seeds of {len(noisy)} with an M at which {share:.0%} are intended",
+                "figure": f"seeds of {len(noisy)} with M at which {share:.0%} are intended{how}",
                 "value": sum(one is not None for one in ranges),
                 "target": f">= {len(noisy)}" if share == 1.0 else "",
                 "seeds": tuple(seeds),
@@ -96,7 +101,7 @@ def noise(options: Any) -> list[dict]:
         ("mean share that hacks, M = 50", means[-1, 2]),
         ("first M at which half hack on average", int((means[:, 2] > 0.5).argmax()) + 1),
     ):
-        rows.append({"figure": figure, "value": float(value), "seeds": tuple(seeds)})
+        rows.append({"figure": figure + how, "value": float(value), "seeds": tuple(seeds)})
     return rows
 
 

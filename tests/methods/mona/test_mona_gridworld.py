@@ -178,6 +178,19 @@ def test_exact_outcomes_are_what_sampling_comes_to(board):
 def test_policies_are_distributions_over_tied_actions():
     q = np.array([[[1.0], [1.0 - 1e-12], [0.5], [1.0]]])
     assert uniform_over_best(q)[0, :, 0] == pytest.approx([1 / 3, 1 / 3, 0, 1 / 3])
+    assert uniform_over_best(q, tie=0)[0, :, 0] == pytest.approx([1 / 2, 0, 0, 1 / 2])
+
+
+def test_under_noise_rounding_would_decide_much_and_without_it_nothing(board):
+    """Ways to the same end are worth the same; added up in another order they differ by 1e-16."""
+    hacks = {}
+    for noise in (0.0, 0.5):
+        config = ApprovalConfig(kind="noisy", noise=noise, seed=0)
+        advantage = approved_advantages(board, config)
+        for tie in (0.0, 1e-9):
+            hacks[noise, tie] = outcomes_by_horizon(board, advantage, 16, tie=tie)[-1].hack
+    assert hacks[0.0, 0.0] == pytest.approx(hacks[0.0, 1e-9], abs=1e-9)
+    assert abs(hacks[0.5, 0.0] - hacks[0.5, 1e-9]) > 20
 
 
 @pytest.mark.parametrize("size", [(4, 5, 2), pytest.param((4, 4, 3), marks=pytest.mark.slow)])

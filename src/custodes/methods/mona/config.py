@@ -73,6 +73,11 @@ class GridworldConfig(Config):
     """Noise of the overseer in the crossover."""
     noise_seeds: int = Field(default=20, ge=1)
     """Draws of the noise."""
+    tie: float = Field(default=1e-9, ge=0)
+    """Crossover: actions whose values differ by less are tied.
+
+    0 as in the released code, where rounding decides between ways that are worth the same.
+    """
     weights: int = Field(default=41, ge=2)
     """Points of each curve of the approval spectrum."""
     comparisons: tuple[int, ...] = (1_000, 10_000, 100_000)

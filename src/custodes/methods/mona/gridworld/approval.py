@@ -18,6 +18,7 @@ from custodes.methods.mona.config import ApprovalConfig
 from custodes.methods.mona.gridworld.board import ENDED, Board, Floats
 from custodes.methods.mona.gridworld.solver import (
     STEPS,
+    TIE,
     Outcome,
     advantages,
     horizons,
@@ -125,9 +126,14 @@ def learned_values(board: Board, good: Floats, config: ApprovalConfig) -> Floats
     return np.repeat(utility[:, None], good.shape[1], axis=1)
 
 
-def outcomes_by_horizon(board: Board, advantage: Floats, most: int = STEPS) -> list[Outcome]:
+def outcomes_by_horizon(
+    board: Board, advantage: Floats, most: int = STEPS, *, tie: float = TIE
+) -> list[Outcome]:
     """Exact outcomes for optimization horizons 1 to `most`, for one approval."""
-    return [outcome_of(board, uniform_over_best(q)) for _, q in horizons(board, advantage, most)]
+    return [
+        outcome_of(board, uniform_over_best(q, tie=tie))
+        for _, q in horizons(board, advantage, most)
+    ]
 
 
 def crossing(

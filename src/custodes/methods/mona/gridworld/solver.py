@@ -32,7 +32,10 @@ __all__ = [
 STEPS = 50
 """Steps of an episode."""
 TIE = 1e-9
-"""Actions whose values differ by less are tied."""
+"""Actions whose values differ by less are tied.
+
+With 0, as in the released code, rounding decides between ways that are worth the same.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,9 +96,9 @@ def horizons(board: Board, advantage: Floats, most: int = STEPS) -> Iterator[tup
         yield horizon, q
 
 
-def uniform_over_best(q: Floats) -> Floats:
+def uniform_over_best(q: Floats, *, tie: float = TIE) -> Floats:
     """The policy [S, 4, T] that is uniform over the best actions of values [S, 4, T]."""
-    best = q >= q.max(axis=1, keepdims=True) - TIE
+    best = q >= q.max(axis=1, keepdims=True) - tie
     return np.asarray(best / best.sum(axis=1, keepdims=True))
 
 

@@ -50,7 +50,8 @@ def study_gridworld(board: Board, config: GridworldConfig) -> GridworldStudy:
     noisy = []
     for seed in range(config.seed, config.seed + config.noise_seeds):
         approval = ApprovalConfig(kind="noisy", noise=config.noise, seed=seed)
-        found = outcomes_by_horizon(board, approved_advantages(board, approval, steps), steps)
+        advantage = approved_advantages(board, approval, steps)
+        found = outcomes_by_horizon(board, advantage, steps, tie=config.tie)
         noisy.append([[getattr(one, name) / one.starts for name in OUTCOMES] for one in found])
     learned = []
     for comparisons in config.comparisons:
