@@ -50,7 +50,7 @@ STARTS = [[1, 1], [0, 0], [0, 1], [0, 0]]  # the second column's episode begins 
 )
 def test_windows_hold_the_next_steps_of_the_same_episode(horizon, returns):
     buffer = filled(horizon, REWARDS, STARTS, 0.5)
-    assert buffer.returns.tolist() == pytest.approx(np.array(returns, float).tolist())
+    assert buffer.returns == pytest.approx(np.array(returns, dtype=float))
     assert buffer.advantages == pytest.approx(buffer.returns - 0.5)
 
 
