@@ -29,7 +29,7 @@ from custodes.measure import Figure, read_results, write_results
 
 HERE = Path(__file__).parent
 SECTIONS = {
-    "exact": exact.horizons,
+    "exact": exact.anchors,
     "noise": exact.noise,
     "approval": exact.approval,
     "sizes": exact.sizes,

