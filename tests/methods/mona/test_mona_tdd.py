@@ -19,9 +19,9 @@ from custodes.methods.mona.tdd.candidates import (
     length_of,
     mutants,
     programs,
-    test_sets,
     varied_inputs,
 )
+from custodes.methods.mona.tdd.candidates import test_sets as sets_of
 from custodes.methods.mona.tdd.generation import choose, generate, read_code, read_tests
 from custodes.methods.mona.tdd.learning import judge, reward, split_pool, train_tdd
 from custodes.methods.mona.tdd.pool import build_pool, read_pool, write_pool
@@ -205,7 +205,7 @@ def test_candidates_are_of_every_kind(humaneval):
     assert [one.reference for one in found] == [True] + [False] * 5
     assert "return False" in found[-2].source
     assert found == programs(problem, tests, 3, seed=0)
-    sets = {one.kind: one for one in test_sets(tests)}
+    sets = {one.kind: one for one in sets_of(tests)}
     assert tuple(sets) == TEST_KINDS
     assert sets["comprehensive"].expected == (False,) * 4
     assert len(sets["trivial"].cases) == 2
