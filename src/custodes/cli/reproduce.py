@@ -15,13 +15,14 @@ REPRODUCTIONS = Registry(
     "reproductions",
     {
         "capa": "custodes.methods.similarity.reproduce:reproduce",
+        "mona": "custodes.methods.mona.reproduce:reproduce",
     },
 )
 """name -> function of size, seed and run folder; it returns the path of its report."""
 
 
 def reproduce(
-    name: Annotated[str, typer.Argument(help="Which: capa.")],
+    name: Annotated[str, typer.Argument(help="Which: capa or mona.")],
     out: Annotated[
         Path | None, typer.Option("--out", help="Run folder; default: out/reproduce/NAME.")
     ] = None,
@@ -31,6 +32,7 @@ def reproduce(
     """Compute the figures of a published method anew; writes report.html and report.json.
 
     capa: Great Models Think Alike and this Undermines AI Oversight (arXiv 2502.04313).
+    mona: Myopic Optimization with Non-myopic Approval (arXiv 2501.13011).
     """
     from custodes.cli.sources import check_place
     from custodes.errors import ConfigError

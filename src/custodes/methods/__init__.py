@@ -1,5 +1,6 @@
 """Published methods, each an island: a folder with config, method, measure and README.
 
+    mona/         myopic optimization with non-myopic approval (arXiv 2501.13011)
     similarity/   CAPA and its family (arXiv 2502.04313)
 
 A method is added or removed by its folder and its line in `METHODS`.
@@ -12,6 +13,7 @@ __all__ = ["METHODS"]
 METHODS = Registry(
     "methods",
     {
+        "mona": "custodes.methods.mona.command:app",
         "similarity": "custodes.methods.similarity.command:app",
     },
 )

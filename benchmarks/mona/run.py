@@ -1,0 +1,109 @@
+"""Every figure that the MONA issue asks for, into results.json beside this file.
+
+    python benchmarks/mona/run.py --size full
+    python benchmarks/mona/run.py --size full --only exact,noise
+
+Sections: exact, noise, approval, sizes, loan (numpy alone); speed, ppo, tdd (extra rl); language
+(extra train, and the embedded model). `--only` leaves the rows of the other sections as they are.
+ppo, tdd and language go on where a killed run stopped (their folder is --work); `--seeds` makes
+fewer runs of each arm. Speed figures are of processor time, on one thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("GOMP_SPINCOUNT", "0")
+
+from pathlib import Path
+
+import exact
+import learned
+import speed
+
+from custodes.config import environment, write_atomically
+from custodes.errors import DataError
+from custodes.measure import Figure, read_results, write_results
+
+HERE = Path(__file__).parent
+SECTIONS = {
+    "exact": exact.anchors,
+    "noise": exact.noise,
+    "approval": exact.approval,
+    "sizes": exact.sizes,
+    "speed": speed.figures,
+    "ppo": learned.ppo,
+    "loan": exact.loan,
+    "language": learned.language,
+    "tdd": learned.tdd,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--size", choices=("tiny", "full"), default="tiny")
+    parser.add_argument("--only", default=",".join(SECTIONS), help="sections, by commas")
+    parser.add_argument("--seeds", type=int, help="runs of each arm; default: 10, or 2 if tiny")
+    parser.add_argument("--first-seed", type=int, default=0, help="of the learned sections")
+    parser.add_argument("--work", type=Path, default=Path("build/mona"), help="scratch folder")
+    parser.add_argument("--out", type=Path, help="default: beside this file if full, else --work")
+    options = parser.parse_args()
+    names = options.only.split(",")
+    unknown = set(names) - set(SECTIONS)
+    if unknown:
+        parser.error(f"got {', '.join(sorted(unknown))}; sections are {', '.join(SECTIONS)}")
+    options.seeds = options.seeds or (10 if options.size == "full" else 2)
+    options.work.mkdir(parents=True, exist_ok=True)
+    home = HERE if options.size == "full" else options.work
+    out = options.out or home / "results.json"
+    for name in names:
+        print(f"== {name}", flush=True)
+        rows = SECTIONS[name](options)
+        for row in rows:
+            print(f"  {row['figure']}: {row['value']}", flush=True)
+        merge(out, name, rows, options)
+    if out.parent == HERE:
+        write_table(HERE / "README.md", read_results(out))
+
+
+def merge(path: Path, section: str, rows: list[dict], options: argparse.Namespace) -> None:
+    """Replace one section's rows in the file, keep the others, in the order of the sections."""
+    try:
+        kept = {row.figure: row for row in read_results(path)} if path.exists() else {}
+    except DataError as error:
+        raise SystemExit(str(error)) from error
+    kept = {name: row for name, row in kept.items() if not name.startswith(f"{section}: ")}
+    command = f"python benchmarks/mona/run.py --size {options.size} --only {section}"
+    if section in ("ppo", "language", "tdd", "loan"):
+        command += f" --seeds {options.seeds}"
+        command += f" --first-seed {options.first_seed}" if options.first_seed else ""
+    commit = environment()["commit"]
+    for row in rows:
+        named = {**row, "figure": f"{section}: {row['figure']}"}
+        figure = Figure.of(**named, command=command, commit=commit)
+        kept[figure.figure] = figure
+    order = list(SECTIONS)
+    write_results(
+        path, sorted(kept.values(), key=lambda row: order.index(row.figure.split(":")[0]))
+    )
+
+
+def write_table(readme: Path, figures: list[Figure]) -> None:
+    """Put the figures as a table between the two marks of the README."""
+    mark = "<!-- figures -->"
+    before, _, after = readme.read_text(encoding="utf-8").split(mark)
+    lines = ["| figure | ours | target | met |", "|---|---|---|---|"]
+    for one in figures:
+        value = "not measured" if one.value is None else f"{one.value:.5g} {one.unit}".strip()
+        if one.low is not None and one.high is not None:
+            value += f" [{one.low:.3g}, {one.high:.3g}]"
+        met = {True: "yes", False: "**no**", None: ""}[one.met]
+        lines.append(f"| {one.figure} | {value} | {one.target} | {met} |")
+    table = "\n".join(lines)
+    write_atomically(readme, f"{before}{mark}\n{table}\n{mark}{after}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Camera Dropbox: the gridworld of the paper, exact and learned."""

@@ -1,0 +1,1 @@
+"""Loan applications: a summary, then a decision from the summary alone."""

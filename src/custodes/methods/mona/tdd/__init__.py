@@ -1,0 +1,1 @@
+"""Test-driven development: tests, then a program that its own tests reward."""
