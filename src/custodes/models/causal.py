@@ -21,6 +21,7 @@ from custodes.errors import ConfigError, ModelRequestError
 from custodes.models.activation_stream import ActivationStream, Step
 from custodes.models.base import Activations, Reply, Sampling
 from custodes.models.decoding import Decoder, ReplyText, generator
+from custodes.models.key_values import key_values
 from custodes.models.residual import ResidualReader
 from custodes.models.tokens import PlainTokenizer, well_formed
 from custodes.types import Conversation
@@ -186,8 +187,7 @@ class CausalModel:
                 layers,
                 input_ids=torch.tensor([row], device=self._model.device),
                 position_ids=positions.unsqueeze(0),
-                past_key_values=cache,
-                use_cache=True,
+                **key_values(self._model, cache),
             )
             done += len(row)
             values = torch.stack([found[layer][0, -len(ids) :] for layer in layers])
@@ -312,9 +312,8 @@ class CausalModel:
         cache = DynamicCache(config=self._model.config)
         output = self._model(
             input_ids=torch.tensor([list(prompt)], device=self._model.device),
-            past_key_values=cache,
-            use_cache=True,
             logits_to_keep=1,
+            **key_values(self._model, cache),
         )
         return cache, torch.log_softmax(output.logits[0, -1].float(), dim=-1)
 
@@ -334,8 +333,7 @@ class CausalModel:
             input_ids=ids,
             attention_mask=torch.cat([mask.new_ones(len(rows), past), mask], dim=1),
             position_ids=torch.arange(past, past + ids.shape[1], device=ids.device).unsqueeze(0),
-            past_key_values=shared,
-            use_cache=True,
+            **key_values(self._model, shared),
         ).logits
         targets = _right_padded([row[1:] for row in rows], self._model.device)[0]
         chosen = logits.gather(2, targets.unsqueeze(2)).squeeze(2).float()

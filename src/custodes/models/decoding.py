@@ -17,6 +17,7 @@ from tokenizers.decoders import DecodeStream
 from torch import Tensor
 
 from custodes.models.base import Sampling
+from custodes.models.key_values import key_values
 from custodes.models.stop_text import StopText
 
 __all__ = ["Decoder", "ReplyText", "generator"]
@@ -78,9 +79,8 @@ class Decoder:
             input_ids=self._ids,
             attention_mask=self._mask,
             position_ids=positions,
-            past_key_values=self._cache,
-            use_cache=True,
             logits_to_keep=1,
+            **key_values(self._model, self._cache),
         )
         rows = zip(output.logits[:, -1], self._states, strict=True)
         tokens = [_draw(logits, sampling, state) for logits, state in rows]
