@@ -318,7 +318,7 @@ def test_everything_but_renewal_works_without_scripts(open_page):
     page.select_option("select[name=action]", "stop")
     page.click("[data-apply]")
     page.wait_for_url("**action=stop**")
-    page.click("#event-76")
+    page.click("tbody a.row >> nth=0")
     page.wait_for_selector("#verdict")
     page.click("text=Sign out")
     page.wait_for_selector("#key")
