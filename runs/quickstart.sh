@@ -32,7 +32,7 @@ else
     echo "CUSTODES_DATA_DIR is not set: measuring on generated rows alone, which flatters any guard."
 fi
 $custodes evaluate --guard "$OUT/run/guard" --examples "$OUT/run/test.parquet" \
-    ${sets[@]+"${sets[@]}"} --rows 600 --out "$OUT/report"
+    ${sets[@]+"${sets[@]}"} --rows 300 --out "$OUT/report"
 
 say "5/6 two replies on their way through the guard"
 $BIN/python examples/stream.py "$OUT/run/guard"
