@@ -20,7 +20,7 @@ import torch
 torch.set_num_threads(1)
 from custodes.classifiers import load_scorer
 from custodes.guard import find_guard, load_guard
-from custodes.guard.replay import outcomes
+from custodes.guard.outcome import outcomes
 from custodes.types import Message, Mode
 
 stage, part, parts = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
