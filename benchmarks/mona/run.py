@@ -23,9 +23,8 @@ import exact
 import learned
 import speed
 
-from custodes.config import environment, write_atomically
 from custodes.errors import DataError
-from custodes.measure import Figure, read_results, write_results
+from custodes.measure import merge_section, read_results, write_figures
 
 HERE = Path(__file__).parent
 SECTIONS = {
@@ -65,44 +64,19 @@ def main() -> None:
             print(f"  {row['figure']}: {row['value']}", flush=True)
         merge(out, name, rows, options)
     if out.parent == HERE:
-        write_table(HERE / "README.md", read_results(out))
+        write_figures(HERE / "README.md", read_results(out), digits=5)
 
 
 def merge(path: Path, section: str, rows: list[dict], options: argparse.Namespace) -> None:
-    """Replace one section's rows in the file, keep the others, in the order of the sections."""
-    try:
-        kept = {row.figure: row for row in read_results(path)} if path.exists() else {}
-    except DataError as error:
-        raise SystemExit(str(error)) from error
-    kept = {name: row for name, row in kept.items() if not name.startswith(f"{section}: ")}
+    """Put one section's rows into the file, with the command that made them."""
     command = f"python benchmarks/mona/run.py --size {options.size} --only {section}"
     if section in ("ppo", "language", "tdd", "loan"):
         command += f" --seeds {options.seeds}"
         command += f" --first-seed {options.first_seed}" if options.first_seed else ""
-    commit = environment()["commit"]
-    for row in rows:
-        named = {**row, "figure": f"{section}: {row['figure']}"}
-        figure = Figure.of(**named, command=command, commit=commit)
-        kept[figure.figure] = figure
-    order = list(SECTIONS)
-    write_results(
-        path, sorted(kept.values(), key=lambda row: order.index(row.figure.split(":")[0]))
-    )
-
-
-def write_table(readme: Path, figures: list[Figure]) -> None:
-    """Put the figures as a table between the two marks of the README."""
-    mark = "<!-- figures -->"
-    before, _, after = readme.read_text(encoding="utf-8").split(mark)
-    lines = ["| figure | ours | target | met |", "|---|---|---|---|"]
-    for one in figures:
-        value = "not measured" if one.value is None else f"{one.value:.5g} {one.unit}".strip()
-        if one.low is not None and one.high is not None:
-            value += f" [{one.low:.3g}, {one.high:.3g}]"
-        met = {True: "yes", False: "**no**", None: ""}[one.met]
-        lines.append(f"| {one.figure} | {value} | {one.target} | {met} |")
-    table = "\n".join(lines)
-    write_atomically(readme, f"{before}{mark}\n{table}\n{mark}{after}")
+    try:
+        merge_section(path, section, rows, order=list(SECTIONS), command=command)
+    except DataError as error:
+        raise SystemExit(str(error)) from error
 
 
 if __name__ == "__main__":

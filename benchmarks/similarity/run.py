@@ -25,9 +25,8 @@ import scale
 import trials
 import weak_to_strong
 
-from custodes.config import environment, write_atomically
 from custodes.errors import DataError
-from custodes.measure import Figure, read_results, write_results
+from custodes.measure import Figure, merge_section, read_results, write_figures, write_results
 
 HERE = Path(__file__).parent
 SECTIONS = {
@@ -80,26 +79,16 @@ def main() -> None:
             merge(out, name, rows, options)
     if out.parent == HERE:
         promised(out)
-        write_table(HERE / "README.md", read_results(out))
+        write_figures(HERE / "README.md", read_results(out), digits=4)
 
 
 def merge(path: Path, section: str, rows: list[dict], options: argparse.Namespace) -> None:
-    """Replace one section's rows in the file, keep the others, in the order of the sections."""
+    """Put one section's rows into the file, with the command that made them."""
+    command = f"python benchmarks/similarity/run.py --size {options.size} --only {section}"
     try:
-        kept = {row.figure: row for row in read_results(path)} if path.exists() else {}
+        merge_section(path, section, rows, order=list(SECTIONS), command=command)
     except DataError as error:
         raise SystemExit(str(error)) from error
-    kept = {name: row for name, row in kept.items() if not name.startswith(f"{section}: ")}
-    command = f"python benchmarks/similarity/run.py --size {options.size} --only {section}"
-    commit = environment()["commit"]
-    for row in rows:
-        named = {**row, "figure": f"{section}: {row['figure']}"}
-        figure = Figure.of(**named, command=command, commit=commit)
-        kept[figure.figure] = figure
-    order = list(SECTIONS)
-    write_results(
-        path, sorted(kept.values(), key=lambda row: order.index(row.figure.split(":")[0]))
-    )
 
 
 def promised(path: Path) -> None:
@@ -114,23 +103,6 @@ def promised(path: Path) -> None:
     order = list(SECTIONS)
     rows = sorted([*found, *missing], key=lambda row: order.index(row.figure.split(":")[0]))
     write_results(path, rows)
-
-
-def write_table(readme: Path, figures: list[Figure]) -> None:
-    """Put the figures as a table between the two marks of the README."""
-    mark = "<!-- figures -->"
-    before, _, after = readme.read_text(encoding="utf-8").split(mark)
-    lines = ["| figure | ours | target | met |", "|---|---|---|---|"]
-    for one in figures:
-        value = "not measured" if one.value is None else f"{one.value:.4g} {one.unit}".strip()
-        if one.low is not None and one.high is not None:
-            value += f" [{one.low:.3g}, {one.high:.3g}]"
-        met = {True: "yes", False: "**no**", None: ""}[one.met]
-        lines.append(
-            f"| {one.figure.replace('|', chr(92) + '|')} | {value} | {one.target} | {met} |"
-        )
-    table = "\n".join(lines)
-    write_atomically(readme, f"{before}{mark}\n{table}\n{mark}{after}")
 
 
 if __name__ == "__main__":

@@ -44,6 +44,7 @@ from custodes.measure.rates import (
     threshold_at_fpr,
 )
 from custodes.measure.report import Card, Cards, Plot, Plots, Prose, Report, Section, Table
+from custodes.measure.sections import merge_section, write_figures
 
 __all__ = [
     "Card",
@@ -81,6 +82,7 @@ __all__ = [
     "interval_of",
     "leak_before_stop",
     "line_plot",
+    "merge_section",
     "pr_curve",
     "pr_plot",
     "precision_at",
@@ -99,5 +101,6 @@ __all__ = [
     "threshold_at_fpr",
     "to_report",
     "wilson",
+    "write_figures",
     "write_results",
 ]

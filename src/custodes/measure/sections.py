@@ -1,0 +1,59 @@
+"""A benchmark made in sections: each replaces its own rows, and the page shows them all.
+
+A row of a section is named "section: figure". How a figure is measured is not known here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from custodes.config import environment, write_atomically
+from custodes.measure.benchmark import Figure, read_results, write_results
+
+__all__ = ["merge_section", "write_figures"]
+
+_MARK = "<!-- figures -->"
+_MET = {True: "yes", False: "**no**", None: ""}
+
+
+def merge_section(
+    path: Path,
+    section: str,
+    rows: Iterable[Mapping[str, Any]],
+    *,
+    order: Sequence[str],
+    command: str,
+) -> None:
+    """Replace one section's rows in the file and keep the others, in the `order` of sections.
+
+    `rows`: arguments of `Figure.of`, without command and commit. `DataError` where the file is
+    not one of results.
+    """
+    found = read_results(path) if path.exists() else []
+    kept = {row.figure: row for row in found if not row.figure.startswith(f"{section}: ")}
+    commit = environment()["commit"]
+    for row in rows:
+        named = {**row, "figure": f"{section}: {row['figure']}"}
+        figure = Figure.of(**named, command=command, commit=commit)
+        kept[figure.figure] = figure
+    write_results(
+        path, sorted(kept.values(), key=lambda row: order.index(row.figure.split(":")[0]))
+    )
+
+
+def write_figures(page: Path, figures: Iterable[Figure], *, digits: int) -> None:
+    """Put the figures as a table between the two marks `<!-- figures -->` of a page."""
+    before, _, after = page.read_text(encoding="utf-8").split(_MARK)
+    lines = ["| figure | ours | target | met |", "|---|---|---|---|"]
+    for one in figures:
+        value = "not measured"
+        if one.value is not None:
+            value = f"{one.value:.{digits}g} {one.unit}".strip()
+        if one.low is not None and one.high is not None:
+            value += f" [{one.low:.3g}, {one.high:.3g}]"
+        name = one.figure.replace("|", r"\|")
+        lines.append(f"| {name} | {value} | {one.target} | {_MET[one.met]} |")
+    table = "\n".join(lines)
+    write_atomically(page, f"{before}{_MARK}\n{table}\n{_MARK}{after}")
