@@ -37,32 +37,6 @@ TEXTS = [
 READING = {"layers": (1, 3), "stride": 4, "window": 64, "context_tokens": 20}
 
 
-@pytest.fixture(scope="session")
-def tiny_llama(tmp_path_factory):
-    import torch
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-
-    folder = tmp_path_factory.mktemp("llama")
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(
-        vocab_size=320, special_tokens=["<end>"], initial_alphabet=alphabet, show_progress=False
-    )
-    tokenizer.train_from_iterator([FOX] * 4, trainer)
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<end>").save_pretrained(folder)
-    torch.manual_seed(7)
-    shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 4}
-    heads = {"num_attention_heads": 4, "num_key_value_heads": 2}
-    config = LlamaConfig(
-        vocab_size=320, max_position_embeddings=256, initializer_range=0.2, **shape, **heads
-    )
-    LlamaForCausalLM(config).save_pretrained(folder)
-    return folder
-
-
 def config_of(folder, **changes):
     backend = {"model": "transformers", "settings": {"model": str(folder), "threads": 1}}
     return ActivationsConfig.parse({**backend, **READING, **changes})

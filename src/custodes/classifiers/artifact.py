@@ -24,6 +24,7 @@ from custodes.types import Mode, RuleId
 __all__ = ["FORMAT", "ScorerFile", "features_of", "load_scorer", "save_scorer"]
 
 FORMAT = 1
+_ADAPTER = "adapter."
 
 
 class ScorerFile(Config):
@@ -51,7 +52,9 @@ def save_scorer(scorer: TokenScorer, folder: Path, *, features: str) -> str:
     """Write the scorer; returns its version."""
     from safetensors.numpy import save
 
-    weights = save(scorer.head.arrays())
+    adapter = getattr(scorer.features, "adapter", {})
+    named = {f"{_ADAPTER}{name}": value for name, value in adapter.items()}
+    weights = save({**scorer.head.arrays(), **named})
     settings = scorer.features.settings
     content = ScorerFile(
         format=FORMAT,
@@ -84,11 +87,19 @@ def load_scorer(folder: Path) -> Scorer:
             f"{content.weights_sha256}: the file was changed or cut; take a fresh copy"
         )
     try:
-        head = Head.from_arrays(load(weights))
+        arrays = load(weights)
+        adapter = {
+            name.removeprefix(_ADAPTER): arrays.pop(name)
+            for name in sorted(arrays)
+            if name.startswith(_ADAPTER)
+        }
+        head = Head.from_arrays(arrays)
     except (SafetensorError, TypeError) as error:
         raise ArtifactError(f"{folder / 'weights.safetensors'}: not a head: {error}") from error
     kind = FEATURES.load(content.features)
     features = kind(kind.Config.parse(content.settings, origin=str(folder / "scorer.json")))
+    if adapter:
+        features.adapt(adapter)
     return TokenScorer(
         name=content.name,
         version=_version(text),

@@ -19,21 +19,37 @@ if TYPE_CHECKING:
 
     from custodes.classifiers.stage import StageConfig
 
-__all__ = ["HeadFit", "TrainingSet"]
+__all__ = ["HeadFit", "Targets", "TrainingSet", "batches", "export_head", "objective", "rate_at"]
 
 _BUCKET = 32
 """Batches whose rows are sorted by length together: little padding, still well mixed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingSet:
-    """N texts: tokens; labels, weights, windows [N]; rules [N], -1 where unknown."""
+class Targets:
+    """What N texts are to come to: labels, weights, windows [N]; rules [N], -1 where unknown."""
 
-    tokens: list[Tokens]
     labels: NDArray[np.float32]
     rules: NDArray[np.int64]
     weights: NDArray[np.float32]
     windows: NDArray[np.int64]
+
+    def of(self, rows: NDArray[np.int64]) -> Targets:
+        """Those of some texts."""
+        return Targets(
+            labels=self.labels[rows],
+            rules=self.rules[rows],
+            weights=self.weights[rows],
+            windows=self.windows[rows],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingSet:
+    """N texts: their tokens, of `dim` features each, and their targets."""
+
+    tokens: list[Tokens]
+    targets: Targets
     dim: int
 
     @property
@@ -49,7 +65,6 @@ class HeadFit:
         self.config = config
         self.outputs = outputs
         self.seed = seed
-        self._loss: Loss = LOSSES.load(config.loss)
 
     def run(self, data: TrainingSet, progress: Callable[[float], None]) -> Head:
         """Fit; texts without a token are left out."""
@@ -57,7 +72,8 @@ class HeadFit:
 
         torch.set_num_threads(self.config.threads)
         rng = np.random.default_rng(self.seed)
-        usable = np.array([i for i, tokens in enumerate(data.tokens) if len(tokens)])
+        lengths = np.array([len(tokens) for tokens in data.tokens])
+        usable = np.flatnonzero(lengths)
         mean, scale = _rarity(data, usable) if data.sparse else _standard(data, usable, rng)
         parameters = self._parameters(data.dim)
         optimizer = torch.optim.AdamW(
@@ -68,19 +84,16 @@ class HeadFit:
         steps = self.config.epochs * max(1, math.ceil(len(usable) / self.config.batch_rows))
         step = 0
         for _ in range(self.config.epochs):
-            for rows in _batches(data, usable, self.config.batch_rows, rng):
-                share = step / steps
-                warm = min(1.0, (step + 1) / (0.05 * steps + 1))
-                rate = warm * 0.5 * (1.0 + math.cos(math.pi * min(share, 1.0)))
+            for rows in batches(lengths, data.targets.windows, usable, self.config.batch_rows, rng):
                 for group in optimizer.param_groups:
-                    group["lr"] = self.config.learning_rate * rate
-                loss = self._step_loss(data, rows, parameters, (mean, scale), share)
+                    group["lr"] = self.config.learning_rate * rate_at(step, steps)
+                loss = self._step_loss(data, rows, parameters, (mean, scale), step / steps)
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()  # type: ignore[no-untyped-call]  # torch annotates it so
                 optimizer.step()
                 step += 1
             progress(step / steps)
-        return _export(parameters, mean, scale)
+        return export_head(parameters, mean, scale)
 
     def _parameters(self, dim: int) -> dict[str, Tensor]:
         import torch
@@ -109,9 +122,7 @@ class HeadFit:
         share: float,
     ) -> Tensor:
         import torch
-        from torch.nn import functional as F
 
-        device = self.config.device
         batch = [data.tokens[i] for i in rows]
         hidden = _project(batch, parameters["first"], standard) + parameters["first_bias"]
         if "second" in parameters:
@@ -121,34 +132,58 @@ class HeadFit:
             list(torch.split(hidden, lengths)), batch_first=True
         )
         mask = torch.arange(padded.shape[1])[None, :] < torch.tensor(lengths)[:, None]
-        mask = mask.to(device)
-        labels = torch.from_numpy(data.labels[rows]).to(device)
-        weights = torch.from_numpy(data.weights[rows]).to(device)
-        window = int(data.windows[rows[0]])
-        losses = self._loss(padded[:, :, 0], mask, labels, share, window)
-        total = (losses * weights).sum() / len(rows)
-        rules = torch.from_numpy(data.rules[rows]).to(device)
-        if self.config.rule_weight and bool((rules >= 0).any()):
-            means = (padded[:, :, 1:] * mask[:, :, None]).sum(1) / mask.sum(1, keepdim=True)
-            named = F.cross_entropy(means, rules, ignore_index=-1, reduction="mean")
-            total = total + self.config.rule_weight * named
-        return total
+        mask = mask.to(self.config.device)
+        return objective(self.config, padded, mask, data.targets.of(rows), share)
 
 
-def _batches(
-    data: TrainingSet, usable: NDArray[np.int64], size: int, rng: np.random.Generator
+def objective(
+    config: StageConfig, logits: Tensor, mask: Tensor, targets: Targets, share: float
+) -> Tensor:
+    """The mean loss of texts of one window: `logits` [B, T, 1 + rules], `mask` [B, T].
+
+    Telling harmful from benign by the stage's loss, and naming the rule by the mean logits.
+    `share`: of the training that is done.
+    """
+    import torch
+    from torch.nn import functional as F
+
+    labels, weights, rules = (
+        torch.from_numpy(values).to(logits.device)
+        for values in (targets.labels, targets.weights, targets.rules)
+    )
+    loss: Loss = LOSSES.load(config.loss)
+    losses = loss(logits[:, :, 0], mask, labels, share, int(targets.windows[0]))
+    total = (losses * weights).sum() / len(labels)
+    if config.rule_weight and bool((rules >= 0).any()):
+        means = (logits[:, :, 1:] * mask[:, :, None]).sum(1) / mask.sum(1, keepdim=True)
+        named = F.cross_entropy(means, rules, ignore_index=-1, reduction="mean")
+        total = total + config.rule_weight * named
+    return total
+
+
+def rate_at(step: int, steps: int) -> float:
+    """Share of the peak learning rate: a warm-up over a twentieth, then half a cosine."""
+    warm = min(1.0, (step + 1) / (0.05 * steps + 1))
+    return warm * 0.5 * (1.0 + math.cos(math.pi * min(step / steps, 1.0)))
+
+
+def batches(
+    lengths: NDArray[np.int64],
+    windows: NDArray[np.int64],
+    usable: NDArray[np.int64],
+    size: int,
+    rng: np.random.Generator,
 ) -> Iterator[NDArray[np.int64]]:
-    """Shuffled batches of one smoothing window each, of like lengths."""
-    batches: list[NDArray[np.int64]] = []
-    for window in np.unique(data.windows[usable]):
-        rows = rng.permutation(usable[data.windows[usable] == window])
+    """Shuffled batches of one smoothing window each, of like lengths, over all usable texts."""
+    found: list[NDArray[np.int64]] = []
+    for window in np.unique(windows[usable]):
+        rows = rng.permutation(usable[windows[usable] == window])
         for start in range(0, len(rows), size * _BUCKET):
             bucket = rows[start : start + size * _BUCKET]
-            lengths = np.array([len(data.tokens[i]) for i in bucket])
-            bucket = bucket[np.argsort(lengths, kind="stable")]
-            batches.extend(bucket[at : at + size] for at in range(0, len(bucket), size))
-    order = rng.permutation(len(batches))
-    return iter([batches[i] for i in order])
+            bucket = bucket[np.argsort(lengths[bucket], kind="stable")]
+            found.extend(bucket[at : at + size] for at in range(0, len(bucket), size))
+    order = rng.permutation(len(found))
+    return iter([found[i] for i in order])
 
 
 def _project(
@@ -206,7 +241,7 @@ def _rarity(
     return np.zeros(1, np.float32), scale.astype(np.float32)
 
 
-def _export(
+def export_head(
     parameters: dict[str, Any], mean: NDArray[np.float32], scale: NDArray[np.float32]
 ) -> Head:
     """The head on raw features: standardization folded into the first layer."""

@@ -46,7 +46,8 @@ class Head:
             "second": self.second,
             "second_bias": self.second_bias,
         }
-        return {k: v.astype(np.float16) for k, v in named.items() if v is not None}
+        # In C order: safetensors writes an array's bytes as they lie.
+        return {k: v.astype(np.float16, order="C") for k, v in named.items() if v is not None}
 
     def logits(self, tokens: Tokens) -> Array:
         """Logits of each token, [n, 1 + rules]."""

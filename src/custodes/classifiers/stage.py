@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from custodes.classifiers.scorer import Windows
 from custodes.config import Config
 from custodes.types import Mode
 
-__all__ = ["StageConfig"]
+__all__ = ["AdapterConfig", "StageConfig"]
+
+
+class AdapterConfig(Config):
+    """How the language model behind a stage is fine-tuned (LoRA)."""
+
+    rank: int = Field(default=16, ge=1)
+    """Columns of the thin matrices."""
+    learning_rate: float = Field(default=5e-4, gt=0)
+    """Peak rate for them; the head has the stage's own."""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Share of a matrix's inputs that a training step leaves out."""
+    next_token: float = Field(default=0.0, ge=0)
+    """Weight of next-token prediction, the regularizer of Constitutional Classifiers."""
+    places: int = Field(default=64, ge=1)
+    """Positions of a batch at which the next token is predicted."""
 
 
 class StageConfig(Config):
@@ -23,8 +38,10 @@ class StageConfig(Config):
     """hashed, activations, or a dotted path."""
     settings: Mapping[str, Any] = Field(default_factory=dict)
     """The features' own settings."""
+    adapter: AdapterConfig | None = None
+    """Fine-tune the language model together with a linear head; null: train the head alone."""
     head: Literal["linear", "mlp"] = "linear"
-    """linear, or one hidden layer with a ReLU."""
+    """linear, or one hidden layer with a ReLU (not with an adapter)."""
     hidden: int = Field(default=64, ge=1)
     """Width of the hidden layer of an mlp."""
     loss: str = "swim_softmax"
@@ -48,4 +65,10 @@ class StageConfig(Config):
     threads: int = Field(default=1, ge=1)
     """Threads of torch."""
     device: str = "cpu"
-    """Where the head is fitted."""
+    """Where the stage is fitted."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.adapter is not None and self.head == "mlp":
+            raise ValueError("head: got mlp with an adapter, expected linear")
+        return self

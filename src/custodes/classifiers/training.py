@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from custodes.classifiers.adapting import AdapterFit
 from custodes.classifiers.cache import CachedFeatures
 from custodes.classifiers.features import FEATURES, Tokens
-from custodes.classifiers.fitting import HeadFit, TrainingSet
-from custodes.classifiers.heads import Head
+from custodes.classifiers.fitting import HeadFit, Targets, TrainingSet
 from custodes.classifiers.rows import LabelledRow, sample_rows
 from custodes.classifiers.scorer import TokenScorer
 from custodes.classifiers.stage import StageConfig
@@ -61,20 +61,27 @@ def fit_stage(
         done += rows_done
         progress(f"{config.name}: features", done / len(judged))
 
-    source = features
-    if features.cached and cache is not None:
-        source = CachedFeatures(features, cache, count)
-    tokens: list[Tokens] = source.extract(judged, limit=features.max_tokens)
-    data = TrainingSet(
-        tokens=tokens,
+    targets = Targets(
         labels=np.array([row.label for row in kept], np.float32),
         rules=_rule_indices(kept, rules),
         weights=_balanced(kept),
         windows=np.array([config.windows.of(row.judged.mode) for row in kept]),
-        dim=features.dim,
     )
-    fit = HeadFit(config, outputs=1 + len(rules), seed=seed)
-    head: Head = fit.run(data, lambda share: progress(f"{config.name}: head", share))
+    outputs = 1 + len(rules)
+    if config.adapter is not None:
+        tuned = AdapterFit(config, outputs=outputs, seed=seed).run(
+            judged, targets, features, lambda share: progress(f"{config.name}: adapter", share)
+        )
+        features.adapt(tuned.adapter)
+        head = tuned.head
+    else:
+        source = features
+        if features.cached and cache is not None:
+            source = CachedFeatures(features, cache, count)
+        tokens: list[Tokens] = source.extract(judged, limit=features.max_tokens)
+        data = TrainingSet(tokens=tokens, targets=targets, dim=features.dim)
+        fit = HeadFit(config, outputs=outputs, seed=seed)
+        head = fit.run(data, lambda share: progress(f"{config.name}: head", share))
     return TokenScorer(
         name=config.name,
         version="",

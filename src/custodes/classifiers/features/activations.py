@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from custodes.classifiers.canonical import canonical
+from custodes.classifiers.features.adapter import Pairs, adapted
 from custodes.classifiers.features.base import Judged, Tokens
 from custodes.classifiers.segments import Segment, Segmenter, segments
 from custodes.config import Config
+from custodes.errors import ConfigError
 from custodes.models import MODELS
 from custodes.types import Conversation, Message, Mode
 
@@ -65,6 +67,24 @@ class ActivationFeatures:
         backend = MODELS.load(config.model)
         self.model: Any = backend(backend.Config.parse(config.settings, origin="model settings"))
         self._pieces: dict[str, tuple[int, ...]] = {}
+        self.adapter: Pairs = {}
+
+    def adapt(self, pairs: Pairs) -> None:
+        """Read through a fine-tuned model from now on; see `adapter.adapted`."""
+        self.adapter = adapted(self.model, self.adapter, pairs)
+
+    def trunk(self) -> Any:
+        """The blocks up to the deepest layer as a module, to be tuned."""
+        if len(self.config.layers) != 1:
+            raise ConfigError(
+                f"layers: got {list(self.config.layers)}; a model is tuned behind one layer"
+            )
+        return self.model.trunk(self.config.layers[0])
+
+    def training_ids(self, row: Judged) -> tuple[list[int], list[int]]:
+        """What a row is to `trunk`: the ids that the judged text follows, and its own."""
+        prefix, ids, _ = self.token_ids(row, self.max_tokens)
+        return prefix, ids
 
     @property
     def dim(self) -> int:
@@ -113,18 +133,24 @@ class ActivationFeatures:
             results.append(Tokens(ends, values))
         return results
 
-    def _windows(
+    def token_ids(
         self, row: Judged, limit: int | None
-    ) -> tuple[NDArray[np.int64], list[list[int]], int]:
-        context, text = row.conversation[:-1], row.conversation[-1].content
-        prefix = self.prefix(context, row.mode)
+    ) -> tuple[list[int], list[int], list[int]]:
+        """What a row is to the model: ids that the judged text follows, its own, and their ends."""
+        prefix = self.prefix(row.conversation[:-1], row.mode)
         ids: list[int] = []
         ends: list[int] = []
-        for piece in segments(text):
+        for piece in segments(row.conversation[-1].content):
             self.encode(piece, ids, ends)
             if limit is not None and len(ids) >= limit:
                 del ids[limit:], ends[limit:]
                 break
+        return prefix, ids, ends
+
+    def _windows(
+        self, row: Judged, limit: int | None
+    ) -> tuple[NDArray[np.int64], list[list[int]], int]:
+        prefix, ids, ends = self.token_ids(row, limit)
         room = self.config.window - len(prefix)
         windows = [prefix + ids[start : start + room] for start in range(0, len(ids), room)]
         return np.array(ends, np.int64), windows, len(prefix)

