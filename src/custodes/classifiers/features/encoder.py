@@ -7,6 +7,7 @@ elsewhere: a stage on these features serves a point a view and needs no smoothin
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from custodes.classifiers.canonical import canonical
 from custodes.classifiers.features.adapter import Pairs, adapted
 from custodes.classifiers.features.base import Judged, Tokens
 from custodes.classifiers.segments import Segment, Segmenter, segments
+from custodes.classifiers.unscramble import unscrambled
 from custodes.config import Config
 from custodes.errors import ConfigError
 from custodes.types import Conversation, Mode
@@ -97,7 +99,8 @@ class EncoderFeatures:
     def training_ids(self, row: Judged) -> tuple[list[int], list[int]]:
         """What a row is to `trunk`: the ids before those that are judged, and these."""
         before = self.context(row.conversation[:-1], row.mode)
-        ids = [i for piece in segments(row.conversation[-1].content) for i in self.ids(piece)]
+        words = [piece.text for piece in segments(row.conversation[-1].content)]
+        ids = self.read(words[: self.max_tokens])
         first, *_, last = self.model.framed([0])
         return [first, *before], [*ids[: self.max_tokens], last]
 
@@ -127,17 +130,21 @@ class EncoderFeatures:
         if mode is not Mode.EXCHANGE or not context or not self.config.context_tokens:
             return []
         asked = " ".join(turn.content for turn in context if turn.role == "user")
-        ids = [i for piece in segments(asked) for i in self.ids(piece)]
-        return ids[-self.config.context_tokens :]
+        return self.read([piece.text for piece in segments(asked)])[-self.config.context_tokens :]
 
-    def ids(self, piece: Segment) -> tuple[int, ...]:
-        """A segment's token ids, remembered."""
-        known = self._pieces.get(piece.text)
+    def read(self, words: Sequence[str]) -> list[int]:
+        """The token ids of words, their ciphers undone."""
+        plain = unscrambled([canonical(word) for word in words], lambda word: len(self.ids(word)))
+        return [token for word in plain for token in self.ids(word)]
+
+    def ids(self, word: str) -> tuple[int, ...]:
+        """A word's token ids, remembered."""
+        known = self._pieces.get(word)
         if known is None:
             if len(self._pieces) > 100_000:
                 self._pieces.clear()
-            found, _ = self.model.encode(canonical(piece.text))
-            known = self._pieces[piece.text] = tuple(found)
+            found, _ = self.model.encode(word)
+            known = self._pieces[word] = tuple(found)
         return known
 
 
@@ -146,8 +153,9 @@ class _EncoderStream:
         self._features = features
         self._context = context
         self._segmenter = Segmenter()
-        self._ids: list[int] = []
-        self._count = self._end = self._covered = 0
+        self._recent: deque[tuple[str, int]] = deque()
+        """The words that a view can hold, each with its number of tokens."""
+        self._held = self._count = self._end = self._covered = 0
         self.views: list[list[int]] = []
         self.ends: list[int] = []
 
@@ -166,11 +174,13 @@ class _EncoderStream:
         """One more segment; a view is due after every `stride` tokens, at a segment's end."""
         if limit is not None and self._count >= limit:
             return
-        new = self._features.ids(piece)
+        new = self._features.ids(canonical(piece.text))
         stride = self._features.config.stride
         due = (self._count + len(new)) // stride > self._count // stride
-        self._ids.extend(new)
-        del self._ids[: -self._features.config.window]
+        self._recent.append((piece.text, len(new)))
+        self._held += len(new)
+        while self._held - self._recent[0][1] >= self._features.config.window:
+            self._held -= self._recent.popleft()[1]
         self._count += len(new)
         self._end = piece.end
         if due:
@@ -183,7 +193,8 @@ class _EncoderStream:
 
     def _view(self) -> None:
         room = self._features.config.window - len(self._context)
-        self.views.append(self._context + self._ids[-room:])
+        own = self._features.read([word for word, _ in self._recent])
+        self.views.append(self._context + own[-room:])
         self.ends.append(self._end)
         self._covered = self._end
 
