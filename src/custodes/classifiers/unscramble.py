@@ -29,10 +29,12 @@ _SIGNALS = (
     ".- -... -.-. -.. . ..-. --. .... .. .--- -.- .-.. -- -. --- .--. --.- .-. ... - ..- ...- .-- "
     "-..- -.-- --.."
 )
+_RUN = 4
+"""Letters of Morse in a row from which they are read as such."""
 _MORSE = dict(zip(_SIGNALS.split(), ascii_lowercase, strict=True))
-_LEET = tuple(str.maketrans("4@8390!|5$7+21", f"aabegoilssttz{one}") for one in "il")
+_LEET = tuple(str.maketrans("4@8390!|5$72", "aabegoilsstz") | {ord("1"): one} for one in "il")
 """1 may have been i or l."""
-_LEET_WORD = re.compile(r"(?=\S*[A-Za-z])(?=\S*[0-9@$!|+])[A-Za-z0-9@$!|+']{3,}")
+_LEET_WORD = re.compile(r"(?=\S*[A-Za-z])[A-Za-z0-9@$!|']*[0-9@$!|][A-Za-z']+")
 
 
 def _shift(places: int) -> Mapping[int, int]:
@@ -96,20 +98,17 @@ def _leet(word: str, count: Count) -> str:
 
 
 def _morse(words: Sequence[str]) -> list[str]:
-    """Runs of Morse letters joined to words; a slash parts words."""
+    """Runs of Morse letters joined to words; a slash parts words. A lone dash stays a dash."""
     found: list[str] = []
-    spelled = ""
-    for word in words:
+    run: list[str] = []
+    for word in [*words, ""]:
         signs = word.strip()
-        letter = _MORSE.get(signs.replace("\u2013", "-").replace("\u00b7", "."))
-        if letter is not None and (spelled or len(signs) > 1 or signs in ".-"):
-            spelled += letter
+        if signs in _MORSE or (run and signs == "/"):
+            run.append(word)
             continue
-        if spelled:
-            found.append(f" {spelled}")
-            spelled = ""
-        if signs != "/" or not found:
-            found.append(word)
-    if spelled:
-        found.append(f" {spelled}")
-    return found
+        letters = [_MORSE.get(each.strip(), " ") for each in run]
+        spelled = "".join(letters).split()
+        found += [f" {each}" for each in spelled] if len(letters) >= _RUN else run
+        run = []
+        found.append(word)
+    return found[:-1]
