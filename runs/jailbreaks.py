@@ -3,9 +3,9 @@
     python runs/jailbreaks.py OUT.parquet [--seed 0] [--each 2]
 
 Only sets whose licence lets trained weights be released. A template and its copies stay in one
-group, so that no split parts them. Every second copy keeps the template's last words alone: training
-reads a text's beginning, and the request mostly stands at the end. The texts are written to OUT,
-which belongs outside the repository.
+group, so that no split parts them. Every second copy keeps the template's last words alone:
+training reads a text's beginning, and the request mostly stands at the end. The texts are written
+to OUT, which belongs outside the repository.
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ def rows(seed: int, each: int) -> Iterator[Example]:
 
 
 def main() -> None:
+    """Write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path)
     parser.add_argument("--seed", type=int, default=0)

@@ -136,8 +136,10 @@ def test_a_second_adapter_is_refused(tuned):
 
 def test_an_adapter_of_another_model_is_refused(tiny_llama, tuned):
     plain = untuned(tiny_llama)
-    stranger = {name.replace("layers.0", "layers.77"): a for name, a in tuned.features.adapter.items()}
-    with pytest.raises(ConfigError, match="layers.77.*load the model that it was trained on"):
+    stranger = {
+        name.replace("layers.0", "layers.77"): a for name, a in tuned.features.adapter.items()
+    }
+    with pytest.raises(ConfigError, match=r"layers.77.*load the model that it was trained on"):
         plain.adapt(stranger)
 
 

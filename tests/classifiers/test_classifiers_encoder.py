@@ -53,7 +53,9 @@ def streamed(features, row, cuts):
     return whole.joined(stream.finish())
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     text=st.sampled_from(TEXTS) | st.text(max_size=60),
     mode=st.sampled_from(list(Mode)),
@@ -67,6 +69,19 @@ def test_a_stream_sees_what_a_batch_sees(features, text, mode, cuts):
     np.testing.assert_allclose(found.values, batch.values, atol=1e-4)
     # not a rounding apart: the verdict on a stream may not depend on its packets
     np.testing.assert_array_equal(found.values, streamed(features, row, ()).values)
+
+
+def test_8_bits_say_nearly_the_same_and_the_same_in_a_batch(features, tiny_bert):
+    model = {"folder": str(tiny_bert), "precision": "int8"}
+    fast = EncoderFeatures(config_of(tiny_bert, model=model))
+    rows = [judged(text) for text in TEXTS]
+    for row, exact, tokens in zip(rows, features.extract(rows), fast.extract(rows), strict=True):
+        np.testing.assert_array_equal(tokens.values, fast.extract([row])[0].values)
+        np.testing.assert_array_equal(tokens.ends, exact.ends)
+        if len(tokens):
+            a, b = exact.values.ravel(), tokens.values.ravel()
+            assert a @ b / np.linalg.norm(a) / np.linalg.norm(b) > 0.99
+    assert fast.fingerprint != features.fingerprint
 
 
 def test_a_view_every_stride_and_one_of_the_end(features):
@@ -96,9 +111,9 @@ def test_only_an_exchange_sees_its_context(features):
 def test_training_sees_the_first_tokens_only(features):
     (part,) = features.extract([judged(FOX * 6)], limit=8)
     assert len(part) == 1
-    before, own = EncoderFeatures(config_of(features.config.model["folder"], max_tokens=5)).training_ids(
-        judged(FOX * 6, Mode.EXCHANGE)
-    )
+    before, own = EncoderFeatures(
+        config_of(features.config.model["folder"], max_tokens=5)
+    ).training_ids(judged(FOX * 6, Mode.EXCHANGE))
     assert len(before) == 1 + 5  # the first mark, and a question of five words
     assert len(own) == 5 + 1
 

@@ -1,9 +1,9 @@
 """Fine-tune a language model or an encoder for one stage: low-rank adapters and a linear head.
 
-Constitutional Classifiers (arXiv 2501.18837), section 5: a language model with a linear head on every
-token, next-token prediction as a regularizer (Eq. 1). The model's own weights stay as they are; what
-is learned are pairs of thin matrices (LoRA, Hu et al., arXiv 2106.09685), a few megabytes that are
-added to them when a stage is loaded. Needs the extra `train` (peft).
+Constitutional Classifiers (arXiv 2501.18837), section 5: a language model with a linear head on
+every token, next-token prediction as a regularizer (Eq. 1). The model's own weights stay as they
+are; what is learned are pairs of thin matrices (LoRA, Hu et al., arXiv 2106.09685), a few megabytes
+that are added to them when a stage is loaded. Needs the extra `train` (peft).
 """
 
 from __future__ import annotations
@@ -104,13 +104,15 @@ class AdapterFit:
                 told = self._next_token(trunk, read, given[0], rng)
                 loss = loss + self.adapter.next_token * told
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]  # torch annotates it so
             torch.nn.utils.clip_grad_norm_(low_rank, 1.0)
             optimizer.step()
             if number % 10 == 0 or number + 1 == len(steps):
                 progress((number + 1) / len(steps))
         first = {"first": head.weight.T, "first_bias": head.bias}
-        return Tuned(_low_rank(trunk.body), export_head(first, mean.cpu().numpy(), scale.cpu().numpy()))
+        return Tuned(
+            _low_rank(trunk.body), export_head(first, mean.cpu().numpy(), scale.cpu().numpy())
+        )
 
     def _standard(self, trunk: Any, texts: Sequence[tuple[list[int], list[int]]]) -> Any:
         """Mean and standard deviation [d] of the untuned activations, from a sample of texts."""
@@ -184,4 +186,3 @@ def _low_rank(body: Any) -> dict[str, NDArray[np.float32]]:
     if not found:
         raise ConfigError("the model has none of the matrices that an adapter changes")
     return found
-

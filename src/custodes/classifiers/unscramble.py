@@ -1,9 +1,10 @@
-"""Undo letter ciphers that a tokenizer notices: shifted letters, words spelled backwards, Morse, leetspeak.
+"""Undo letter ciphers: shifted letters, words spelled backwards, Morse, leetspeak.
 
-A tokenizer's vocabulary is a list of what occurs in its language, so a word of a cipher falls into many
-more tokens than the word it stands for. What is read here is the cheapest reading: a cipher that makes
-the odd words of a text cost far fewer tokens is undone, on those words alone; the plain sentence that
-hands the code over stays as it is. A function of the words only, so the same for every chunking.
+A tokenizer's vocabulary is a list of what occurs in its language, so a word of a cipher falls into
+many more tokens than the word it stands for. What is read here is the cheapest reading: a cipher
+that makes the odd words of a text cost far fewer tokens is undone, on those words alone; the plain
+sentence that hands the code over stays as it is. A function of the words only, so the same for
+every chunking.
 Knows no language and no meaning; ciphers that swap letters at will, and languages that the
 tokenizer does not know, stay unread.
 """

@@ -133,9 +133,7 @@ class ActivationFeatures:
             results.append(Tokens(ends, values))
         return results
 
-    def token_ids(
-        self, row: Judged, limit: int | None
-    ) -> tuple[list[int], list[int], list[int]]:
+    def token_ids(self, row: Judged, limit: int | None) -> tuple[list[int], list[int], list[int]]:
         """What a row is to the model: ids that the judged text follows, its own, and their ends."""
         prefix = self.prefix(row.conversation[:-1], row.mode)
         ids: list[int] = []

@@ -1,7 +1,7 @@
 """A sentence encoder's view of a text, taken anew whenever the text has grown by `stride` tokens.
 
-Every view is of the context's end and of the text's last `window` tokens, so that cost and memory are
-bounded. A short text is viewed once, when it is complete. Views stand where tokens stand
+Every view is of the context's end and of the text's last `window` tokens, so that cost and memory
+are bounded. A short text is viewed once, when it is complete. Views stand where tokens stand
 elsewhere: a stage on these features serves a point a view and needs no smoothing.
 """
 
@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from custodes.classifiers.canonical import canonical

@@ -1,0 +1,60 @@
+"""The figures of docs/guard.md: what the shipped guard catches, refuses and costs.
+
+    python benchmarks/guard/run.py --size tiny|full [--part quality] [--guard FOLDER]
+
+Writes results.json beside this file (--size full) or out/benchmarks/guard.json (tiny). Needs the
+public sets (CUSTODES_DATA_DIR). What a guard said of a text is kept below --work, so that an
+interrupted run goes on.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("GOMP_SPINCOUNT", "0")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+PARTS = ("quality", "flip", "cost", "peers")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--size", choices=("tiny", "full"), default="tiny")
+    parser.add_argument("--part", choices=PARTS, action="append")
+    parser.add_argument("--guard", default="default", help="a guard's folder; default: the shipped")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--work", type=Path, default=ROOT / "out/benchmarks/guard")
+    parser.add_argument("--out", type=Path, help="default: beside this file if full")
+    options = parser.parse_args()
+    sys.path.insert(0, str(HERE))
+
+    from custodes.config import environment
+    from custodes.measure import read_results, write_results
+
+    home = HERE / "results.json" if options.size == "full" else options.work.with_suffix(".json")
+    place = options.out or home
+    kept = read_results(place) if place.exists() else []
+    commit = str(environment()["commit"])
+    for part in options.part or PARTS:
+        command = f"python benchmarks/guard/run.py --size {options.size} --part {part}"
+        print(f"== {part}", flush=True)
+        kept = [row for row in kept if row.command != command]
+        module = __import__(part)
+        for row in module.figures(options, seeds=[options.seed], command=command, commit=commit):
+            kept.append(row)
+            print(
+                f"{row.figure:<75} {row.value:.4g} {row.unit} [{row.low}, {row.high}] "
+                f"target {row.target} met {row.met}",
+                flush=True,
+            )
+        place.parent.mkdir(parents=True, exist_ok=True)
+        write_results(place, kept)
+    print(f"written to {place}")
+
+
+if __name__ == "__main__":
+    main()
