@@ -1,4 +1,4 @@
-"""Encoder features on a tiny random BERT: views of whole texts and of streams, and a tuned stage."""
+"""Encoder features on a tiny random BERT: views of texts and of streams, and a tuned stage."""
 
 from __future__ import annotations
 
