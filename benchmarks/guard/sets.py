@@ -11,14 +11,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from custodes.data import conversation, load
+from custodes.data import conversation, load, split
 from custodes.synthesis.transforms import TRANSFORMS
 from custodes.types import Conversation, Example, Message, Mode
 
 HERE = Path(__file__).parent
-PEOPLE = ("arena_1k_prompts", "self_instruct")
-"""Prompts of people to chat models, from sources that nothing was trained on: thresholds are set
-on them."""
 RANKED = ("openai_moderation", "toxicchat_train")
 CAUGHT = ("harmbench", "advbench", "simplesafetytests", "adaptive_attack_prompts")
 BENIGN = ("cyberseceval_mitre_frr", "arena_hard_v01", "flask", "writingbench_short", "humaneval")
@@ -65,12 +62,11 @@ def replies(name: str, *, limit: int | None = None) -> list[Item]:
 
 
 def people() -> list[Item]:
-    """The pool that thresholds are set on."""
-    return [
-        Item((Message("user", prompt_of(row)),), 0, row.group or row.id)
-        for name in PEOPLE
-        for row in load(name)
-    ]
+    """The pool that thresholds are set on: people's prompts that nothing was trained on, as
+    runs/people.py parts them."""
+    halves = split(load("arena_1k_prompts"), {"train": 0.5, "pool": 0.5}, seed=0)
+    rows = [*halves["pool"], *load("self_instruct")]
+    return [Item((Message("user", prompt_of(row)),), 0, row.group or row.id) for row in rows]
 
 
 def templated(seed: int, *, each: int = 4) -> list[Item]:
