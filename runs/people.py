@@ -2,8 +2,8 @@
 
     python runs/people.py TRAIN.parquet POOL.parquet [--seed 0]
 
-Half of arena_1k_prompts is for training; the other half and self_instruct are the benign pool, which
-no stage sees. Parted by group, so that a prompt and its like stay together.
+Half of arena_1k_prompts is for training; the other half and self_instruct are the benign pool,
+which no stage sees. Parted by group, so that a prompt and its like stay together.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ interrupted run goes on.
 import argparse
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 os.environ.setdefault("GOMP_SPINCOUNT", "0")
@@ -26,6 +27,8 @@ def main() -> None:
     parser.add_argument("--size", choices=("tiny", "full"), default="tiny")
     parser.add_argument("--part", choices=PARTS, action="append")
     parser.add_argument("--guard", default="default", help="a guard's folder; default: the shipped")
+    parser.add_argument("--label", default="", help="what the guard is called in the rows")
+    parser.add_argument("--short", action="store_true", help="quality: short prompts alone")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--work", type=Path, default=ROOT / "out/benchmarks/guard")
     parser.add_argument("--out", type=Path, help="default: beside this file if full")
@@ -41,10 +44,17 @@ def main() -> None:
     commit = str(environment()["commit"])
     for part in options.part or PARTS:
         command = f"python benchmarks/guard/run.py --size {options.size} --part {part}"
+        if options.guard != "default":
+            command += f" --guard {options.guard}"
+        command += f" --label '{options.label}'" if options.label else ""
+        command += " --short" if options.short and part == "quality" else ""
         print(f"== {part}", flush=True)
         kept = [row for row in kept if row.command != command]
         module = __import__(part)
-        for row in module.figures(options, seeds=[options.seed], command=command, commit=commit):
+        common = {"seeds": [options.seed], "command": command, "commit": commit}
+        for figure in module.figures(options, **common):
+            named = f"{options.label}: {figure.figure}" if options.label else figure.figure
+            row = replace(figure, figure=named)
             kept.append(row)
             print(
                 f"{row.figure:<75} {row.value:.4g} {row.unit} [{row.low}, {row.high}] "

@@ -21,7 +21,7 @@ CAUGHT = ("harmbench", "advbench", "simplesafetytests", "adaptive_attack_prompts
 BENIGN = ("cyberseceval_mitre_frr", "arena_hard_v01", "flask", "writingbench_short", "humaneval")
 ATTACKED = ("advbench", "simplesafetytests")
 """The plain requests that templates and transforms are put around."""
-TRANSFORMED = ("base64", "leetspeak", "payload_splitting", "rot13", "hexadecimal", "reversal")
+TRANSFORMED = ("base64", "leetspeak", "payload_splitting", "rot13", "reversed_words", "morse")
 COPYRIGHT = "copyright"
 
 
@@ -91,7 +91,7 @@ def _filled(template: str, request: str) -> str:
 
 def transformed(name: str, items: Sequence[Item], seed: int) -> list[Item]:
     """The items' prompts under one transform of the synthesis."""
-    transform = TRANSFORMS.load(name)()
+    transform = TRANSFORMS.load(name)
     rng = random.Random(seed)
     found = []
     for item in items:
