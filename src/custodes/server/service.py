@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
@@ -22,7 +21,7 @@ from custodes.server.auth import LOCAL, Key, KeyStore, authenticate, outranks
 from custodes.server.config import GatewayConfig, KeyRole
 from custodes.server.console.records import Records
 from custodes.server.console.sessions import Sessions, Ticket, Viewer, console_secret
-from custodes.server.events import EventSink, Origin, Recorder, describe
+from custodes.server.events import EventSink, Origin, Recorder, describe, wordless
 from custodes.server.hearing import Intake
 from custodes.server.judging import JudgePool
 from custodes.server.limits import Limiter, retry_after
@@ -64,10 +63,6 @@ class Chair:
         self.intake = Intake(self.guard, roles=config.judged_roles)
         self.names = _names(guard)
 
-
-def _wordless(failure: str) -> str:
-    """A failure without an exception's own words, which may quote what it could not judge."""
-    return re.sub(r"(raised \w+):.*", r"\1", failure, flags=re.DOTALL)
 
 
 def _names(guard: Guard) -> dict[str, str]:
@@ -236,7 +231,7 @@ class Service:
         ).inc()
         if verdict.failure is not None:
             self.metrics.failures.inc()
-            _log.error("the guard failed", extra={"fields": {"why": _wordless(verdict.failure)}})
+            _log.error("the guard failed", extra={"fields": {"why": wordless(verdict.failure)}})
         event = describe(
             ruling,
             id_=self.new_id(),
