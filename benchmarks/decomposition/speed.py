@@ -102,12 +102,11 @@ def _built(method: str, options: Any) -> dict[str, Any]:
     decomposition.draw = generators([7], "cpu", purpose=9)
     sample = target.sample(generators([7], "cpu", purpose=8), batch)
     ours = decomposition.losses(sample, 0.0)
-    kept = sample.weight[0].long()
-    x = sample.inputs[0].repeat_interleave(kept, dim=0)
+    kept = sample.weight[0][sample.weight[0] > 0].long()
+    x = sample.inputs[0][: len(kept)].repeat_interleave(kept, dim=0)
     noise = generators([7], "cpu", purpose=9)[0]
-    length = sample.inputs.shape[1]
     drawn = [
-        torch.rand(length, config.components, generator=noise).repeat_interleave(kept, dim=0)
+        torch.rand(len(kept), config.components, generator=noise).repeat_interleave(kept, dim=0)
         for _ in range(4)
     ]
     theirs = losses(x, embed, bias, parameters, drawn)

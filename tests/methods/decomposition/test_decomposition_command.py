@@ -148,6 +148,7 @@ def test_a_sweep_runs_every_combination(tmp_path):
         run_sweep("spd", SweepConfig(vary={"stepps": (1,)}), tmp_path / "wrong")
 
 
+@pytest.mark.slow
 def test_a_sweep_may_be_spread_over_processes(tmp_path):
     values = {
         "settings": {part.split("=")[0]: int(part.split("=")[1]) for part in TMS},

@@ -109,7 +109,6 @@ def test_spd_losses_and_gradients_are_the_papers(tms, draws, plain, p):
     losses = spd.losses(batch, 0.0)
     losses["total"].sum().backward()
     rows, again = batch.inputs, draws(purpose=2)
-    length = rows.shape[1]
     weights = {"faithfulness": 1, "importance": 0.3, "stochastic": 1, "layerwise": 1}
     for i in range(2):
         v, u = (one_instance(spd.parameters[f"embed.{part}"], i) for part in "VU")
@@ -117,10 +116,10 @@ def test_spd_losses_and_gradients_are_the_papers(tms, draws, plain, p):
             [one_instance(getattr(spd.gates(n), part), i) for part in Gates.__slots__]
             for n in ("embed", "unembed")
         ]
-        r = [torch.rand(length, 12, generator=again[i]) for _ in range(4)]
         # Rows that stand for several are written out; the masks on rows of zeros do not matter.
-        times = batch.weight[i].long()
-        x = rows[i].repeat_interleave(times, dim=0)
+        times = batch.weight[i][batch.weight[i] > 0].long()
+        r = [torch.rand(len(times), 12, generator=again[i]) for _ in range(4)]
+        x = rows[i][: len(times)].repeat_interleave(times, dim=0)
         r = [one.repeat_interleave(times, dim=0) for one in r]
         wanted = plain.spd_losses(
             x, target.weights["embed"][i], target.bias[i], v, u, gates,

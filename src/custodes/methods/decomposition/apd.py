@@ -9,6 +9,7 @@ component) pairs only. Shapes: I instances, N rows, C components, m rank.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -91,7 +92,10 @@ def attributions(
             name: _products(seen[name], p[:, at : at + step]).transpose(0, 1)
             for name, p in components.items()
         }
-        found.append(torch.func.vmap(change)(tangents))
+        with warnings.catch_warnings():
+            # torch's own forward derivatives still go through its deprecated script compiler.
+            warnings.filterwarnings("ignore", message="`torch.jit.script", category=Warning)
+            found.append(torch.func.vmap(change)(tangents))
     return torch.cat(found).permute(1, 2, 0)
 
 

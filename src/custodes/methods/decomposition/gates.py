@@ -58,7 +58,8 @@ def lower_leaky(logits: Tensor) -> Tensor:
 
 def upper_leaky(logits: Tensor) -> Tensor:
     """Hard sigmoid with a slope of .01 above 1: what the importance loss sees."""
-    return torch.where(logits > 1, 1 + LEAK * (logits - 1), logits.clamp(min=0))
+    # relu, not clamp: at exactly 0, where untrained functions are on empty rows, its slope is 0.
+    return torch.where(logits > 1, 1 + LEAK * (logits - 1), torch.relu(logits))
 
 
 class _Blocked(torch.autograd.Function):

@@ -95,6 +95,7 @@ class SPD:
     def losses(self, batch: Batch, done: float) -> dict[str, Tensor]:
         """Faithfulness, stochastic, layerwise, importance, adversarial and their `total`."""
         config, pass_ = self.config, _Pass(self, batch)
+        rows = (batch.weight > 0).sum(dim=1).tolist()
         logits = pass_.logits()
         lower = {name: lower_leaky(value) for name, value in logits.items()}
         found = {"faithfulness": faithfulness(self.target.weights, self.sums())}
@@ -105,12 +106,14 @@ class SPD:
             frequency=config.frequency,
         )
         if config.stochastic:
-            terms = [pass_.distance(self._random_masks(lower)) for _ in range(config.samples)]
+            terms = [
+                pass_.distance(self._random_masks(lower, rows)) for _ in range(config.samples)
+            ]
             found["stochastic"] = torch.stack(terms).mean(dim=0)
         if config.layerwise:
             terms = []
             for _ in range(config.samples):
-                masks = self._random_masks(lower)
+                masks = self._random_masks(lower, rows)
                 terms += [pass_.distance(_of_one(masks, name)) for name in lower]
             found["layerwise"] = torch.stack(terms).mean(dim=0)
         if config.adversarial:
@@ -130,20 +133,25 @@ class SPD:
         every = {name: torch.ones(1, 1, 1, device=w.device) for name, w in weights.items()}
         return _Pass(self, batch).outputs(every if masks is None else masks)
 
-    def _random_masks(self, lower: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """g + (1 - g) r, r uniform; the delta component's importance is 0."""
+    def _random_masks(self, lower: Mapping[str, Tensor], rows: list[int]) -> dict[str, Tensor]:
+        """g + (1 - g) r, r uniform; the delta component's importance is 0.
+
+        `rows`: how many of an instance count. Only those are drawn for, so that a seed's numbers
+        do not depend on how many rows the others have; on padding masks are 1.
+        """
         masks = {}
         for name, g in lower.items():
-            r = self._uniform(g.shape[1], g.shape[2])
+            r = self._uniform(rows, g.shape[1], g.shape[2])
             masks[name] = torch.addcmul(r, g, 1 - r)
             if self.config.delta:
-                masks[name + _REST] = self._uniform(g.shape[1], 1)
+                masks[name + _REST] = self._uniform(rows, g.shape[1], 1)
         return masks
 
-    def _uniform(self, *shape: int) -> Tensor:
-        r = torch.empty(len(self.draw), *shape, device=self.draw[0].device)
-        for own, generator in zip(r, self.draw, strict=True):
-            torch.rand(shape, generator=generator, out=own)
+    def _uniform(self, rows: list[int], length: int, width: int) -> Tensor:
+        """[I, length, width]: each instance's own numbers for its rows, 1 behind them."""
+        r = torch.ones(len(self.draw), length, width, device=self.draw[0].device)
+        for own, number, generator in zip(r, rows, self.draw, strict=True):
+            torch.rand((number, width), generator=generator, out=own[:number])
         return r
 
     def _adversarial(self, pass_: _Pass, lower: Mapping[str, Tensor]) -> Tensor:
@@ -152,7 +160,8 @@ class SPD:
         if self.config.delta:
             for name, g in lower.items():
                 floors[name + _REST] = torch.zeros_like(g[..., :1])
-        start = {name: self._uniform(1, g.shape[2]) for name, g in floors.items()}
+        one = [1] * len(self.draw)
+        start = {name: self._uniform(one, 1, g.shape[2]) for name, g in floors.items()}
         masks = attack(
             pass_.distance,
             floors,
