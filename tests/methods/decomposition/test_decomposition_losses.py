@@ -5,7 +5,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from custodes.methods.decomposition.apd import APD, attributions, choose_pairs
+from custodes.methods.decomposition.apd import (
+    APD,
+    attributions,
+    choose_pairs,
+    forward_attributions,
+)
 from custodes.methods.decomposition.attack import attack
 from custodes.methods.decomposition.config import APDConfig, SPDConfig
 from custodes.methods.decomposition.gates import (
@@ -74,13 +79,29 @@ def test_attributions_in_turns_are_those_at_once(tms, draws, monkeypatch, plain)
     apd = APD(target, APDConfig(components=7, rank=2), draws(1, purpose=1))
     components = {name: apd.factors(name)[0] @ apd.factors(name)[1] for name in target.weights}
     rows = whole_rows(draws(1), target, 20)
-    whole = attributions(target, target.weights, components, rows)
+    whole = forward_attributions(target, target.weights, components, rows)
     monkeypatch.setattr(module, "_MOST", 500)
-    in_turns = attributions(target, target.weights, components, rows)
+    in_turns = forward_attributions(target, target.weights, components, rows)
     torch.testing.assert_close(in_turns, whole)
     a, b = (apd.parameters[f"embed.{part}"][0] for part in "AB")
     by_output = plain.apd_attributions(rows[0], target.weights["embed"][0], target.bias[0], a, b)
     torch.testing.assert_close(whole[0], by_output, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("identity", [False, True])
+def test_attributions_in_closed_form(tms, draws, identity, monkeypatch):
+    from custodes.methods.decomposition.targets import tms as module
+
+    monkeypatch.setattr(module, "_ROWS", 7)
+    target = tms(2, identity=identity)
+    apd = APD(target, APDConfig(components=5, rank=2), draws(2, purpose=1))
+    components = {name: apd.factors(name)[0] @ apd.factors(name)[1] for name in target.weights}
+    rows = whole_rows(draws(2), target, 20)
+    torch.testing.assert_close(
+        attributions(target, target.weights, components, rows),
+        forward_attributions(target, target.weights, components, rows),
+        rtol=1e-4, atol=1e-6,
+    )  # fmt: skip
 
 
 @given(st.integers(1, 60), st.integers(0, 2**32 - 1))
@@ -151,6 +172,7 @@ def test_gates_in_blocks_are_the_formula(monkeypatch):
     from custodes.methods.decomposition import gates as module
 
     monkeypatch.setattr(module, "_BLOCK", 20)
+    monkeypatch.setattr(module, "_ROWS", 5)
     parts = some_gates(2, 4, 3)
     h = torch.randn(2, 13, 4, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(

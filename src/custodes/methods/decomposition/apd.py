@@ -24,9 +24,10 @@ from custodes.methods.decomposition.losses import (
     schatten,
 )
 from custodes.methods.decomposition.targets.base import Batch, Target, plain_linear
+from custodes.methods.decomposition.targets.tms import TMS
 from custodes.methods.decomposition.vectors import Linear, Vectors
 
-__all__ = ["APD", "Pairs", "attributions", "choose_pairs"]
+__all__ = ["APD", "Pairs", "attributions", "choose_pairs", "forward_attributions"]
 
 _GROUP = "components"
 _MOST = 24_000_000  # numbers of a batch of tangents; more components than fit come in turns
@@ -61,6 +62,18 @@ def attributions(
     `weights`. The inner sum over layers is the change of output o when every layer's product
     changes by x_l P_c^l, to first order: one forward derivative for all outputs at once.
     """
+    if isinstance(target, TMS):
+        return target.attributions(weights, components, inputs)
+    return forward_attributions(target, weights, components, inputs)
+
+
+def forward_attributions(
+    target: Target,
+    weights: Mapping[str, Tensor],
+    components: Mapping[str, Tensor],
+    inputs: Tensor,
+) -> Tensor:
+    """The same by forward differentiation, for any target."""
     seen: dict[str, Vectors] = {}
 
     def record(name: str, rows: Vectors) -> Vectors:

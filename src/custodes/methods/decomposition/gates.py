@@ -9,19 +9,20 @@ N rows, C subcomponents, K hidden neurons.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import gelu
+from torch.nn.functional import gelu, leaky_relu
 
 __all__ = ["LEAK", "Gates", "importance_logits", "lower_leaky", "plain_logits", "upper_leaky"]
 
 LEAK = 0.01
 """Slope of the leaky hard sigmoids where the hard sigmoid is flat."""
 
-_BLOCK = 24_576  # numbers of a block: five buffers of this many floats stay in the cache
+_BLOCK, _ROWS = 49_152, 512  # numbers and rows of a block: three buffers stay in the cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,58 +54,61 @@ def importance_logits(h: Tensor, gates: Gates) -> Tensor:
 
 def lower_leaky(logits: Tensor) -> Tensor:
     """Hard sigmoid with a slope of .01 below 0: the masks of a forward pass."""
-    return torch.where(logits > 0, logits, LEAK * logits).clamp(max=1)
+    return leaky_relu(logits, LEAK).clamp(max=1)
 
 
 def upper_leaky(logits: Tensor) -> Tensor:
     """Hard sigmoid with a slope of .01 above 1: what the importance loss sees."""
     # relu, not clamp: at exactly 0, where untrained functions are on empty rows, its slope is 0.
-    return torch.where(logits > 1, 1 + LEAK * (logits - 1), torch.relu(logits))
+    return torch.sub(torch.relu(logits), torch.relu(logits - 1), alpha=1 - LEAK)
 
 
 class _Blocked(torch.autograd.Function):
+    """Component by component: [B, K, R] of a few components and rows at a time.
+
+    Sums over neurons and over rows are then small matrix products, which read a block once.
+    """
+
     @staticmethod
     def forward(ctx: Any, h: Tensor, into: Tensor, bias: Tensor, out: Tensor) -> Tensor:
-        ctx.save_for_backward(h, into, bias, out)
-        found = torch.zeros_like(h, memory_format=torch.contiguous_format)
-        for index, rows in _blocks(h):
-            block, total = h[index, rows], found[index, rows]
-            z, g = torch.empty_like(block), torch.empty_like(block)
-            for w, b, v in zip(*_neurons(index, into, bias, out), strict=True):
-                torch.addcmul(b, block, w, out=z)
-                torch.ops.aten.gelu.out(z, out=g)
-                total.addcmul_(g, v)
-        return found
+        turned = h.mT.flatten(0, 1).contiguous()  # [I C, N]
+        ctx.save_for_backward(turned, into, bias, out)
+        found = torch.empty_like(turned)
+        w, b, v = (p.flatten(0, 1) for p in (into, bias, out))
+        for some, rows in _blocks(turned.shape, w.shape[1]):
+            z = torch.addcmul(b[some, :, None], w[some, :, None], turned[some, None, rows])
+            torch.bmm(v[some, None], gelu(z), out=found[some, None, rows])
+        return found.unflatten(0, into.shape[:2]).mT.contiguous()
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, ...]:
-        (grad,) = grads
-        h, into, bias, out = ctx.saved_tensors
-        d_h = torch.zeros_like(h, memory_format=torch.contiguous_format)
-        d_into, d_bias, d_out = (torch.zeros_like(x) for x in (into, bias, out))
-        for index, rows in _blocks(h):
-            block, above, below = h[index, rows], grad[index, rows], d_h[index, rows]
-            z, g, slope = (torch.empty_like(block) for _ in range(3))
-            neurons = zip(*_neurons(index, into, bias, out), strict=True)
-            for k, (w, b, v) in enumerate(neurons):
-                torch.addcmul(b, block, w, out=z)
-                torch.ops.aten.gelu.out(z, out=g)
-                d_out[index, :, k] += torch.mul(above, g, out=g).sum(dim=0)
-                torch.ops.aten.gelu_backward.grad_input(above, z, grad_input=slope)
-                # The sums over rows are without v and w, which are the same on all of them.
-                d_bias[index, :, k] += v * slope.sum(dim=0)
-                d_into[index, :, k] += v * torch.mul(slope, block, out=g).sum(dim=0)
-                below.addcmul_(slope, v * w)
-        return d_h, d_into, d_bias, d_out
+        turned, into, bias, out = ctx.saved_tensors
+        above = grads[0].mT.flatten(0, 1).contiguous()
+        below = torch.empty_like(turned)
+        # What a neuron's three parameters get, side by side: [I C, K, 1], [I C, K, 2].
+        w, b, v = (p.flatten(0, 1) for p in (into, bias, out))
+        d_out, d_both = torch.zeros_like(w[..., None]), torch.zeros((*w.shape, 2)).to(w)
+        sides = torch.stack([torch.ones_like(turned), turned], dim=2)  # [I C, N, 2]
+        steps = (v * w)[:, None]
+        for some, rows in _blocks(turned.shape, w.shape[1]):
+            z = torch.addcmul(b[some, :, None], w[some, :, None], turned[some, None, rows])
+            grad = above[some, None, rows]
+            d_out[some] += torch.bmm(gelu(z), grad.mT)
+            slope = torch.ops.aten.gelu_backward(grad.expand_as(z), z)
+            d_both[some] += torch.bmm(slope, sides[some, rows])
+            torch.bmm(steps[some], slope, out=below[some, None, rows])
+        # The sums over rows are without v, which is the same on all of them.
+        d_both *= v[..., None]
+        d_bias, d_into = (part.reshape(into.shape) for part in d_both.unbind(2))
+        d_h = below.unflatten(0, into.shape[:2]).mT
+        return d_h, d_into, d_bias, d_out.reshape(into.shape)
 
 
-def _blocks(h: Tensor) -> list[tuple[int, slice]]:
-    """Instance and rows of each block."""
-    instances, rows, width = h.shape
-    step = max(1, _BLOCK // max(1, width))
-    return [(i, slice(at, at + step)) for i in range(instances) for at in range(0, rows, step)]
-
-
-def _neurons(index: int, *parameters: Tensor) -> tuple[tuple[Tensor, ...], ...]:
-    """Of each parameter [I, C, K] the instance's values neuron by neuron, [C] each."""
-    return tuple(p[index].T.contiguous().unbind(0) for p in parameters)
+def _blocks(shape: torch.Size, neurons: int) -> Iterator[tuple[slice, slice]]:
+    """Components and rows of each block, of about `_BLOCK` numbers."""
+    components, rows = shape
+    length = min(rows, _ROWS)
+    width = max(1, _BLOCK // (neurons * max(1, length)))
+    for at in range(0, components, width):
+        for start in range(0, rows, length):
+            yield slice(at, at + width), slice(start, start + length)

@@ -27,6 +27,8 @@ from custodes.methods.decomposition.vectors import Linear, Vectors
 
 __all__ = ["TMS", "build_tms", "one_hot", "sparse", "train_tms"]
 
+_ROWS = 128  # of a block
+
 
 class TMS:
     """`embed` [I, features, hidden], its transpose `unembed`, and `middle` where it has one."""
@@ -53,6 +55,35 @@ class TMS:
         if self.config.identity:
             hidden = linear("middle", hidden)
         return torch.relu(linear("unembed", hidden).dense() + self.bias[:, None])
+
+    def attributions(
+        self, weights: Mapping[str, Tensor], components: Mapping[str, Tensor], inputs: Tensor
+    ) -> Tensor:
+        """APD's attributions in closed form, [I, N, C]; see `apd.attributions`.
+
+        The one nonlinearity is at the end, so the change of an output is 0 where it is off, and
+        otherwise linear in what comes into each matrix: one product for all components, in blocks
+        of rows that stay in the cache.
+        """
+        last = weights["unembed"]
+        hidden = inputs @ weights["embed"]
+        before_last, known = last, [(inputs, components["embed"])]
+        if self.config.identity:
+            before_last = weights["middle"] @ last
+            known.append((hidden, components["middle"]))
+            hidden = hidden @ weights["middle"]
+        after = [before_last, last]
+        folded = [p @ to[:, None] for (_, p), to in zip(known, after, strict=False)]
+        rows = torch.cat([*(row for row, _ in known), hidden], dim=2)
+        matrices = torch.cat([*folded, components["unembed"]], dim=2)  # [I, C, k, features]
+        instances, number, k, features = matrices.shape
+        flat = matrices.transpose(1, 2).reshape(instances, k, number * features)
+        on = (hidden @ last + self.bias[:, None] > 0).to(inputs)
+        found = []
+        for some, live in zip(rows.split(_ROWS, dim=1), on.split(_ROWS, dim=1), strict=True):
+            change = (some @ flat).square_().unflatten(2, (number, features))
+            found.append((change @ live[..., None])[..., 0])
+        return torch.cat(found, dim=1)
 
     def hidden(self, inputs: Tensor, linear: Linear) -> list[Tensor]:
         """The outputs: the only nonlinearity is at the end."""
