@@ -22,7 +22,7 @@ __all__ = ["LEAK", "Gates", "importance_logits", "lower_leaky", "plain_logits", 
 LEAK = 0.01
 """Slope of the leaky hard sigmoids where the hard sigmoid is flat."""
 
-_BLOCK, _ROWS = 49_152, 512  # numbers and rows of a block: three buffers stay in the cache
+_BLOCK, _ROWS = 131_072, 512  # numbers and rows of a block: small enough for the cache
 
 
 @dataclass(frozen=True, slots=True)
