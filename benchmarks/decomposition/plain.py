@@ -86,7 +86,7 @@ def spd_losses(x, embed, bias, v, u, gates, masks, *, p, weights):
         before = hidden @ embed.T if second is None else ((hidden @ u.T) * second) @ v.T
         return ((torch.relu(before + bias) - wanted) ** 2).mean()
 
-    together, apart = ([g + (1 - g) * r for g, r in zip(lower, rs)] for rs in masks)
+    together, apart = ([g + (1 - g) * r for g, r in zip(lower, rs, strict=True)] for rs in masks)
     parts["stochastic"] = run(*together)
     parts["layerwise"] = (run(apart[0], None) + run(None, apart[1])) / 2
     return {"total": sum(weights[name] * value for name, value in parts.items()), **parts}

@@ -5,8 +5,8 @@
 
 Sections: speed, permutation, and a section a model and method. `--only` leaves the rows of the
 others as they are. Models go on where a killed run stopped (their folders are below --work).
-`--steps` and `--batch` take fewer than the paper's; the rows say so. Times are of the processor,
-on one thread.
+`--short` takes fewer steps of fewer rows than the papers, an hour of one core where they take a
+day; so do `--steps` and `--batch`; the rows say so. Times are of the processor, on one thread.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 from functools import partial
 from pathlib import Path
 
-import models
 import speed
 
+import models
 from custodes.errors import DataError
 from custodes.measure import merge_section, read_results, write_figures
 
@@ -39,7 +39,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", choices=("tiny", "full"), default="tiny")
     parser.add_argument("--only", default=",".join(SECTIONS), help="sections, by commas")
-    parser.add_argument("--steps", type=int, help="of training; default: the paper's, or 20 if tiny")
+    parser.add_argument("--short", action="store_true", help="fewer steps of fewer rows")
+    parser.add_argument("--steps", type=int, help="of training; default: the paper's")
     parser.add_argument("--batch", type=int, help="rows of a step; default: the paper's")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--work", type=Path, default=Path("build/decomposition"))
@@ -66,6 +67,7 @@ def merge(path: Path, section: str, rows: list[dict], options: argparse.Namespac
     """Put one section's rows into the file, with the command that made them."""
     command = f"python benchmarks/decomposition/run.py --size {options.size} --only {section}"
     if section in models.TARGETS:
+        command += " --short" if options.short else ""
         command += f" --steps {options.steps}" if options.steps else ""
         command += f" --batch {options.batch}" if options.batch else ""
     try:

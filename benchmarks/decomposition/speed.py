@@ -28,11 +28,10 @@ def steps(options: Any) -> list[dict]:
     torch.set_num_threads(1)
     rows = []
     for method, target, repeats in (("apd", ">= 8 x", 12), ("spd", ">= 3 x", 5)):
-        if options.size == "tiny":
-            repeats = 1
+        times = 1 if options.size == "tiny" else repeats
         built = _built(method, options)
-        ours = _seconds(built["ours"], repeats)
-        theirs = _seconds(built["plain"], repeats)
+        ours = _seconds(built["ours"], times)
+        theirs = _seconds(built["plain"], times)
         rows += [
             {"figure": f"{method} step, ours", "value": ours, "unit": "s"},
             {"figure": f"{method} step, plain formulas", "value": theirs, "unit": "s"},
@@ -110,9 +109,7 @@ def _built(method: str, options: Any) -> dict[str, Any]:
         for _ in range(4)
     ]
     theirs = losses(x, embed, bias, parameters, drawn)
-    difference = max(
-        abs(ours[name][0].item() / value.item() - 1) for name, value in theirs.items()
-    )
+    difference = max(abs(ours[name][0].item() / value.item() - 1) for name, value in theirs.items())
     decomposition.draw = draw
     optimizer = torch.optim.AdamW(list(parameters.values()), lr=config.rate, weight_decay=0.0)
 

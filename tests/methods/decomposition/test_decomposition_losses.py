@@ -294,9 +294,7 @@ def test_apd_activations_and_unit_norm(tms, draws):
     )
     # With every component active on every row, the sum of all is what is run.
     every = Batch(batch.inputs, batch.weight, batch.size)
-    torch.testing.assert_close(
-        apd.outputs(every, apd.importances(every)), apd.outputs(every, None)
-    )
+    torch.testing.assert_close(apd.outputs(every, apd.importances(every)), apd.outputs(every, None))
 
 
 def test_schedules():

@@ -1,4 +1,4 @@
-"""Figures of a decomposition: by hand, by law, and at the size that others need half a minute for."""
+"""Figures of a decomposition: by hand, by law, and at a size that is slow elsewhere."""
 
 import time
 

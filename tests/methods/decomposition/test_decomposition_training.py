@@ -72,7 +72,7 @@ def _pair(built, config):
     return decomposition, config, draw
 
 
-class Killed(Exception):
+class KilledError(Exception):
     pass
 
 
@@ -86,11 +86,11 @@ def test_a_killed_run_goes_on_where_it_was(method, tmp_path, monkeypatch):
         nonlocal steps
         steps += 1
         if steps == 8:
-            raise Killed
+            raise KilledError
         return step(self)
 
     monkeypatch.setattr(Training, "step", counted)
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         decompose(method, config, tmp_path / "killed", cache=tmp_path)
     # What was logged and not saved is done again, not told twice.
     with (tmp_path / "killed" / "metrics.jsonl").open("a") as file:
@@ -149,7 +149,9 @@ def test_a_module_of_ones_own_with_the_later_recipe(tmp_path):
     module = torch.nn.Sequential(
         torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 5)
     ).eval()
-    target = ModuleTarget(module, ["0", "2"], lambda g, n: torch.randn((n, 4), generator=g), loss="kl")
+    target = ModuleTarget(
+        module, ["0", "2"], lambda g, n: torch.randn((n, 4), generator=g), loss="kl"
+    )
     config = spd(delta=True, adversarial=1.0, clip=0.5, warmup_steps=5, frequency=0.1, steps=4)
     result = decompose("spd", config, tmp_path / "run", target=target)
     assert result.judgment.probes == {} and "MMCS" not in result.judgment.figures

@@ -134,9 +134,7 @@ def choose_pairs(found: Tensor, number: int) -> Pairs:
 class APD:
     """Components that span all matrices of a target."""
 
-    def __init__(
-        self, target: Target, config: APDConfig, draw: Sequence[torch.Generator]
-    ) -> None:
+    def __init__(self, target: Target, config: APDConfig, draw: Sequence[torch.Generator]) -> None:
         self.target, self.config = target, config
         self.parameters: dict[str, Tensor] = {}
         for name, weight in target.weights.items():
@@ -192,7 +190,7 @@ class APD:
         """With `unit_norm`, bring the columns of A back to unit length."""
         for a in self._unit_columns():
             with torch.no_grad():
-                a /= a.norm(dim=2, keepdim=True)
+                a.div_(a.norm(dim=2, keepdim=True))
 
     def _unit_columns(self) -> list[Tensor]:
         if not self.config.unit_norm:
@@ -274,7 +272,7 @@ def _products(rows: Vectors, matrices: Tensor) -> Tensor:
 
 def _active_linear(components: Mapping[str, Tensor], pairs: Pairs) -> Linear:
     """The sum of the active components' products: the chosen rows of each, and no others."""
-    instances, number, _ = pairs.rows.shape
+    instances = len(pairs.rows)
 
     def linear(name: str, rows: Vectors) -> Vectors:
         matrices = components[name]

@@ -35,13 +35,13 @@ def presets() -> None:
 
 @app.command()
 def apd(preset: _Preset, out: _Out, config: _File = None, assign: _Set = None) -> None:
-    """Attribution-based decomposition: few simple components active at a time; goes on if killed."""
+    """Attribution-based: few simple components are active at a time; goes on if killed."""
     _run("apd", preset, out, config, assign)
 
 
 @app.command()
 def spd(preset: _Preset, out: _Out, config: _File = None, assign: _Set = None) -> None:
-    """Stochastic decomposition: subcomponents that may be left out at random; goes on if killed."""
+    """Stochastic: subcomponents that may be left out at random; goes on if killed."""
     _run("spd", preset, out, config, assign)
 
 

@@ -46,7 +46,9 @@ def judge(decomposition: Decomposition, config: RunConfig, seeds: Sequence[int])
     draw = generators(seeds, config.device, purpose=_JUDGE)
     batch = decomposition.target.sample(draw, config.judged_rows)
     with torch.no_grad():
-        found = {"faithfulness": _list(faithfulness(decomposition.target.weights, _sums(decomposition)))}
+        found = {
+            "faithfulness": _list(faithfulness(decomposition.target.weights, _sums(decomposition)))
+        }
         groups = decomposition.importances(batch)
     rebuilt = reconstruction(
         decomposition, batch, draw, steps=config.attack_steps, rate=config.attack_rate

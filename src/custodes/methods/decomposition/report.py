@@ -189,9 +189,7 @@ def _contributions(
     return np.concatenate(wanted, axis=1), np.concatenate(found, axis=1)
 
 
-def _importances(
-    config: RunConfig, decomposition: Decomposition, judgment: Judgment
-) -> Section:
+def _importances(config: RunConfig, decomposition: Decomposition, judgment: Judgment) -> Section:
     """A map a group of components, of the first seed and of a random network."""
     patterns = {
         decomposition.group_of(name): pattern

@@ -36,9 +36,7 @@ _REST = " rest"
 class SPD:
     """Subcomponents and causal-importance functions of every matrix of a target."""
 
-    def __init__(
-        self, target: Target, config: SPDConfig, draw: Sequence[torch.Generator]
-    ) -> None:
+    def __init__(self, target: Target, config: SPDConfig, draw: Sequence[torch.Generator]) -> None:
         self.target, self.config, self.draw = target, config, draw
         self.parameters: dict[str, Tensor] = {}
         for name, weight in target.weights.items():
@@ -106,9 +104,7 @@ class SPD:
             frequency=config.frequency,
         )
         if config.stochastic:
-            terms = [
-                pass_.distance(self._random_masks(lower, rows)) for _ in range(config.samples)
-            ]
+            terms = [pass_.distance(self._random_masks(lower, rows)) for _ in range(config.samples)]
             found["stochastic"] = torch.stack(terms).mean(dim=0)
         if config.layerwise:
             terms = []

@@ -31,7 +31,7 @@ def read_tensors(path: Path, device: str) -> tuple[dict[str, Tensor], dict[str, 
     try:
         with safe_open(path, framework="pt", device=device) as file:
             facts = json.loads((file.metadata() or {})["custodes"])
-            return {name: file.get_tensor(name) for name in file.keys()}, facts
+            return {name: file.get_tensor(name) for name in file.keys()}, facts  # noqa: SIM118
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise ArtifactError(
             f"{path}: cannot be read ({error}); delete it, and it will be made again"

@@ -152,7 +152,7 @@ def _clip(parameters: Any, most: float) -> None:
     squares = torch.stack([g.square().flatten(1).sum(dim=1) for g in grads]).sum(dim=0)
     factor = (most / (squares.sqrt() + 1e-6)).clamp(max=1.0)
     for grad in grads:
-        grad *= factor.reshape(-1, *[1] * (grad.dim() - 1))
+        grad.mul_(factor.reshape(-1, *[1] * (grad.dim() - 1)))
 
 
 def _rounded(values: Tensor) -> list[float]:

@@ -18,7 +18,7 @@ __all__ = ["Linear", "Vectors"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Vectors:
-    """The sum of its parts: coefficients [I, N, k] @ basis [I, k, d]; no basis: they are the rows."""
+    """The sum of its parts: coefficients [I, N, k] @ basis [I, k, d]; with none, the rows."""
 
     parts: tuple[tuple[Tensor, Tensor | None], ...]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-__all__ = ["THRESHOLD", "alive", "active_per_row"]
+__all__ = ["THRESHOLD", "active_per_row", "alive"]
 
 THRESHOLD = 0.1
-"""A component counts as needed on a row where its importance is above this (as in the reference)."""
+"""A component is needed on a row where its importance is above this (as in the reference)."""
 
 
 def alive(importances: Tensor, weight: Tensor) -> Tensor:

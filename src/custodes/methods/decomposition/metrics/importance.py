@@ -64,9 +64,7 @@ def dense_error(importances: Floats, count: int, *, tolerance: float = TOLERANCE
 
 def order_of(importances: Floats, pattern: Pattern) -> Integers:
     """The order of columns in which the pattern shows."""
-    return (
-        identity_order(importances) if pattern.kind == "identity" else dense_order(importances)
-    )
+    return identity_order(importances) if pattern.kind == "identity" else dense_order(importances)
 
 
 def wrong(importances: Floats, pattern: Pattern) -> int:

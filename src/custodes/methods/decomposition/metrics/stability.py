@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["Matching", "SHARED", "cosines", "match"]
+__all__ = ["SHARED", "Matching", "cosines", "match"]
 
 SHARED = 0.7
 """Matched components at or above this cosine count as the same one (arXiv 2501.16615)."""

@@ -31,7 +31,12 @@ _TRAIN, _NULL = 1, 2  # purposes of generators
 
 
 def make_target(
-    config: TargetConfig, seeds: Sequence[int], nulls: int, *, device: str, cache: Path | None = None
+    config: TargetConfig,
+    seeds: Sequence[int],
+    nulls: int,
+    *,
+    device: str,
+    cache: Path | None = None,
 ) -> Target:
     """The target of `len(seeds)` instances and `nulls` random networks.
 
@@ -95,7 +100,8 @@ def _cached(
 def _from_factory(config: TargetConfig) -> Target:
     if ":" not in config.module.factory:
         raise ConfigError(
-            f"target.module.factory: got {config.module.factory!r}, expected package.module:function"
+            f"target.module.factory: got {config.module.factory!r}, expected "
+            "package.module:function"
         )
     make = Registry("target", {}).load(config.module.factory)
     module, draw_inputs = make(torch.Generator().manual_seed(config.seed))

@@ -1,4 +1,4 @@
-"""A residual MLP of one or more layers that computes y = x + ReLU(x) for more features than neurons.
+"""A residual MLP that computes y = x + ReLU(x) for more features than it has neurons.
 
 "Compressed computation" (arXiv 2501.14926, section 3.3). Embedding E [features, width] has fixed
 random rows of unit length, the output is read by its transpose. The stream is kept as combinations
