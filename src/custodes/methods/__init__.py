@@ -1,6 +1,6 @@
 """Published methods, each an island: a folder with config, method, measure and README.
 
-    decomposition/ APD and SPD: networks' parameters as sums of components (arXiv 2501.14926, 2506.20790)
+    decomposition/  networks' parameters as sums of parts (arXiv 2501.14926, 2506.20790)
     mona/         myopic optimization with non-myopic approval (arXiv 2501.13011)
     similarity/   CAPA and its family (arXiv 2502.04313)
 

@@ -59,8 +59,7 @@ def attributions(
     """A_c(x) = sum_o (sum_l <dy_o / d post_l, x_l P_c^l>)^2, [I, N, C] (eq. 6).
 
     `components`: P [I, C, d_in, d_out] by matrix; gradients are those of the network with
-    `weights`. The inner sum over layers is the change of output o when every layer's product
-    changes by x_l P_c^l, to first order: one forward derivative for all outputs at once.
+    `weights`.
     """
     if isinstance(target, TMS):
         return target.attributions(weights, components, inputs)
@@ -73,43 +72,28 @@ def forward_attributions(
     components: Mapping[str, Tensor],
     inputs: Tensor,
 ) -> Tensor:
-    """The same by forward differentiation, for any target."""
-    seen: dict[str, Vectors] = {}
+    """The same by forward differentiation, for any target.
 
-    def record(name: str, rows: Vectors) -> Vectors:
-        seen[name] = rows
-        return rows.times(weights[name])
+    That sum over layers is what output o changes by, to first order, when all matrices move in the
+    direction of the component: a derivative along P_c, of all outputs at once.
+    """
 
-    target.forward(inputs, record)
-    names = list(components)
-    length = next(iter(seen.values())).parts[0][0].shape[1]
-    shape = {name: (inputs.shape[0], length, weights[name].shape[2]) for name in names}
-    zeros = {name: torch.zeros(shape[name], device=inputs.device) for name in names}
+    def network(at: dict[str, Tensor]) -> Tensor:
+        return target.forward(inputs, plain_linear(at))
 
-    def shifted(by: dict[str, Tensor]) -> Tensor:
-        def linear(name: str, rows: Vectors) -> Vectors:
-            product = rows.times(weights[name])
-            return product + Vectors.of(by[name]) if name in by else product
+    start = {name: weights[name].contiguous() for name in components}
 
-        return target.forward(inputs, linear)
+    def change(along: dict[str, Tensor]) -> Tensor:
+        return torch.func.jvp(network, (start,), (along,))[1].square().sum(dim=-1)
 
-    def change(by: dict[str, Tensor]) -> Tensor:
-        return torch.func.jvp(shifted, (zeros,), (by,))[1].square().sum(dim=-1)
-
-    total = next(iter(components.values())).shape[1]
-    width = sum(size[0] * size[1] * size[2] for size in shape.values())
-    step = max(1, _MOST // width)
-    found = []
-    for at in range(0, total, step):
-        tangents = {
-            name: _products(seen[name], p[:, at : at + step]).transpose(0, 1)
-            for name, p in components.items()
-        }
-        with warnings.catch_warnings():
-            # torch's own forward derivatives still go through its deprecated script compiler.
-            warnings.filterwarnings("ignore", message="`torch.jit.script", category=Warning)
-            found.append(torch.func.vmap(change)(tangents))
-    return torch.cat(found).permute(1, 2, 0)
+    # A component's share of the work: the rows of all matrices' products.
+    width = inputs.shape[0] * inputs.shape[1] * sum(min(w.shape[1:]) for w in start.values())
+    with warnings.catch_warnings():
+        # torch's own forward derivatives still go through its deprecated script compiler.
+        warnings.filterwarnings("ignore", message="`torch.jit.script", category=Warning)
+        turns = torch.func.vmap(change, in_dims=1, chunk_size=max(1, _MOST // width))
+        found: Tensor = turns(dict(components))
+    return found.permute(1, 2, 0)
 
 
 def choose_pairs(found: Tensor, number: int) -> Pairs:
