@@ -27,9 +27,9 @@ TARGETS: dict[str, dict[str, str]] = {
 SHORT: dict[str, tuple[int, int]] = {
     "apd-tms-5-2": (20_000, 2048),
     "apd-tms-40-10": (3000, 2048),
-    "spd-tms-5-2": (10_000, 512),
+    "spd-tms-5-2": (20_000, 1024),
     "spd-tms-40-10": (3000, 256),
-    "spd-tms-5-2-identity": (10_000, 512),
+    "spd-tms-5-2-identity": (20_000, 1024),
     "spd-tms-40-10-identity": (3000, 256),
     "spd-residual-mlp-1": (5000, 512),
     "spd-residual-mlp-2": (500, 256),

@@ -84,7 +84,8 @@ def forward_attributions(
     start = {name: weights[name].contiguous() for name in components}
 
     def change(along: dict[str, Tensor]) -> Tensor:
-        return torch.func.jvp(network, (start,), (along,))[1].square().sum(dim=-1)
+        changes: Tensor = torch.func.jvp(network, (start,), (along,))[1]
+        return changes.square().sum(dim=-1)
 
     # A component's share of the work: the rows of all matrices' products.
     width = inputs.shape[0] * inputs.shape[1] * sum(min(w.shape[1:]) for w in start.values())
@@ -92,8 +93,8 @@ def forward_attributions(
         # torch's own forward derivatives still go through its deprecated script compiler.
         warnings.filterwarnings("ignore", message="`torch.jit.script", category=Warning)
         turns = torch.func.vmap(change, in_dims=1, chunk_size=max(1, _MOST // width))
-        found: Tensor = turns(dict(components))
-    return found.permute(1, 2, 0)
+        found: Tensor = turns(dict(components)).permute(1, 2, 0)
+    return found
 
 
 def choose_pairs(found: Tensor, number: int) -> Pairs:
@@ -250,7 +251,7 @@ def _products(rows: Vectors, matrices: Tensor) -> Tensor:
         # One product of [N, d] with [d, C e] instead of C products.
         instances, components, d, e = folded.shape
         flat = folded.permute(0, 2, 1, 3).reshape(instances, d, components * e)
-        terms.append((a @ flat).unflatten(2, (components, e)).transpose(1, 2))
+        terms.append((a @ flat).reshape(instances, -1, components, e).transpose(1, 2))
     return terms[0] if len(terms) == 1 else torch.stack(terms).sum(dim=0)
 
 

@@ -19,9 +19,15 @@ __all__ = ["Decomposition", "Products"]
 class Decomposition(Protocol):
     """Parameters that split a target's matrices into components."""
 
-    target: Target
-    parameters: dict[str, Tensor]
-    """Name -> [I, ...]; what the optimizer changes."""
+    @property
+    def target(self) -> Target:
+        """The network."""
+        ...
+
+    @property
+    def parameters(self) -> dict[str, Tensor]:
+        """Name -> [I, ...]; what the optimizer changes."""
+        ...
 
     def prepare(self) -> None:
         """What comes before the first step."""

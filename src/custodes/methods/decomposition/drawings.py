@@ -69,7 +69,7 @@ def contribution_scatter(target: Floats, found: Floats, *, title: str) -> str:
     ends = np.array([low, high])
     canvas.path(x.place(ends), y.place(ends), "guide")
     # Small contributions lie on one another: points that fall together are drawn once.
-    pairs = np.unique(np.round(np.column_stack([target.ravel(), found.ravel()]), 3), axis=0)
+    pairs: Floats = np.unique(np.round(np.column_stack([target.ravel(), found.ravel()]), 3), axis=0)
     for a, b in zip(x.place(pairs[:, 0]), y.place(pairs[:, 1]), strict=True):
         canvas.dot(float(a), float(b), "f0 area", radius=2.5)
     return canvas.render()

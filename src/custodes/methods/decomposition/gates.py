@@ -78,7 +78,7 @@ class _Blocked(torch.autograd.Function):
         for some, rows in _blocks(turned.shape, w.shape[1]):
             z = torch.addcmul(b[some, :, None], w[some, :, None], turned[some, None, rows])
             torch.bmm(v[some, None], gelu(z), out=found[some, None, rows])
-        return found.unflatten(0, into.shape[:2]).mT.contiguous()
+        return found.reshape(*into.shape[:2], -1).mT.contiguous()
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, ...]:
@@ -100,7 +100,7 @@ class _Blocked(torch.autograd.Function):
         # The sums over rows are without v, which is the same on all of them.
         d_both *= v[..., None]
         d_bias, d_into = (part.reshape(into.shape) for part in d_both.unbind(2))
-        d_h = below.unflatten(0, into.shape[:2]).mT
+        d_h = below.reshape(*into.shape[:2], -1).mT
         return d_h, d_into, d_bias, d_out.reshape(into.shape)
 
 

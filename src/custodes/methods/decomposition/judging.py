@@ -87,7 +87,8 @@ def _probe(decomposition: Decomposition) -> dict[str, NDArray[np.float64]]:
 
 def _directions(decomposition: Decomposition, instances: int) -> dict[str, list[float]]:
     """MMCS and ML2R of the known columns, or of mechanisms that were coded by hand."""
-    target, found = decomposition.target, {}
+    target = decomposition.target
+    found: dict[str, list[float]] = {}
     with torch.no_grad():
         if (name := target.facts.columns) is not None:
             matched = [

@@ -84,7 +84,7 @@ def run_report(
         Section("Figures", [_figures(config, judgment), Prose(_READING)]),
     ]
     if pictures := _pictures(config, decomposition):
-        sections.append(Section("What was found", [Plots(pictures)]))
+        sections.append(Section("What was found", [Plots([one]) for one in pictures]))
     if judgment.probes:
         sections.append(_importances(config, decomposition, judgment))
     if judgment.matchings:
@@ -98,13 +98,16 @@ def run_report(
         "components": config.components,
         "processor seconds of training": float(curve[-1]["seconds"]),
     }
+    seeds = f"{config.seeds} seed{'s' * (config.seeds != 1)}"
+    nulls = f"{config.nulls} random network{'s' * (config.nulls != 1)}"
     summary = (
-        f"{config.seeds} seeds and {config.nulls} random networks side by side, "
+        f"{seeds} and {nulls} side by side, "
         f"{config.components} components"
         + (" a matrix, " if isinstance(config, SPDConfig) else ", ")
         + f"{config.steps:,} steps of {config.batch:,} rows."
     )
-    return Report(f"{method.upper()} of {target}", summary, sections, facts)
+    title = f"{method.upper()} of {decomposition.target.facts.origin or target}"
+    return Report(title, summary, sections, facts)
 
 
 def _cards(config: RunConfig, judgment: Judgment) -> list[Card]:
@@ -193,7 +196,7 @@ def _importances(config: RunConfig, decomposition: Decomposition, judgment: Judg
     """A map a group of components, of the first seed and of a random network."""
     patterns = {
         decomposition.group_of(name): pattern
-        for name, pattern in reversed(decomposition.target.facts.patterns.items())
+        for name, pattern in reversed(list(decomposition.target.facts.patterns.items()))
     }
     plots = []
     for group, values in judgment.probes.items():

@@ -42,7 +42,8 @@ def cosines(first: Sequence[Tensor], second: Sequence[Tensor]) -> NDArray[np.flo
     two = torch.cat([part.flatten(1) for part in second], dim=1).double()
     one = one / one.norm(dim=1, keepdim=True).clamp(min=1e-30)
     two = two / two.norm(dim=1, keepdim=True).clamp(min=1e-30)
-    return (one @ two.T).cpu().numpy()
+    found: NDArray[np.float64] = (one @ two.T).cpu().numpy()
+    return found
 
 
 def match(similarity: NDArray[np.float64]) -> Matching:

@@ -76,12 +76,20 @@ class Facts:
 class Target(Protocol):
     """A network whose named matrices are to be decomposed."""
 
-    weights: Mapping[str, Tensor]
-    """Name -> [I, d_in, d_out]; rows are multiplied from the left."""
-    facts: Facts
-    """What is known of it."""
-    loss: Literal["mse", "kl"]
-    """How outputs are compared."""
+    @property
+    def weights(self) -> Mapping[str, Tensor]:
+        """Name -> [I, d_in, d_out]; rows are multiplied from the left."""
+        ...
+
+    @property
+    def facts(self) -> Facts:
+        """What is known of it."""
+        ...
+
+    @property
+    def loss(self) -> Literal["mse", "kl"]:
+        """How outputs are compared."""
+        ...
 
     def forward(self, inputs: Tensor, linear: Linear) -> Tensor:
         """Outputs [I, N, d_out], with `linear` in place of each named matrix."""

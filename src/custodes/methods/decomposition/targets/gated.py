@@ -35,6 +35,7 @@ class Gated:
         owner = torch.arange(config.functions).repeat_interleave(config.neurons)
         mine = (owner == torch.arange(config.functions)[:, None]).to(bias)
         self.facts = Facts(
+            origin=f"{config.functions} gated functions",
             patterns={"in": pattern, "out": pattern},
             truth={
                 "in": self.weights["in"][:, None] * mine[None, :, None, :],

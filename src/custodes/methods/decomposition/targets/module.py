@@ -126,7 +126,7 @@ class ModuleTarget:
 
         try:
             for name, module in self._linears.items():
-                module.forward = stand_in(name, module)  # type: ignore[method-assign]
+                module.forward = stand_in(name, module)  # type: ignore[assignment]
             yield
         finally:
             for module in self._linears.values():

@@ -8,7 +8,6 @@ of a few vectors (`Vectors`), so that a step costs what the features cost, not w
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -36,12 +35,7 @@ class ResidualMLP:
     loss: Literal["mse", "kl"] = "mse"
 
     def __init__(
-        self,
-        config: ResidualConfig,
-        weights: Mapping[str, Tensor],
-        embedding: Tensor,
-        *,
-        origin: str = "",
+        self, config: ResidualConfig, weights: Mapping[str, Tensor], embedding: Tensor
     ) -> None:
         self.config = config
         self.weights = dict(weights)
@@ -50,7 +44,8 @@ class ResidualMLP:
         for layer in range(config.layers):
             patterns[f"layers.{layer}.in"] = Pattern("identity", config.features)
             patterns[f"layers.{layer}.out"] = Pattern("dense", config.neurons)
-        self.facts = Facts(patterns=patterns, origin=origin)
+        name = f"residual MLP, {config.layers} layer{'s' * (config.layers > 1)}"
+        self.facts = Facts(patterns=patterns, origin=name)
 
     def _run(self, inputs: Tensor, linear: Linear) -> tuple[Tensor, list[Tensor]]:
         stream = Vectors.of(inputs, self.embedding)
@@ -80,9 +75,7 @@ class ResidualMLP:
     def replaced(self, weights: Mapping[str, Tensor]) -> ResidualMLP:
         """The same embedding with other matrices."""
         instances = next(iter(weights.values())).shape[0]
-        other = ResidualMLP(self.config, weights, spread(self.embedding, instances))
-        other.facts = replace(other.facts, origin=self.facts.origin)
-        return other
+        return ResidualMLP(self.config, weights, spread(self.embedding, instances))
 
 
 def build_residual(config: ResidualConfig, tensors: Mapping[str, Tensor]) -> ResidualMLP:

@@ -7,7 +7,6 @@ hidden identity").
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -35,9 +34,7 @@ class TMS:
 
     loss: Literal["mse", "kl"] = "mse"
 
-    def __init__(
-        self, config: TMSConfig, weights: Mapping[str, Tensor], bias: Tensor, *, origin: str = ""
-    ) -> None:
+    def __init__(self, config: TMSConfig, weights: Mapping[str, Tensor], bias: Tensor) -> None:
         self.config = config
         self.weights = dict(weights)
         self.bias = bias
@@ -45,8 +42,9 @@ class TMS:
         patterns = {"embed": features, "unembed": features}
         if config.identity:
             patterns["middle"] = Pattern("dense", config.hidden)
+        name = f"TMS {config.features}-{config.hidden}" + " with identity" * config.identity
         self.facts = Facts(
-            tied={"unembed": "embed"}, patterns=patterns, columns="embed", origin=origin
+            tied={"unembed": "embed"}, patterns=patterns, columns="embed", origin=name
         )
 
     def forward(self, inputs: Tensor, linear: Linear) -> Tensor:
@@ -80,8 +78,9 @@ class TMS:
         flat = matrices.transpose(1, 2).reshape(instances, k, number * features)
         on = (hidden @ last + self.bias[:, None] > 0).to(inputs)
         found = []
-        for some, live in zip(rows.split(_ROWS, dim=1), on.split(_ROWS, dim=1), strict=True):
-            change = (some @ flat).square_().unflatten(2, (number, features))
+        for at in range(0, rows.shape[1], _ROWS):
+            some, live = rows[:, at : at + _ROWS], on[:, at : at + _ROWS]
+            change = (some @ flat).square_().reshape(instances, -1, number, features)
             found.append((change @ live[..., None])[..., 0])
         return torch.cat(found, dim=1)
 
@@ -101,9 +100,7 @@ class TMS:
     def replaced(self, weights: Mapping[str, Tensor]) -> TMS:
         """The same biases with other matrices."""
         instances = next(iter(weights.values())).shape[0]
-        other = TMS(self.config, weights, spread(self.bias, instances))
-        other.facts = replace(other.facts, origin=self.facts.origin)
-        return other
+        return TMS(self.config, weights, spread(self.bias, instances))
 
 
 def sparse(
