@@ -63,8 +63,8 @@ def apd_losses(x, embed, bias, a, b, *, top_k, p, weights):
 def spd_gates(h, gates):
     """[N, C] -> importance logits, with all hidden neurons at once: [N, C, K] in between."""
     into, bias, out, offset = gates
-    hidden = gelu(torch.einsum("bc,ck->bck", h, into) + bias)
-    return torch.einsum("bck,ck->bc", hidden, out) + offset
+    hidden = gelu(torch.einsum("nc,ck->nck", h, into) + bias)
+    return torch.einsum("nck,ck->nc", hidden, out) + offset
 
 
 def spd_losses(x, embed, bias, v, u, gates, masks, *, p, weights):
