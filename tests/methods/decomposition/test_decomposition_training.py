@@ -157,6 +157,15 @@ def test_a_module_of_ones_own_with_the_later_recipe(tmp_path):
     assert result.judgment.probes == {} and "MMCS" not in result.judgment.figures
     assert result.values("reconstruction, all")[0] > 0
     assert "Importances on one-hot" not in result.page.read_text()
+    assert "SPD of Sequential: 0, 2" in result.page.read_text()
+    assert "kind: module" in (tmp_path / "run" / "config.yaml").read_text()
+    with pytest.raises(ConfigError, match=r"package\.module:function"):
+        load_decomposition(tmp_path / "run")
+    with torch.no_grad():
+        module[2].weight.mul_(2)
+    other = ModuleTarget(module, ["0", "2"], target.draw_inputs, loss="kl")
+    with pytest.raises(ConfigError, match="another target"):
+        decompose("spd", config, tmp_path / "run", target=other)
     found = load_decomposition(tmp_path / "run", target=target)
     assert torch.equal(found.sums()["0"], result.decomposition.sums()["0"])
     # A module works for APD too; its components span both matrices.

@@ -95,9 +95,15 @@ def decompose(
     cache: Path | None = None,
     say: Callable[[str], None] | None = None,
 ) -> Result:
-    """Decompose into the run folder `out`; goes on where a killed run of these settings was."""
-    check_folder(out, config)
+    """Decompose into the run folder `out`; goes on where a killed run of these settings was.
+
+    With a `target` of one's own the settings that are saved say `module`; they cannot say which.
+    """
+    if target is not None:
+        of_own = config.target.model_copy(update={"kind": "module"})
+        config = config.model_copy(update={"target": of_own})
     decomposition, draw = build(method, config, target=target, cache=cache)
+    check_folder(out, config, decomposition)
     run = Run(out, config, seed=config.first_seed)
     training = Training(decomposition, config, draw)
     train(training, run, say)

@@ -6,9 +6,10 @@ that was killed ends as one that was not, to the last bit. Knows losses by their
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,11 +80,7 @@ class Training:
     def load(self, path: Path, identity: str) -> None:
         """Take up a saved state; `ConfigError` where it is that of other settings."""
         tensors, facts = read_tensors(path, self.config.device)
-        if facts.get("identity") != identity:
-            raise ConfigError(
-                f"{path.parent.parent}: holds a run with other settings; choose another folder, "
-                "or delete this one"
-            )
+        _check(path, facts, identity)
         for name, tensor in self.decomposition.parameters.items():
             tensor.data.copy_(tensors[f"parameter {name}"])
             self.optimizer.state[tensor] = {
@@ -103,7 +100,7 @@ def train(training: Training, run: Run, say: Callable[[str], None] | None = None
     Every line holds `step`, `rate` and the losses, a list over instances each.
     """
     config = training.config
-    path, identity = run.artifacts / _CHECKPOINT, identify(config)
+    path, identity = run.artifacts / _CHECKPOINT, _identity(config, training.decomposition)
     if path.exists():
         training.load(path, identity)
     _keep_lines(run.folder / "metrics.jsonl", training.step_number)
@@ -124,13 +121,28 @@ def train(training: Training, run: Run, say: Callable[[str], None] | None = None
             saved = time.monotonic()
 
 
-def check_folder(folder: Path, config: RunConfig) -> None:
-    """`ConfigError` where the folder's checkpoint is of other settings; before it is touched."""
+def check_folder(folder: Path, config: RunConfig, decomposition: Decomposition) -> None:
+    """`ConfigError` where the folder holds a run with other settings or of another target."""
     path = folder / "artifacts" / _CHECKPOINT
-    if path.exists() and read_tensors(path, "cpu")[1].get("identity") != identify(config):
+    if path.exists():
+        _check(path, read_tensors(path, "cpu")[1], _identity(config, decomposition))
+
+
+def _check(path: Path, facts: Mapping[str, object], identity: str) -> None:
+    if facts.get("identity") != identity:
         raise ConfigError(
-            f"{folder}: holds a run with other settings; choose another folder, or delete this one"
+            f"{path.parent.parent}: holds a run with other settings or of another target; choose "
+            "another folder, or delete this one"
         )
+
+
+def _identity(config: RunConfig, decomposition: Decomposition) -> str:
+    """Equal for equal settings and equal matrices."""
+    digest = hashlib.sha256()
+    for name, weight in sorted(decomposition.target.weights.items()):
+        digest.update(name.encode())
+        digest.update(weight.detach().cpu().contiguous().numpy().tobytes())
+    return identify({"config": config, "weights": digest.hexdigest()})
 
 
 def read_curve(folder: Path) -> list[dict[str, Any]]:

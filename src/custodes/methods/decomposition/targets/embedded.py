@@ -56,4 +56,5 @@ def load_embedded(config: EmbeddedConfig, device: str) -> ModuleTarget:
         )
         return tokens[starts + torch.arange(config.tokens, device=device)]
 
+    origin = f"{config.matrix} of {origin}"
     return ModuleTarget(model, [config.matrix], draw_inputs, loss="kl", origin=origin)

@@ -48,7 +48,7 @@ class ModuleTarget:
         self.weights = dict(
             weights or {n: m.weight.detach().mT[None] for n, m in self._linears.items()}
         )
-        self.facts = Facts(origin=origin)
+        self.facts = Facts(origin=origin or f"{type(module).__name__}: {', '.join(names)}")
 
     def forward(self, inputs: Tensor, linear: Linear) -> Tensor:
         """Outputs [I, N, d_out]; inputs [I, samples, ...]. Logits where the output has them."""
