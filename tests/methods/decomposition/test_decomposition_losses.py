@@ -292,6 +292,9 @@ def test_apd_activations_and_unit_norm(tms, draws):
     torch.testing.assert_close(
         (a.grad * a).sum(dim=2), torch.zeros_like(lengths), atol=1e-6, rtol=0
     )
+    probes = target.probes()
+    alone = apd.probed(Batch(probes, torch.ones(1, 8), 8))["components"]
+    assert alone.shape == (1, 8, 4) and alone.sum() == 8
     # With every component active on every row, the sum of all is what is run.
     every = Batch(batch.inputs, batch.weight, batch.size)
     torch.testing.assert_close(apd.outputs(every, apd.importances(every)), apd.outputs(every, None))

@@ -182,13 +182,16 @@ class APD:
             return []
         return [tensor for name, tensor in self.parameters.items() if name.endswith(".A")]
 
-    def choose(self, batch: Batch, components: Mapping[str, Tensor]) -> Pairs:
+    def choose(
+        self, batch: Batch, components: Mapping[str, Tensor], top_k: float | None = None
+    ) -> Pairs:
         """The pairs with the greatest attributions in the batch, `top_k` a row on average."""
+        top_k = self.config.top_k if top_k is None else top_k
         with torch.no_grad():
             own = self.config.attributions == "components"
             weights = self.sums() if own else self.target.weights
             found = attributions(self.target, weights, components, batch.inputs)
-        return choose_pairs(found, int(self.config.top_k * batch.size))
+        return choose_pairs(found, int(top_k * batch.size))
 
     def losses(self, batch: Batch, done: float) -> dict[str, Tensor]:
         """Faithfulness, minimality, simplicity, activations and their weighted sum `total`."""
@@ -222,11 +225,18 @@ class APD:
 
     def importances(self, batch: Batch) -> dict[str, Tensor]:
         """1 for the components that are active on a row, 0 for the others."""
+        return self._active(batch, self.config.top_k)
+
+    def probed(self, batch: Batch) -> dict[str, Tensor]:
+        """The same with one component a row on average: `top_k` counts empty rows too."""
+        return self._active(batch, 1.0)
+
+    def _active(self, batch: Batch, top_k: float) -> dict[str, Tensor]:
         components = {}
         for name in self.target.weights:
             a, b = self.factors(name)
             components[name] = (a @ b).detach()
-        pairs = self.choose(batch, components)
+        pairs = self.choose(batch, components, top_k)
         return {_GROUP: pairs.mask(batch.weight.shape[1])}
 
     def outputs(self, batch: Batch, masks: Mapping[str, Tensor] | None) -> Tensor:

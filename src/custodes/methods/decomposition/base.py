@@ -49,6 +49,10 @@ class Decomposition(Protocol):
         """How much each component is needed, 0 to 1: [I, N, C] by group of components."""
         ...
 
+    def probed(self, batch: Batch) -> dict[str, Tensor]:
+        """The same on inputs with one feature each."""
+        ...
+
     def outputs(self, batch: Batch, masks: Mapping[str, Tensor] | None) -> Tensor:
         """The network of components times masks [I, N or 1, C]; None: all of them."""
         ...

@@ -81,7 +81,7 @@ def _probe(decomposition: Decomposition) -> dict[str, NDArray[np.float64]]:
         return {}
     weight = torch.ones(inputs.shape[:2], device=inputs.device)
     with torch.no_grad():
-        found = decomposition.importances(Batch(inputs, weight, inputs.shape[1]))
+        found = decomposition.probed(Batch(inputs, weight, inputs.shape[1]))
     return {group: value.double().cpu().numpy() for group, value in found.items()}
 
 

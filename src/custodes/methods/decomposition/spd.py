@@ -123,6 +123,10 @@ class SPD:
         logits = _Pass(self, batch).logits()
         return {name: value.clamp(0, 1) for name, value in logits.items()}
 
+    def probed(self, batch: Batch) -> dict[str, Tensor]:
+        """The same: an importance does not depend on the other rows."""
+        return self.importances(batch)
+
     def outputs(self, batch: Batch, masks: Mapping[str, Tensor] | None) -> Tensor:
         """Outputs under masks; the delta component is left out."""
         weights = self.target.weights
