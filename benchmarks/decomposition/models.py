@@ -68,6 +68,14 @@ def rows(section: str, options: Any) -> list[dict]:
     return [{**row, "seeds": seeds} for row in found]
 
 
+def declared(section: str) -> list[dict]:
+    """The rows that the issue asks of a section that was not run: no value, and so not met."""
+    return [
+        {"figure": f"{figure} (not run)", "value": None, "target": target}
+        for figure, target in (TARGETS[section] or {"wrong importances": ""}).items()
+    ]
+
+
 def _quality(result: Result, targets: dict[str, str]) -> list[dict]:
     """Means over seeds, and each figure's random network beside it."""
     found = []
