@@ -49,7 +49,7 @@ def steps(options: Any) -> list[dict]:
             {
                 "figure": f"{method} losses, greatest relative difference from plain formulas",
                 "value": built["difference"],
-                "target": "<= 1e-6" if method == "apd" else "<= 2e-6",
+                "target": "<= 1e-6",
             },
         ]
     return rows
