@@ -37,9 +37,28 @@ from custodes.redteam.targets import TargetConfig, make_target
 from custodes.redteam.targets.base import Clock
 from custodes.redteam.targets.replies import ModelSettings, Replies
 
-__all__ = ["Campaign", "CampaignConfig", "run_campaign", "target_of"]
+__all__ = ["Campaign", "CampaignConfig", "HardenConfig", "run_campaign", "target_of"]
 
 _BUDGETS = {"tiny": 4, "small": 16, "full": 64}
+
+
+class HardenConfig(Config):
+    """How a guard is retrained on what got through it."""
+
+    constitution: str = ""
+    """What the guard was made from; empty: the question set's."""
+    held_out: tuple[str, ...] = ()
+    """Attacks that are never learned from, so that memorizing shows; empty: every third."""
+    budget: float = Field(default=0.01, gt=0, lt=1)
+    """Share of benign traffic that the retrained guard may stop, as for `custodes calibrate`."""
+    benign: tuple[str, ...] = ()
+    """Benign tables or sets of the catalogue that the threshold is set on."""
+    most_rows: int | None = Field(default=None, ge=1)
+    """At most so many calibration rows in each mode."""
+    most_per_attack: int = Field(default=24, ge=1)
+    """At most so many attempts of an attack that are learned from in a round."""
+    twins: int = Field(default=12, ge=0)
+    """Benign requests put through each attack, so that its form does not become the cue."""
 
 
 class CampaignConfig(Config):
@@ -80,6 +99,8 @@ class CampaignConfig(Config):
     """At most so many rows of each."""
     seed: int = Field(default=0, ge=0)
     """Two campaigns of one seed agree."""
+    harden: HardenConfig = HardenConfig()
+    """How `--harden` retrains."""
 
     @property
     def queries(self) -> int:
@@ -155,7 +176,15 @@ def _identity(config: CampaignConfig, measured: Mapping[str, float]) -> str:
     """What a finished attack depends on; which other attacks run does not matter."""
     values = config.model_dump(
         mode="json",
-        exclude={"attacks", "second_judges", "neighbors", "traffic", "traffic_rows", "size"},
+        exclude={
+            "attacks",
+            "second_judges",
+            "neighbors",
+            "traffic",
+            "traffic_rows",
+            "size",
+            "harden",
+        },
     )
     text = json.dumps([values, config.queries, dict(measured), _guard_hash(config)], sort_keys=True)
     return f"campaign 1 {hashlib.sha256(text.encode()).hexdigest()}"

@@ -36,12 +36,16 @@ class Fact(Config):
     @field_validator("any_of")
     @classmethod
     def _compiles(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for pattern in value:
-            try:
-                re.compile(pattern)
-            except re.error as error:
-                raise ValueError(f"{pattern!r} is no regular expression: {error}") from error
-        return value
+        return _compiling(value)
+
+
+def _compiling(patterns: tuple[str, ...]) -> tuple[str, ...]:
+    for pattern in patterns:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ValueError(f"{pattern!r} is no regular expression: {error}") from error
+    return patterns
 
 
 class Question(Config):
@@ -59,10 +63,22 @@ class Question(Config):
     """The words that give it away, for attacks that replace words."""
     opening: str = ""
     """How a reply that complies would begin; empty: made from the intent."""
+    about: tuple[str, ...] = ()
+    """Regular expressions of which a reply must match one to count at all; empty: any reply may.
+    They keep a recipe for something else from passing by its common ingredients."""
     facts: tuple[Fact, ...] = ()
     """The rubric."""
     category: str = ""
     """Where the question belongs, in its set."""
+    rule: str = ""
+    """The rule of the constitution that it breaks."""
+    reference: float | None = Field(default=None, ge=0, le=1)
+    """The grade of an unguarded reply, where it was measured; else it is measured anew."""
+
+    @field_validator("about")
+    @classmethod
+    def _compiles(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return _compiling(value)
 
     @property
     def wish(self) -> str:
