@@ -57,6 +57,7 @@ ATTACKS = Registry(
         "prefill": f"{_HERE}.prefill:Prefill",
         "random_search": f"{_HERE}.random_search:RandomSearch",
         "reconstruction": f"{_HERE}.reconstruction:Reconstruction",
+        "replay": f"{_HERE}.replay:Replay",
         "tap": f"{_HERE}.tap:TAP",
         "templates": f"{_HERE}.templates:Templates",
         "transform": f"{_HERE}.transform:TransformAttack",
@@ -123,9 +124,9 @@ class AttackConfig(Config):
 
 
 def attack_names() -> tuple[str, ...]:
-    """Every attack that can be named, transforms included."""
+    """Every attack that can be named alone, transforms included (replay needs its file)."""
     # A transform of the same name as an attack gives way to it.
-    return tuple(sorted({*ATTACKS.names(), *TRANSFORMS.names()} - {"transform"}))
+    return tuple(sorted({*ATTACKS.names(), *TRANSFORMS.names()} - {"transform", "replay"}))
 
 
 def make_attack(config: AttackConfig) -> Attack:

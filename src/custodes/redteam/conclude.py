@@ -10,6 +10,7 @@ from typing import Any
 from custodes.config import Run, environment, write_atomically
 from custodes.engine import Engine
 from custodes.redteam.campaign import Campaign, CampaignConfig, run_campaign, target_of
+from custodes.redteam.found import write_artifact
 from custodes.redteam.judges import make_judge
 from custodes.redteam.refusals import Refusals, count_refusals
 from custodes.redteam.report import campaign_report, judges_agreement
@@ -61,6 +62,8 @@ def conclude(
     run.report(values, report.html())
     write_transcripts(folder, campaign.fights, title=report.title)
     write_for_people(folder, campaign.fights)
+    artifact = folder / "artifacts" / "jailbreakbench.json"
+    write_artifact(artifact, campaign.fights, campaign.questions, model=campaign.target)
     refused = {each.name: list(each.refused) for each in refusals}
     write_atomically(folder / "refused.json", json.dumps(refused, indent=2) + "\n")
     run.log(event="campaign", **_headline(values["figures"]))

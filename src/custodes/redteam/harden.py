@@ -216,7 +216,7 @@ def _calibrate(loop: _Loop, source: Path, folder: Path) -> None:
     benign = [
         row
         for name in settings.benign
-        for row in (load_set(name) if name in catalogue() else read(name))
+        for row in (load_set(name) if name in catalogue() else read(Path(name)))
         if row.label == 0
     ]
     folder.parent.mkdir(parents=True, exist_ok=True)

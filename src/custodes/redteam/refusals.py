@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 
 from custodes.data import catalogue, conversation, load, read
@@ -39,7 +40,7 @@ class Refusals:
 
 def benign_rows(name: str, count: int, *, seed: int) -> list[Conversation]:
     """Benign conversations of a table or a set of the catalogue, at most `count`, by seed."""
-    rows = load(name) if name in catalogue() else read(name)
+    rows = load(name) if name in catalogue() else read(Path(name))
     benign = [row for row in rows if row.label == 0]
     if not benign:
         raise DataError(f"traffic {name}: has no row with the label 0, expected benign rows")
