@@ -24,3 +24,9 @@ $custodes train --constitution "$CONSTITUTION" --config runs/proxy_guard.yaml --
     "${examples[@]}"
 $custodes calibrate --guard "$OUT/run/guard" --examples "$OUT/run/calibration.parquet" \
     --out "$OUT/guard" --budget "${BUDGET:-0.005}" --most-rows 400 ${benign[@]+"${benign[@]}"}
+# The same guard as a cascade: the first stage passes a tenth of benign traffic on to the second.
+if [ "${CASCADE:-1}" = 1 ]; then
+    $custodes calibrate --guard "$OUT/run/guard" --examples "$OUT/run/calibration.parquet" \
+        --out "$OUT/cascade" --budget "${BUDGET:-0.005}" --most-rows 400 --escalate 0.1 \
+        ${benign[@]+"${benign[@]}"}
+fi

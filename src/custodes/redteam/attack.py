@@ -13,7 +13,7 @@ from itertools import islice
 from random import Random
 from typing import Protocol, cast
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 
 from custodes.config import Config, Registry
 from custodes.errors import ConfigError
@@ -116,6 +116,8 @@ class AttackConfig(Config):
     through the transforms behind it, as in `best_of_n+base64`."""
     label: str = ""
     """How reports call it; empty: its kind."""
+    budget: int | None = Field(default=None, ge=1)
+    """Queries on a question, in place of the campaign's."""
 
     @property
     def name(self) -> str:

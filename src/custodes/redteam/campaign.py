@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -106,6 +106,12 @@ class CampaignConfig(Config):
     def queries(self) -> int:
         """The budget."""
         return self.budget or _BUDGETS[self.size]
+
+    @property
+    def most_queries(self) -> int:
+        """The budget of the attack that has the greatest."""
+        own = [attack.budget for attack in self.attacks if attack.budget is not None]
+        return max([self.queries, *own])
 
     def chosen_attacks(self) -> tuple[AttackConfig, ...]:
         """The attacks, with the default written out; `ConfigError` where two share a name."""
@@ -278,7 +284,8 @@ def _worker(
         for row in rows:
             chosen = AttackConfig.parse(row, origin="attack")
             attack = make_attack(chosen)
-            fights.append(fight(chosen.name, attack, questions.questions, terms).to_values())
+            own = replace(terms, budget=chosen.budget or terms.budget)
+            fights.append(fight(chosen.name, attack, questions.questions, own).to_values())
         return fights
 
     return work

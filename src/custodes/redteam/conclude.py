@@ -88,7 +88,7 @@ def figures_of(campaign: Campaign, refusals: list[Refusals]) -> dict[str, Any]:
         "attempts": sum(len(fight.attempts) for fight in fights),
         "by attack": {k: v.to_values() for k, v in success_by_attack(fights).items()},
         "by question": {k: v.to_values() for k, v in success_by_question(fights).items()},
-        "by budget": success_by_budget(fights, campaign.config.queries),
+        "by budget": success_by_budget(fights, campaign.config.most_queries),
         "refused": {each.name: [len(each.refused), each.rows] for each in refusals},
         "seconds": seconds,
     }

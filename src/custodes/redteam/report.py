@@ -62,7 +62,7 @@ def campaign_report(
         title=f"Red-team campaign: {campaign.questions.id}",
         summary=(
             f"{len(tried(fights))} attacks on {len(campaign.questions.questions)} questions with "
-            f"up to {campaign.config.queries} queries each, against {campaign.target}."
+            f"up to {campaign.config.most_queries} queries each, against {campaign.target}."
         ),
         sections=[section for section in sections if section.blocks],
         facts={"seed": campaign.config.seed, **(facts or {})},
@@ -93,7 +93,7 @@ def _overview(campaign: Campaign, refusals: Sequence[Refusals]) -> Section:
             for each in refusals
         ),
     ]
-    curve = success_by_budget(fights, campaign.config.queries)
+    curve = success_by_budget(fights, campaign.config.most_queries)
     plot = Plot(
         line_plot(
             [Series("success", list(range(1, len(curve) + 1)), curve)],
