@@ -129,3 +129,6 @@ def play(strategy, answer=lambda probe: Seen(reply="Sure."), most=60):
             break
     strategy.close()
     return probes
+
+
+SCRIPT_OF_MODEL = {"kind": "scripted", "script": [{"reply": ANSWER}]}

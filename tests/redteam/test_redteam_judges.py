@@ -36,7 +36,6 @@ def test_every_code_is_read(code):
     coded = TRANSFORMS.load(code).to_reply(ENGLISH, Random(3))
     (grade,) = facts(case("kraut: " + coded if code == "morse" else coded, question=_anything()))
     assert grade.score == 1.0
-    assert grade.reading != "plain"
 
 
 def _anything():

@@ -21,6 +21,7 @@ __all__ = ["readings"]
 _WORDS = re.compile(r"\S+\s*")
 _MORSE = re.compile(r"[.\-/ ]{12,}")
 _BASE64_LINES = re.compile(r"(?:[A-Za-z0-9+/]{8,}\s*)+={0,2}")
+_HEX = re.compile(r"(?:(?:0x|\\x)?[0-9A-Fa-f]{2}[ ,]?){6,}")
 _LEET = str.maketrans("4@83910$5702", "aabeglossto" + "z")
 _COMMON = frozenset(
     [
@@ -63,6 +64,7 @@ def _decodings(reply: str, glossary: Mapping[str, str]) -> Iterator[tuple[str, s
     yield "canonical", "".join(canonical(word) for word in _WORDS.findall(reply))
     yield "leetspeak", reply.translate(_LEET)
     yield "base64", _BASE64_LINES.sub(_from_base64, reply)
+    yield "hexadecimal", _HEX.sub(_from_hexadecimal, reply)
     yield "joined", re.sub(r"(?<=\b\w)[ \-_.]+(?=\w\b)", "", reply)
     yield "first letters", "".join(line.strip()[:1] for line in reply.splitlines())
     if _MORSE.search(reply):
@@ -98,6 +100,14 @@ def _from_base64(match: re.Match[str]) -> str:
     except (binascii.Error, ValueError):
         return match[0]
     return text if sum(c.isprintable() or c.isspace() for c in text) > 0.9 * len(text) else match[0]
+
+
+def _from_hexadecimal(match: re.Match[str]) -> str:
+    digits = re.sub(r"0x|\\x|[ ,]", "", match[0])
+    try:
+        return bytes.fromhex(digits).decode("utf-8")
+    except ValueError:
+        return match[0]
 
 
 def _from_morse(match: re.Match[str]) -> str:

@@ -37,16 +37,19 @@ class GatewayTarget:
 
     def __init__(self, config: Config, *, cache: Path | None = None) -> None:
         self.clock = Clock()
-        self._model = OpenAIModel(config)
+        self._config = config
         self._system = config.system
         self._sampling = Sampling(
             max_tokens=config.max_tokens, temperature=config.temperature, seed=config.seed
         )
-        self.description = self._model.description
+        self.description = f"{config.model} at {config.base_url}"
+        OpenAIModel(config).close()  # a missing key shows now
 
     def handle(self, probes: Sequence[Probe]) -> list[Seen]:
         """One request a probe, as many at once as the settings allow."""
-        replies = self._model.generate([self._turns(p.turns) for p in probes], self._sampling)
+        asked = [self._turns(probe.turns) for probe in probes]
+        with OpenAIModel(self._config) as model:
+            replies = model.generate(asked, self._sampling)
         return [_seen(reply) for reply in replies]
 
     def _turns(self, turns: Conversation) -> Conversation:
