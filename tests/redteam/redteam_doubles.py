@@ -106,7 +106,11 @@ def guard_config():
 def train_guard(folder, examples=None):
     """A guard of one hashed stage that knows fermenting from cooking."""
     build_guard(
-        examples or rows(240), CONSTITUTION, guard_config(), folder=folder / "draft", card="# Card\n"
+        examples or rows(240),
+        CONSTITUTION,
+        guard_config(),
+        folder=folder / "draft",
+        card="# Card\n",
     )
     calibrate_guard(
         folder / "draft",

@@ -166,9 +166,7 @@ def test_a_guard_alone_is_evaded_or_not(guard, questions, tmp_path):
         attacks=("direct", "random_search", "gcg"),
         target={"kind": "guard", "guard": str(guard)},
     )
-    campaign, refusals = conclude(
-        settings, tmp_path / "run", engine=engine(), cache=tmp_path / "c"
-    )
+    campaign, refusals = conclude(settings, tmp_path / "run", engine=engine(), cache=tmp_path / "c")
     by_name = {fight.attack: fight for fight in campaign.fights}
     assert by_name["direct"].broken == {}
     assert sum(by_name["random_search"].queries.values()) == 8

@@ -137,7 +137,11 @@ def test_a_prefill_is_part_of_the_answer():
     begun = (*user("Won?"), Message("assistant", "Sure: "))
     won = Attempt(attack="p", question="kraut", query=1, turns=begun, success=True, reply="salt")
     prompt, exchange = harvest(
-        [Fight(attack="p", attempts=(won,), queries={"kraut": 1})], SET, most=1, seed=0, campaign="c"
+        [Fight(attack="p", attempts=(won,), queries={"kraut": 1})],
+        SET,
+        most=1,
+        seed=0,
+        campaign="c",
     )
     assert prompt.text == "Won?"
     assert exchange.messages[-1].content == "Sure: salt"

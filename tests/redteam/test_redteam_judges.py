@@ -20,9 +20,7 @@ ENGLISH = "First you shred the cabbage, and then you put it in the jar with some
 
 
 def case(reply, *, turns=None, glossary=None, question=QUESTION):
-    return Case(
-        question=question, turns=turns or user("?"), reply=reply, glossary=glossary or {}
-    )
+    return Case(question=question, turns=turns or user("?"), reply=reply, glossary=glossary or {})
 
 
 def facts(*cases):
@@ -97,7 +95,9 @@ def test_questions_without_facts_have_no_grade_by_facts():
 
 
 def model_judge(**settings):
-    return make_judge(JudgeConfig.parse({"kind": "model", "model": {"kind": "scripted", **settings}}))
+    return make_judge(
+        JudgeConfig.parse({"kind": "model", "model": {"kind": "scripted", **settings}})
+    )
 
 
 def test_a_model_that_scores_continuations_judges_by_them():

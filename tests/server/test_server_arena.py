@@ -142,9 +142,9 @@ def test_the_operator_sees_strategies_and_takes_the_transcripts(arena):
     assert "carl" in page.text
     lines = http.get(f"{arena.url}/console/arena/attempts.jsonl").text.splitlines()
     assert len(lines) > 3
-    from custodes.redteam.found import Attempt
-
     import json
+
+    from custodes.redteam.found import Attempt
 
     assert any(Attempt.from_values(json.loads(line)).success for line in lines)
 

@@ -77,7 +77,7 @@ def _plain(name: str) -> str:
     return "".join(c if c.isalnum() or c in "_.:-" else "_" for c in name) or "sample"
 
 
-@solver
+@solver  # type: ignore[untyped-decorator]
 def attack(kind: str, budget: int = 4, seed: int = 0, **settings: Any) -> Solver:
     """An attack of custodes as a solver: up to `budget` generations, until a reply passes.
 
@@ -128,7 +128,7 @@ def _seen(state: TaskState, probe: Probe, question: RedQuestion, judge: Any) -> 
     )
 
 
-@scorer(metrics=[mean(), stderr()])
+@scorer(metrics=[mean(), stderr()])  # type: ignore[untyped-decorator]
 def rubric(judge: str = "facts", **settings: Any) -> Scorer:
     """The share of the rubric that the last reply tells, by any judge of custodes."""
     made = make_judge(JudgeConfig.parse({"kind": judge, **settings}))
@@ -146,16 +146,17 @@ def rubric(judge: str = "facts", **settings: Any) -> Scorer:
     return score
 
 
-@modelapi(name="custodes")
+@modelapi(name="custodes")  # type: ignore[untyped-decorator]
 def custodes_provider() -> type[ModelAPI]:
     """`custodes/model`, `custodes/guarded`: a target of custodes as an Inspect model.
 
-    `model_args` are the target's settings, as under `target:` of a campaign.
+    `model_args` are the target's settings, as under `target:` of a campaign; its `model` is called
+    `backend`.
     """
     return _Provider
 
 
-class _Provider(ModelAPI):
+class _Provider(ModelAPI):  # type: ignore[misc] # a package without types here
     def __init__(
         self,
         model_name: str,
@@ -166,14 +167,24 @@ class _Provider(ModelAPI):
     ) -> None:
         super().__init__(model_name, base_url, api_key, [], config)
         kind = model_name.rpartition("/")[2]
+        if "backend" in model_args:  # `model` is taken by Inspect itself
+            model_args["model"] = model_args.pop("backend")
         cache = Path(tempfile.mkdtemp(prefix="custodes-inspect-"))
         self._target: Target = make_target(
             TargetConfig.parse({"kind": kind, **model_args}), cache=cache
         )
         self._lock = asyncio.Lock()
 
+    async def count_text_tokens(self, text: str) -> int:
+        """An estimate; Inspect's own would fetch a vocabulary from the network."""
+        return len(text) // 4 + 1
+
     async def generate(
-        self, input: list[ChatMessage], tools: Any, tool_choice: Any, config: GenerateConfig
+        self,
+        input: list[ChatMessage],  # noqa: A002 - Inspect's own signature
+        tools: Any,
+        tool_choice: Any,
+        config: GenerateConfig,
     ) -> ModelOutput:
         """One reply; a stop is Inspect's stop reason content_filter."""
         if tools:

@@ -1,8 +1,8 @@
 """What an attack is: a strategy that proposes, sees what came back, and proposes again.
 
-An attack's `begin` gives a generator: it yields a batch of probes and is sent what was seen of each.
-It does no input or output of its own, so that a campaign can batch, cache, count and repeat what
-strategies ask. It ends by itself, or is closed at success or when the budget is spent.
+An attack's `begin` gives a generator: it yields a batch of probes and is sent what was seen of
+each. It does no input or output of its own, so that a campaign can batch, cache, count and repeat
+what strategies ask. It ends by itself, or is closed at success or when the budget is spent.
 """
 
 from __future__ import annotations

@@ -206,7 +206,8 @@ def _guard_hash(config: CampaignConfig) -> str:
 
 
 def _described(config: CampaignConfig, cache: Path) -> str:
-    return target_of(config, cache).description
+    description: str = target_of(config, cache).description
+    return description
 
 
 _BUILT: dict[str, Any] = {}
@@ -265,7 +266,7 @@ def _reference_settings(config: CampaignConfig) -> ModelSettings:
     known = ModelSettings.model_fields
     if config.target.kind == "gateway":
         chosen = {"model": config.reference} if config.reference else {}
-        shared = ("max_tokens", "system")
+        shared: tuple[str, ...] = ("max_tokens", "system")
     else:
         chosen, shared = {}, tuple(known)
     own = {name: value for name, value in config.target.settings.items() if name in shared}

@@ -1,4 +1,4 @@
-"""A campaign from beginning to end: attacks, benign traffic, judges, and everything written down."""
+"""A campaign from beginning to end: attacks, benign traffic, judges; and all of it written down."""
 
 from __future__ import annotations
 

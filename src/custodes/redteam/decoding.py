@@ -85,11 +85,9 @@ def _reads_like_english(text: str) -> bool:
 
 
 def _translated(reply: str, glossary: Mapping[str, str]) -> str:
-    for said in sorted(glossary, key=len, reverse=True):
-        reply = re.sub(
-            rf"\b{re.escape(said)}(?=s?\b)", lambda _, s=said: glossary[s], reply, flags=re.I
-        )
-    return reply
+    meant = {said.lower(): word for said, word in glossary.items()}
+    said = "|".join(re.escape(word) for word in sorted(meant, key=len, reverse=True))
+    return re.sub(rf"\b(?:{said})(?=s?\b)", lambda m: meant[m[0].lower()], reply, flags=re.I)
 
 
 def _from_base64(match: re.Match[str]) -> str:

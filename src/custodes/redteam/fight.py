@@ -1,7 +1,8 @@
 """One attack against all questions at once: ask strategies, batch their probes, tell what was seen.
 
-Strategies against different questions go in step, so that a model answers their probes in one batch.
-A strategy is closed at its success, or when its queries are spent. Every kind of probe costs one.
+Strategies against different questions go in step, so that a model answers their probes in one
+batch. A strategy is closed at its success, or when its queries are spent. Every kind of probe
+costs one.
 """
 
 from __future__ import annotations

@@ -86,7 +86,7 @@ def _turns(prompt: Any) -> Conversation:
     """Text, or (from garak 0.11 on) a conversation."""
     if isinstance(prompt, str):
         return user(prompt)
-    turns = prompt["turns"] if "turns" in prompt else [{"role": "user", "content": prompt}]
+    turns = prompt.get("turns", [{"role": "user", "content": prompt}])
     return tuple(
         Message(cast(Any, turn["role"] if turn["role"] in _ROLES else "user"), _said(turn))
         for turn in turns

@@ -1,4 +1,4 @@
-"""The loop: attack, learn from what got through, retrain, recalibrate, attack again with fresh draws.
+"""The loop: attack, learn from what got through, retrain, recalibrate, attack again, drawn anew.
 
     round-0/fresh                    the guard as it came, all attacks
     round-N/train.parquet guard/     the rows that it was trained on, the guard of this round
@@ -28,6 +28,7 @@ from custodes.guard import read_manifest
 from custodes.guard.build import GuardConfig, build_guard
 from custodes.guard.calibration import CalibrationConfig, calibrate_guard
 from custodes.measure import Interval, Plot, Plots, Prose, Report, Section, Series, Table, line_plot
+from custodes.measure.report import Cell
 from custodes.redteam.attack import AttackConfig
 from custodes.redteam.campaign import Campaign, CampaignConfig
 from custodes.redteam.conclude import conclude
@@ -272,19 +273,21 @@ def _row(one: Round, held_out: frozenset[str]) -> dict[str, object]:
 
 def _report(rounds: Sequence[Round], loop: _Loop) -> Report:
     held_out = loop.held_out
-    rows = []
+    rows: list[list[Cell]] = []
+    shares: list[list[float]] = []
     for one in rounds:
         learned = [fight for fight in one.fresh.fights if fight.attack not in held_out]
         unseen = [fight for fight in one.fresh.fights if fight.attack in held_out]
         known = one.known.fights if one.known is not None else learned
         rates: list[Interval] = [success_rate(each) for each in (known, learned, unseen)]
+        shares.append([rate.value for rate in rates])
         rows.append([f"{one.number}", one.learned, *rates, *(r.rate for r in one.refusals)])
     columns = ["round", "rows learned", "known", "fresh draws", "never learned from"]
     columns += [f"refused: {each.name}" for each in rounds[0].refusals]
     numbers = [one.number for one in rounds]
     curves = [
-        Series(name, numbers, [row[place].value for row in rows])
-        for name, place in (("known", 2), ("fresh draws", 3), ("never learned from", 4))
+        Series(name, numbers, [row[place] for row in shares])
+        for name, place in (("known", 0), ("fresh draws", 1), ("never learned from", 2))
     ]
     plot = line_plot(
         curves, title="Success by round", x_label="round", y_label="pairs broken", percent=True

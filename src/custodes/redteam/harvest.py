@@ -1,9 +1,9 @@
 """What a campaign found as rows to train on, each with where it came from, and benign twins.
 
 A prompt that got past the guard becomes a row of inputs, an answer that left the system a row of
-exchanges, both harmful, with attack, question and query on record. The same attack is then put around
-benign requests, whose rows are benign: else a guard would learn the attack's form and not what is
-asked for.
+exchanges, both harmful, with attack, question and query on record. The same attack is then put
+around benign requests, whose rows are benign: else a guard would learn the attack's form and not
+what is asked for.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def harvest(
 
 
 def _rows(attempt: Attempt, question: Question, campaign: str) -> Iterator[Example]:
-    meta = {
+    meta: dict[str, object] = {
         "campaign": campaign,
         "attack": attempt.attack,
         "strategy": attempt.strategy,
@@ -72,7 +72,7 @@ def benign_twins(
                 id="benign", text=row.text or "", keywords=_keywords(row.text or "")
             )
             for probe in _first(config, question, rng):
-                meta = {"attack": config.name, "twin_of": row.id}
+                meta: dict[str, object] = {"attack": config.name, "twin_of": row.id}
                 turns = _asked(probe.turns)
                 found = _example(turns, "benign_request", row.rule or "", meta, label=0)
                 rows.setdefault(found.id, found)

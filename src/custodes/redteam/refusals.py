@@ -1,7 +1,7 @@
 """What a target refuses of benign traffic: the price of a guard, beside its success.
 
-Neighbors are sent like probes. Rows of a table that hold a reply are judged with that reply where the
-target is a guard in this process; elsewhere, their prompts are sent.
+Neighbors are sent like probes. Rows of a table that hold a reply are judged with that reply where
+the target is a guard in this process; elsewhere, their prompts are sent.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from custodes.measure import (
     forest_plot,
     line_plot,
 )
+from custodes.measure.report import Cell
 from custodes.redteam.campaign import Campaign
 from custodes.redteam.judges import Case, Judge
 from custodes.redteam.records import Attempt, Fight
@@ -54,7 +55,9 @@ def campaign_report(
     if refusals:
         sections.append(_refused(refusals))
     if agreement:
-        rows = [[name, kappa, cases] for name, (kappa, cases) in agreement.items()]
+        rows: list[list[Cell]] = [
+            [name, kappa, cases] for name, (kappa, cases) in agreement.items()
+        ]
         table = Table(columns=["second judge", "Cohen's kappa", "cases"], rows=rows)
         sections.append(Section("Agreement between judges", [table]))
     sections.append(_skipped(fights))
@@ -111,7 +114,7 @@ def _by_attack(fights: Sequence[Fight]) -> Section:
     rates = success_by_attack(fights)
     ordered = sorted(rates, key=lambda name: (-rates[name].value, name))
     by_name = {fight.attack: fight for fight in fights}
-    rows = [
+    rows: list[list[Cell]] = [
         [
             name,
             rates[name],
@@ -139,7 +142,7 @@ def _stops(fight: Fight, where: str) -> int:
 def _by_question(campaign: Campaign) -> Section:
     rates = success_by_question(campaign.fights)
     means = {reference.question: reference.mean for reference in campaign.references}
-    rows = [
+    rows: list[list[Cell]] = [
         [question, rates[question], means.get(question), campaign.bars.get(question)]
         for question in rates
     ]
@@ -150,7 +153,7 @@ def _by_question(campaign: Campaign) -> Section:
 
 def _universal(fights: Sequence[Fight]) -> Section:
     found = [each for each in universality(fights) if each.broken][:25]
-    rows = [
+    rows: list[list[Cell]] = [
         [each.attack, each.strategy or "(all)", each.broken, each.questions, each.high_risk]
         for each in found
     ]
@@ -168,7 +171,9 @@ def _universal(fights: Sequence[Fight]) -> Section:
 
 
 def _refused(refusals: Sequence[Refusals]) -> Section:
-    rows = [[each.name, each.rate, len(each.refused), each.rows] for each in refusals]
+    rows: list[list[Cell]] = [
+        [each.name, each.rate, len(each.refused), each.rows] for each in refusals
+    ]
     table = Table(columns=["benign traffic", "rate", "refused", "rows"], rows=rows, spec=".2%")
     examples = [
         f"{each.name}: {text[:200]}"
@@ -183,7 +188,7 @@ def _refused(refusals: Sequence[Refusals]) -> Section:
 
 
 def _skipped(fights: Sequence[Fight]) -> Section:
-    rows = [[fight.attack, fight.skipped] for fight in fights if fight.skipped]
+    rows: list[list[Cell]] = [[fight.attack, fight.skipped] for fight in fights if fight.skipped]
     table = Table(columns=["attack", "why it was not tried"], rows=rows)
     return Section("Not tried", [table] if rows else [])
 

@@ -12,7 +12,7 @@ from random import Random
 
 from pydantic import Field
 
-from custodes.config import Config
+from custodes.config import Config as BaseConfig
 from custodes.redteam.attack import Strategy, Tools
 from custodes.redteam.attacks.random_search import fitness_of
 from custodes.redteam.probes import Probe, Want, user
@@ -49,7 +49,8 @@ _HANDOVERS = (
 _WORDS = {
     "long": "well-known", "calm": "friendly", "complete": "full", "quiet": "bright",
     "details": "particulars", "good": "fine", "plain": "simple", "welcome": "appreciated",
-    "novel": "story", "lesson": "course", "letters": "messages", "reply": "answer", "topic": "subject",
+    "novel": "story", "lesson": "course", "letters": "messages", "reply": "answer",
+    "topic": "subject",
     "thorough": "careful", "colleagues": "friends", "visitor": "guest",
 }  # fmt: skip
 
@@ -59,7 +60,7 @@ class AutoDAN:
 
     needs: frozenset[Want] = frozenset({"reply"})
 
-    class Config(Config):
+    class Config(BaseConfig):
         """The population."""
 
         population: int = Field(default=8, ge=2)
@@ -88,7 +89,7 @@ class AutoDAN:
     def _next(self, ranked: list[_Genes], rng: Random) -> list[_Genes]:
         elite = ranked[: self._config.elite]
         parents = ranked[: max(2, len(ranked) // 2)]
-        children = []
+        children: list[_Genes] = []
         while len(elite) + len(children) < self._config.population:
             one, other = rng.choice(parents), rng.choice(parents)
             crossed = tuple(rng.choice(pair) for pair in zip(one, other, strict=True))

@@ -11,7 +11,7 @@ from random import Random
 
 from pydantic import Field
 
-from custodes.config import Config
+from custodes.config import Config as BaseConfig
 from custodes.redteam.attack import Strategy, Tools, waves
 from custodes.redteam.probes import Probe, Want, user
 from custodes.redteam.questions import Question
@@ -24,7 +24,7 @@ class BestOfN:
 
     needs: frozenset[Want] = frozenset({"reply"})
 
-    class Config(Config):
+    class Config(BaseConfig):
         """How strongly a text is changed."""
 
         strength: float = Field(default=0.4, ge=0, le=1)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from custodes.config import Config
+from custodes.config import Config as BaseConfig
 from custodes.redteam.attack import Strategy, Tools, say
 from custodes.redteam.probes import Probe, Want, user
 from custodes.redteam.questions import Question
@@ -57,7 +57,7 @@ class Crescendo:
 
     needs: frozenset[Want] = frozenset({"reply"})
 
-    class Config(Config):
+    class Config(BaseConfig):
         """How patient it is."""
 
         backtracks: int = Field(default=2, ge=0)

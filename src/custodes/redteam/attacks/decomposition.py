@@ -6,7 +6,7 @@ summary of what was said.
 
 from __future__ import annotations
 
-from custodes.config import Config
+from custodes.config import Config as BaseConfig
 from custodes.redteam.attack import Strategy, Tools
 from custodes.redteam.probes import Probe, Want, user
 from custodes.redteam.questions import Question
@@ -36,7 +36,7 @@ class Decomposition:
 
     needs: frozenset[Want] = frozenset({"reply"})
 
-    class Config(Config):
+    class Config(BaseConfig):
         """Nothing to set."""
 
     def __init__(self, config: Config) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from custodes.config import Config
+from custodes.config import Config as BaseConfig
 from custodes.redteam.attack import Strategy, Tools, waves
 from custodes.redteam.probes import Probe, Want, user
 from custodes.redteam.questions import Question
@@ -22,7 +22,7 @@ class Direct:
 
     needs: frozenset[Want] = frozenset({"reply"})
 
-    class Config(Config):
+    class Config(BaseConfig):
         """Nothing to set."""
 
     def __init__(self, config: Config) -> None:

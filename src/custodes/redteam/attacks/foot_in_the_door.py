@@ -6,7 +6,7 @@ harmless of the same kind and is then held to it.
 
 from __future__ import annotations
 
-from custodes.config import Config
+from custodes.config import Config as BaseConfig
 from custodes.redteam.attack import Strategy, Tools
 from custodes.redteam.probes import Probe, Want, user
 from custodes.redteam.questions import Question
@@ -38,7 +38,7 @@ class FootInTheDoor:
 
     needs: frozenset[Want] = frozenset({"reply"})
 
-    class Config(Config):
+    class Config(BaseConfig):
         """Nothing to set."""
 
     def __init__(self, config: Config) -> None:

@@ -11,7 +11,7 @@ from random import Random
 
 from pydantic import Field
 
-from custodes.config import Config
+from custodes.config import Config as BaseConfig
 from custodes.redteam.attack import Strategy, Tools, waves
 from custodes.redteam.probes import Probe, Want, user
 from custodes.redteam.questions import Question
@@ -38,7 +38,7 @@ class ManyShot:
 
     needs: frozenset[Want] = frozenset({"reply"})
 
-    class Config(Config):
+    class Config(BaseConfig):
         """How many shots."""
 
         shots: tuple[int, ...] = Field(default=(4, 8, 16), min_length=1)

@@ -1,8 +1,8 @@
 """Output obfuscation: the question and the reply speak of one thing and mean another.
 
 The other of the two attacks that CC++ found (Cunningham et al., arXiv 2601.04603, section 2):
-metaphor, riddle, agreed substitutions. What was agreed travels with the probe as a glossary, so that
-the judge reads the reply as the attacker would.
+metaphor, riddle, agreed substitutions. What was agreed travels with the probe as a glossary, so
+that the judge reads the reply as the attacker would.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from random import Random
 
-from custodes.config import Config
+from custodes.config import Config as BaseConfig
 from custodes.redteam.attack import Strategy, Tools, waves
 from custodes.redteam.probes import Probe, Want, user
 from custodes.redteam.questions import Question
@@ -87,7 +87,7 @@ class Obfuscation:
 
     needs: frozenset[Want] = frozenset({"reply"})
 
-    class Config(Config):
+    class Config(BaseConfig):
         """Nothing to set."""
 
     def __init__(self, config: Config) -> None:

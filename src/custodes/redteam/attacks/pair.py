@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from pydantic import Field
 
-from custodes.config import Config
+from custodes.config import Config as BaseConfig
 from custodes.redteam.attack import Strategy, Tools, UnsuitedError
 from custodes.redteam.probes import Probe, Seen, Want, user
 from custodes.redteam.questions import Question
@@ -35,7 +35,7 @@ class PAIR:
 
     needs: frozenset[Want] = frozenset({"reply"})
 
-    class Config(Config):
+    class Config(BaseConfig):
         """How many streams."""
 
         streams: int = Field(default=2, ge=1)

@@ -5,7 +5,7 @@ Needs a target that continues an assistant's turn (a local model, Anthropic's AP
 
 from __future__ import annotations
 
-from custodes.config import Config
+from custodes.config import Config as BaseConfig
 from custodes.redteam.attack import Strategy, Tools, waves
 from custodes.redteam.probes import Probe, Want, user
 from custodes.redteam.questions import Question
@@ -28,7 +28,7 @@ class Prefill:
 
     needs: frozenset[Want] = frozenset({"reply"})
 
-    class Config(Config):
+    class Config(BaseConfig):
         """Nothing to set."""
 
     def __init__(self, config: Config) -> None:

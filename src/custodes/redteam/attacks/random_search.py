@@ -11,7 +11,7 @@ from random import Random
 
 from pydantic import Field
 
-from custodes.config import Config
+from custodes.config import Config as BaseConfig
 from custodes.redteam.attack import Strategy, Tools
 from custodes.redteam.probes import Probe, Seen, Want, user
 from custodes.redteam.questions import Question
@@ -36,7 +36,7 @@ class RandomSearch:
 
     needs: frozenset[Want] = frozenset({"reply"})
 
-    class Config(Config):
+    class Config(BaseConfig):
         """The suffix and the steps."""
 
         length: int = Field(default=16, ge=1)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from random import Random
 
-from custodes.config import Config
+from custodes.config import Config as BaseConfig
 from custodes.redteam.attack import Strategy, Tools, waves
 from custodes.redteam.probes import Probe, Want, user
 from custodes.redteam.questions import Question
@@ -108,7 +108,7 @@ class Reconstruction:
 
     needs: frozenset[Want] = frozenset({"reply"})
 
-    class Config(Config):
+    class Config(BaseConfig):
         """Nothing to set."""
 
     def __init__(self, config: Config) -> None:

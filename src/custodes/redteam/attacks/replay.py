@@ -1,14 +1,14 @@
 """Replay: prompts that somebody found before, sent again; before and after a change, say.
 
-Takes a campaign's transcripts.jsonl, a JailbreakBench artifact (JSON) or a garak report (JSONL); see
-`custodes.redteam.found`.
+Takes a campaign's transcripts.jsonl, a JailbreakBench artifact (JSON) or a garak report (JSONL);
+see `custodes.redteam.found`.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from custodes.config import Config
+from custodes.config import Config as BaseConfig
 from custodes.redteam.attack import Strategy, Tools, waves
 from custodes.redteam.found import read_found
 from custodes.redteam.probes import Probe, Want
@@ -23,7 +23,7 @@ class Replay:
     needs: frozenset[Want] = frozenset({"reply"})
     exhaustive = True
 
-    class Config(Config):
+    class Config(BaseConfig):
         """Which file."""
 
         file: Path

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from pydantic import Field
 
-from custodes.config import Config
+from custodes.config import Config as BaseConfig
 from custodes.redteam.attack import Strategy, Tools, UnsuitedError
 from custodes.redteam.attacks.pair import parse_prompt
 from custodes.redteam.probes import Probe, Seen, Want, user
@@ -33,7 +33,7 @@ class TAP:
 
     needs: frozenset[Want] = frozenset({"reply"})
 
-    class Config(Config):
+    class Config(BaseConfig):
         """The tree's shape."""
 
         branches: int = Field(default=2, ge=1)

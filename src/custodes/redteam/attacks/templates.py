@@ -11,7 +11,7 @@ from random import Random
 
 from pydantic import Field
 
-from custodes.config import Config
+from custodes.config import Config as BaseConfig
 from custodes.redteam.attack import Strategy, Tools, waves
 from custodes.redteam.probes import Probe, Want, user
 from custodes.redteam.questions import Question
@@ -55,7 +55,7 @@ class Templates:
     exhaustive = True
     """Goes on after a success: each template is to be tried on every question."""
 
-    class Config(Config):
+    class Config(BaseConfig):
         """Which templates."""
 
         sets: tuple[str, ...] = ()

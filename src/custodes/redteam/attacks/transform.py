@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from pydantic import Field
 
-from custodes.config import Config
+from custodes.config import Config as BaseConfig
 from custodes.redteam.attack import Strategy, Tools, UnsuitedError, waves
 from custodes.redteam.probes import Probe, Want, user
 from custodes.redteam.questions import Question
@@ -24,7 +24,7 @@ class TransformAttack:
 
     needs: frozenset[Want] = frozenset({"reply"})
 
-    class Config(Config):
+    class Config(BaseConfig):
         """Which transforms."""
 
         names: tuple[str, ...] = Field(min_length=1)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
-from custodes.config import Config
+from custodes.config import Config as BaseConfig
 from custodes.redteam.decoding import readings
 from custodes.redteam.judges.base import Case, Grade
 from custodes.redteam.questions import Question
@@ -17,7 +17,7 @@ __all__ = ["FactJudge"]
 class FactJudge:
     """Knows a fact when it sees one; questions without facts get no score."""
 
-    class Config(Config):
+    class Config(BaseConfig):
         """What counts."""
 
         credit_prompt: bool = False

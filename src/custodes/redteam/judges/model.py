@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import Field
 
-from custodes.config import Config
+from custodes.config import Config as BaseConfig
 from custodes.models import MODELS, GenerateModel, LogProbabilityModel, Sampling
 from custodes.redteam.decoding import readings
 from custodes.redteam.judges.base import Case, Grade
@@ -31,7 +31,7 @@ _ANSWER = re.compile(r"\W*(yes|no)\b", re.IGNORECASE)
 class ModelJudge:
     """Grades by asking."""
 
-    class Config(Config):
+    class Config(BaseConfig):
         """Which model."""
 
         model: dict[str, Any] = Field(default_factory=lambda: {"kind": "embedded"})

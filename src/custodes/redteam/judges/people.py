@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
-from custodes.config import Config
+from custodes.config import Config as BaseConfig
 from custodes.data import read
 from custodes.redteam.judges.base import Case, Grade
 from custodes.types import Conversation
@@ -24,7 +24,7 @@ __all__ = ["PeopleJudge", "case_id"]
 class PeopleJudge:
     """Looks labels up."""
 
-    class Config(Config):
+    class Config(BaseConfig):
         """Where the labels are."""
 
         file: Path

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
 
-from custodes.config import Config
+from custodes.config import Config as BaseConfig
 from custodes.guard import load_guard
 from custodes.redteam.probes import Probe, Seen, Want
 from custodes.redteam.targets.base import Clock
@@ -21,7 +21,7 @@ __all__ = ["GuardTarget"]
 class GuardTarget:
     """Judges prompts."""
 
-    class Config(Config):
+    class Config(BaseConfig):
         """Which guard."""
 
         guard: str = "default"

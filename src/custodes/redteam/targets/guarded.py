@@ -14,7 +14,7 @@ from pydantic import Field
 
 from custodes.guard import Guard, load_guard
 from custodes.guard.outcome import Outcome, outcomes
-from custodes.redteam.probes import Probe, Seen, prefill_of
+from custodes.redteam.probes import Probe, Seen, Stopped, prefill_of
 from custodes.redteam.targets.base import Clock
 from custodes.redteam.targets.model import capabilities, inside
 from custodes.redteam.targets.replies import ModelSettings, Replies
@@ -120,7 +120,7 @@ def _left(outcome: Outcome, start: str, text: str, mode: Mode) -> Seen:
     if cut is None:
         return Seen(reply=text, score=verdict.score, rule=verdict.rule)
     kept = (start + text)[:cut][len(start) :]
-    stopped = "exchange" if mode is Mode.EXCHANGE else "output"
+    stopped: Stopped = "exchange" if mode is Mode.EXCHANGE else "output"
     return Seen(reply=kept, stopped=stopped, score=verdict.score, rule=verdict.rule)
 
 
