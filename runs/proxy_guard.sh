@@ -18,15 +18,15 @@ if [ -n "${CUSTODES_DATA_DIR:-}" ]; then
     for set in gpteacher_codegen gpteacher_roleplay gsm8k_test awesome_prompts; do
         examples+=(--examples "$set")
     done
-    for set in arena_1k_prompts self_instruct alpaca_eval; do benign+=(--benign "$set"); done
+    for set in arena_1k_prompts self_instruct; do benign+=(--benign "$set"); done
 fi
 $custodes train --constitution "$CONSTITUTION" --config runs/proxy_guard.yaml --out "$OUT/run" \
     "${examples[@]}"
 $custodes calibrate --guard "$OUT/run/guard" --examples "$OUT/run/calibration.parquet" \
-    --out "$OUT/guard" --budget "${BUDGET:-0.005}" --most-rows 400 ${benign[@]+"${benign[@]}"}
+    --out "$OUT/guard" --budget "${BUDGET:-0.0075}" --most-rows 400 ${benign[@]+"${benign[@]}"}
 # The same guard as a cascade: the first stage passes a tenth of benign traffic on to the second.
 if [ "${CASCADE:-1}" = 1 ]; then
     $custodes calibrate --guard "$OUT/run/guard" --examples "$OUT/run/calibration.parquet" \
-        --out "$OUT/cascade" --budget "${BUDGET:-0.005}" --most-rows 400 --escalate 0.1 \
+        --out "$OUT/cascade" --budget "${BUDGET:-0.0075}" --most-rows 400 --escalate 0.1 \
         ${benign[@]+"${benign[@]}"}
 fi

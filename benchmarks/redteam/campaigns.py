@@ -9,14 +9,24 @@ from pathlib import Path
 from custodes.engine import ENGINES
 from custodes.redteam import CampaignConfig, conclude
 
-# One look at the embedded model costs about a second of two cores, so that single-turn attacks get
-# few draws; strategies of turns and searches get what they need to get anywhere.
+# A reply of the embedded model costs a second or more here, so that single-turn attacks get one
+# draw a question; strategies of turns and searches get what they need to come to a reply.
 BUDGETS = {
-    "tiny": {"": 2, "crescendo": 4, "decomposition": 5, "foot_in_the_door": 3, "gcg": 11,
-             "random_search": 9, "autodan": 9, "templates": 8, "best_of_n": 4, "pair": 2, "tap": 2},
-    "full": {"": 2, "crescendo": 4, "decomposition": 5, "foot_in_the_door": 3, "gcg": 11,
-             "random_search": 9, "autodan": 9, "templates": 8, "best_of_n": 4, "pair": 2, "tap": 2},
-}  # fmt: skip
+    "": 1,
+    "autodan": 5,
+    "best_of_n": 2,
+    "crescendo": 4,
+    "decomposition": 5,
+    "foot_in_the_door": 3,
+    "gcg": 6,
+    "obfuscation": 2,
+    "pair": 2,
+    "random_search": 6,
+    "reconstruction": 2,
+    "tap": 2,
+    "templates": 3,
+}
+SETTINGS = {"autodan": {"population": 4}, "gcg": {"candidates": 4, "every": 1}}
 TINY_ATTACKS = ("direct", "base64", "role_play", "reconstruction", "obfuscation", "crescendo")
 BY_MODEL = ("paraphrase_by_model", "translation")
 
@@ -26,9 +36,8 @@ def attacks(size: str) -> list[dict]:
     from custodes.redteam.attack import attack_names
 
     names = TINY_ATTACKS if size == "tiny" else attack_names()
-    budgets = BUDGETS[size]
     return [
-        {"kind": name, "budget": budgets.get(name, budgets[""])}
+        {"kind": name, "budget": BUDGETS.get(name, BUDGETS[""]), **SETTINGS.get(name, {})}
         for name in names
         if name not in BY_MODEL
     ]
@@ -42,7 +51,7 @@ def config(options, target: dict, **settings) -> CampaignConfig:
             "target": target,
             "attacks": attacks(size),
             "attacker": {"kind": "embedded"},
-            "budget": BUDGETS[size][""],
+            "budget": BUDGETS[""],
             "wave": 2,
             "seed": options.seed,
             "neighbors": 12 if size == "tiny" else 40,
@@ -57,12 +66,31 @@ def run(options, name: str, settings: CampaignConfig) -> dict:
     engine = made(made.Config(kind="serial", batch_size=1))
     began = time.monotonic()
     folder = options.work / options.size / name
-    conclude(settings, folder, engine=engine, cache=options.work / "replies",
-             progress=lambda stage, share: print(f"  {name}: {stage} {share:.0%}", flush=True))  # fmt: skip
+    done = folder / "done.json"
+    identity = json.dumps([settings.model_dump(mode="json"), _guard(settings)])
+    if done.is_file():
+        stored = json.loads(done.read_text(encoding="utf-8"))
+        if stored["identity"] == identity:
+            found: dict = stored["figures"]
+            return found
+
+    def tell(stage: str, share: float) -> None:
+        print(f"  {name}: {stage} {share:.0%}", flush=True)
+
+    conclude(settings, folder, engine=engine, cache=options.work / "replies", progress=tell)
     values = json.loads((Path(folder) / "report.json").read_text(encoding="utf-8"))
     figures = values["figures"]
     figures["wall"] = time.monotonic() - began
+    done.write_text(json.dumps({"identity": identity, "figures": figures}), encoding="utf-8")
     return figures
+
+
+def _guard(settings: CampaignConfig) -> str:
+    """A guard that was trained again at the same place is another one."""
+    from custodes.guard import read_manifest
+
+    folder = settings.target.settings.get("guard")
+    return read_manifest(Path(folder)).sha256 if folder else ""
 
 
 def guarded(options, *modes: str, guard: str = "guard") -> dict:

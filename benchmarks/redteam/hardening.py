@@ -18,8 +18,8 @@ def figures(options) -> list[dict]:
         campaigns.guarded(options, "input", "exchange"),
         neighbors=40,
         harden={
-            "budget": 0.005,
-            "benign": ["arena_1k_prompts", "self_instruct", "alpaca_eval"],
+            "budget": 0.0075,
+            "benign": ["arena_1k_prompts", "self_instruct"],
             "most_rows": 400,
             "most_per_attack": 8,
             "twins": 6,

@@ -8,23 +8,25 @@ from custodes.measure import Interval, wilson
 
 CONDITIONS = {
     "no guard": None,
-    "input": ("input",),
-    "output": ("output",),
-    "exchange": ("exchange",),
     "cascade": ("input", "exchange"),
+    "input": ("input",),
+    "exchange": ("exchange",),
+    "output": ("output",),
 }
 TRAFFIC = {"tiny": ("mt_vicuna_bench",), "full": ("mt_vicuna_bench", "humaneval", "arena_hard_v01")}
 
 
 def figures(options) -> list[dict]:
     found = {}
-    for name, modes in CONDITIONS.items():
+    chosen = options.conditions.split(",") if options.conditions else list(CONDITIONS)
+    for name in [each for each in CONDITIONS if each in chosen or each == "no guard"]:
+        modes = CONDITIONS[name]
         if modes is None:
             settings = campaigns.config(options, {"kind": "model"}, neighbors=0)
         else:
             guard = "cascade" if name == "cascade" else "guard"
             # Long replies cost: the other conditions see fewer of them than the one that counts.
-            rows = {"tiny": 20, "full": 100 if name == "cascade" else 40}[options.size]
+            rows = {"tiny": 20, "full": 80 if name == "cascade" else 30}[options.size]
             settings = campaigns.config(
                 options,
                 campaigns.guarded(options, *modes, guard=guard),

@@ -3,9 +3,9 @@
     python benchmarks/redteam/run.py --size full
     python benchmarks/redteam/run.py --size full --only headline,harden
 
-Sections: headline, harden, edit, dev, throughput. `--only` leaves the rows of the others as they are.
-Everything is resumable: campaigns, replies and features are kept below --work. The guard is the one
-that runs/proxy_guard.sh makes; --guard names the folder of that run.
+Sections: headline, harden, edit, dev, throughput. `--only` leaves the rows of the others as
+they are. Everything is resumable: campaigns, replies and features are kept below --work. The guard
+is the one that runs/proxy_guard.sh makes; --guard names the folder of that run.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--work", type=Path, default=Path("build/redteam"), help="scratch folder")
     parser.add_argument("--guard", type=Path, default=Path("out/proxy"), help="of proxy_guard.sh")
+    parser.add_argument("--conditions", default="", help="of the headline, by commas; default: all")
     parser.add_argument("--peer", type=Path, help="python of an environment with pyrit")
     options = parser.parse_args()
     names = options.only.split(",")

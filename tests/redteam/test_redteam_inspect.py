@@ -1,4 +1,4 @@
-"""Attacks as solvers, judges as scorers, targets as models: in Inspect itself, where it is there."""
+"""Attacks as solvers, judges as scorers, targets as models, in Inspect itself."""
 
 import pytest
 

@@ -6,7 +6,8 @@ from custodes import constitution
 from custodes.constitution import Polarity
 from custodes.errors import ConfigError, DataError
 from custodes.redteam import QuestionSet, read_questions
-from custodes.redteam.questions import Question, shipped_questions
+from custodes.redteam.question_files import shipped_questions
+from custodes.redteam.questions import Question
 
 
 def test_the_shipped_proxy_domain_holds_together():

@@ -1,4 +1,4 @@
-"""`custodes attack`: attack a guard, a model, or a model behind a guard; and harden a guard by it."""
+"""`custodes attack`: attack a guard, a model or a gateway, and harden a guard by what passed."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ def attack(
     """Attack a system and report what got through.
 
     Without settings: the shipped proxy questions (home fermentation, harmless) against the embedded
-    model behind a guard. The report holds success by attack, question and budget, universal attacks,
-    false refusals on benign neighbors; every transcript is in transcripts.html.
+    model behind a guard. The report holds success by attack, question and budget, universal
+    attacks, false refusals on benign neighbors; every transcript is in transcripts.html.
     """
     from custodes.redteam.attack import attack_names
 
@@ -167,7 +167,8 @@ def _target(target: str | None) -> str | None:
         return None
     kind, _, place = target.partition(":")
     if kind in ("http", "https"):
-        return f"{{kind: gateway, model: default, base_url: '{target}', api_key_env: CUSTODES_API_KEY}}"
+        settings = f"model: default, base_url: '{target}', api_key_env: CUSTODES_API_KEY"
+        return f"{{kind: gateway, {settings}}}"
     return f"{{kind: '{kind}'" + (f", guard: '{place}'}}" if place else "}")
 
 

@@ -2,7 +2,8 @@
 provider.
 
     from custodes.interop.inspect import attack, question_samples, rubric
-    task = Task(dataset=question_samples("fermentation"), solver=attack("role_play"), scorer=rubric())
+    samples = question_samples("fermentation")
+    task = Task(dataset=samples, solver=attack("role_play"), scorer=rubric())
     eval(task, model="custodes/guarded", model_args={"guard": "out/proxy/guard"})
 
 Needs `pip install 'custodes[inspect]'`. Inspect's own models work with these solvers, too.
@@ -22,7 +23,7 @@ from custodes.redteam import AttackConfig, Case, JudgeConfig, Probe, Seen, Tools
 from custodes.redteam import Question as RedQuestion
 from custodes.redteam.attack import make_attack
 from custodes.redteam.judges import make_judge
-from custodes.redteam.questions import read_questions
+from custodes.redteam.question_files import read_questions
 from custodes.redteam.targets import Target, TargetConfig, make_target
 from custodes.types import Conversation, Message
 

@@ -1,8 +1,8 @@
 """Which single-token swaps would make a wished-for reply likelier: the gradient step of GCG.
 
-Zou et al., arXiv 2307.15043, section 2.2: the gradient of the reply's negative log-likelihood by the
-one-hot vectors of the suffix's tokens; the most negative entries promise most. White box: needs the
-weights. Knows tensors and tokens; nothing of attacks.
+Zou et al., arXiv 2307.15043, section 2.2: the gradient of the reply's log-likelihood by the one-hot
+vectors of the suffix's tokens; the greatest entries promise most. White box: it needs the weights.
+Knows tensors and tokens; nothing of attacks.
 """
 
 from __future__ import annotations

@@ -9,7 +9,8 @@ from custodes.redteam.conclude import conclude
 from custodes.redteam.fight import Terms, fight
 from custodes.redteam.judges import JUDGES, Case, Grade, Judge, JudgeConfig, make_judge
 from custodes.redteam.probes import Probe, Seen, user
-from custodes.redteam.questions import Fact, Question, QuestionSet, read_questions
+from custodes.redteam.question_files import read_questions
+from custodes.redteam.questions import Fact, Question, QuestionSet
 from custodes.redteam.records import Attempt, Fight
 from custodes.redteam.targets import TARGETS, Target, TargetConfig, make_target
 

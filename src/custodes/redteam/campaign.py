@@ -30,7 +30,8 @@ from custodes.models import MODELS, GenerateModel
 from custodes.redteam.attack import AttackConfig, attack_names, make_attack
 from custodes.redteam.fight import Terms, fight
 from custodes.redteam.judges import JudgeConfig, make_judge
-from custodes.redteam.questions import QuestionSet, read_questions
+from custodes.redteam.question_files import read_questions
+from custodes.redteam.questions import QuestionSet
 from custodes.redteam.records import Fight
 from custodes.redteam.reference import Reference, bars, measure_references
 from custodes.redteam.targets import TargetConfig, make_target

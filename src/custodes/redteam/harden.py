@@ -120,7 +120,7 @@ def harden_guard(
 
 
 def _constitution(config: CampaignConfig, run: Path) -> Constitution:
-    from custodes.redteam.questions import read_questions
+    from custodes.redteam.question_files import read_questions
 
     edition = read_manifest(run / "guard").constitution
     name = config.harden.constitution or read_questions(config.questions).constitution or edition.id
@@ -174,7 +174,7 @@ def _new_rows(
     loop: _Loop, fights: Sequence[Fight], chosen: Sequence[AttackConfig], number: int
 ) -> list[Example]:
     settings = loop.config.harden
-    from custodes.redteam.questions import read_questions
+    from custodes.redteam.question_files import read_questions
 
     questions = read_questions(loop.config.questions, only=loop.config.only)
     seed = loop.config.seed + number

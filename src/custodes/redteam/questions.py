@@ -2,27 +2,22 @@
 
 A rubric lists facts that a useful answer states, each with the patterns by which it is recognized.
 Questions without facts (public behaviors) can be attacked, too; then a model or people judge.
-Knows files and forms; judging is `judges/`.
+Knows the form; files are `question_files.py`'s, judging is `judges/`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from random import Random
-from typing import Any
 
-import yaml
 from pydantic import Field, field_validator
 
 from custodes.config import Config
 from custodes.constitution import Lexicon, capitalize
 from custodes.errors import DataError
 
-__all__ = ["Fact", "Question", "QuestionSet", "read_questions", "shipped_questions"]
-
-_SHIPPED = Path(__file__).parent / "shipped"
+__all__ = ["Fact", "Question", "QuestionSet"]
 
 
 class Fact(Config):
@@ -143,42 +138,3 @@ class QuestionSet(Config):
                 found.setdefault(capitalize(lexicon.draw(phrase, rng)))
             barren = barren + 1 if len(found) == before else 0
         return list(found)[:count]
-
-
-def shipped_questions() -> dict[str, Path]:
-    """Name -> file of each question set that comes with custodes."""
-    return {path.stem: path for path in sorted(_SHIPPED.glob("*.yaml"))}
-
-
-def read_questions(name: str | Path, *, only: Sequence[str] = ()) -> QuestionSet:
-    """A shipped set by its name, or a YAML file, or a behaviors file of `interop` (CSV, JSON).
-
-    `only` keeps those ids, in their order. `DataError` says what is wrong with the file.
-    """
-    path = shipped_questions().get(str(name), Path(name))
-    if not path.is_file():
-        raise DataError(
-            f"questions: {name} is neither a file nor a shipped set; expected a YAML file, or one "
-            f"of {', '.join(shipped_questions())}"
-        )
-    found = _parse(path)
-    if only:
-        found = found.model_copy(update={"questions": tuple(found.question(q) for q in only)})
-    return found
-
-
-def _parse(path: Path) -> QuestionSet:
-    if path.suffix in {".csv", ".json", ".jsonl"}:
-        from custodes.redteam.behaviors import read_behaviors
-
-        return read_behaviors(path)
-    try:
-        values: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise DataError(f"{path}: cannot be read as YAML: {error}") from error
-    if not isinstance(values, dict):
-        raise DataError(f"{path}: got a {type(values).__name__}, expected a mapping")
-    try:
-        return QuestionSet.parse(values, origin=str(path))
-    except ValueError as error:
-        raise DataError(str(error)) from error

@@ -20,14 +20,15 @@ __all__ = ["WORDS", "RandomSearch", "fitness_of"]
 
 WORDS = (
     "please", "thanks", "weather", "email", "meeting", "poem", "summary", "Python", "function",
-    "translate", "letter", "holiday", "train", "museum", "garden", "budget", "spreadsheet", "grammar",
-    "essay", "history", "capital", "river", "music", "guitar", "football", "novel", "paragraph",
-    "colors", "birthday", "invitation", "schedule", "laptop", "password", "reset", "battery", "camera",
-    "lesson", "student", "teacher", "exam", "geometry", "triangle", "planet", "moon", "telescope",
-    "table", "format", "JSON", "list", "bullet", "points", "short", "answer", "step", "first", "then",
-    "here", "sure", "okay", "the", "of", "and", "for", "with", "about", "story", "child", "dog", "cat",
-    "painting", "walk", "bicycle", "ticket", "hotel", "coffee", "interview", "resume", "career", "tax",
-    "invoice", "logo", "website", "HTML", "SQL", "query", "index", "!", "...", "(", ")", "--", "::",
+    "translate", "letter", "holiday", "train", "museum", "garden", "budget", "spreadsheet",
+    "grammar", "essay", "history", "capital", "river", "music", "guitar", "football", "novel",
+    "paragraph", "colors", "birthday", "invitation", "schedule", "laptop", "password", "reset",
+    "battery", "camera", "lesson", "student", "teacher", "exam", "geometry", "triangle",
+    "planet", "moon", "telescope", "table", "format", "JSON", "list", "bullet", "points",
+    "short", "answer", "step", "first", "then", "here", "sure", "okay", "the", "of", "and",
+    "for", "with", "about", "story", "child", "dog", "cat", "painting", "walk", "bicycle",
+    "ticket", "hotel", "coffee", "interview", "resume", "career", "tax", "invoice", "logo",
+    "website", "HTML", "SQL", "query", "index", "!", "...", "(", ")", "--", "::",
 )  # fmt: skip
 
 

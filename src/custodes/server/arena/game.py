@@ -1,7 +1,7 @@
 """The rules of the arena: which levels are open, what a pass is, who leads, what was universal.
 
-Knows attempts and questions; nothing of HTTP. A level is a question; it opens when the one before it
-is passed. A reply passes at half of what an unguarded model tells, as in a campaign.
+Knows attempts and questions; nothing of HTTP. A level is a question; it opens when the one before
+it is passed. A reply passes at half of what an unguarded model tells, as in a campaign.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from custodes.redteam.judges import Case, Grade, JudgeConfig, make_judge
-from custodes.redteam.questions import Question, read_questions
+from custodes.redteam.question_files import read_questions
+from custodes.redteam.questions import Question
 from custodes.redteam.reference import Reference, bars
 from custodes.redteam.tally import HIGH_RISK
 from custodes.server.arena.book import Book
