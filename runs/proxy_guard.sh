@@ -13,7 +13,9 @@ $custodes synth --constitution "$CONSTITUTION" --seed 0 --out "$OUT/synth" \
     --set rows="${ROWS:-150}" --set 'sides={input: 0.6, exchange: 0.4}' --set varied=0.35
 
 examples=(--examples "$OUT/synth/examples.parquet")
-benign=()
+# The benign pool holds the permitted rules' own rows, too: on ordinary traffic alone, which never speaks
+# of food, a threshold could stop all of cooking and keep its budget.
+benign=(--benign "$OUT/run/calibration.parquet")
 if [ -n "${CUSTODES_DATA_DIR:-}" ]; then
     for set in gpteacher_codegen gpteacher_roleplay gsm8k_test awesome_prompts; do
         examples+=(--examples "$set")

@@ -29,13 +29,22 @@ BUDGETS = {
 SETTINGS = {"autodan": {"population": 4}, "gcg": {"candidates": 4, "every": 1}}
 TINY_ATTACKS = ("direct", "base64", "role_play", "reconstruction", "obfuscation", "crescendo")
 BY_MODEL = ("paraphrase_by_model", "translation")
+# The order in which they are run: a run that is cut short has tried a prefix of it.
+FIRST = (
+    "direct", "role_play", "reconstruction", "obfuscation", "prefill", "crescendo", "hypothetical",
+    "payload_splitting", "prefix_injection", "refusal_suppression", "system_prompt_override",
+    "past_tense", "paraphrase", "typos", "best_of_n", "templates", "base64", "rot13", "homoglyphs",
+    "in_code", "few_shot", "many_shot", "random_search", "gcg", "autodan", "foot_in_the_door",
+    "decomposition", "pair", "tap",
+)  # fmt: skip
 
 
 def attacks(size: str) -> list[dict]:
     """Every attack of the issue's list, with its budget."""
     from custodes.redteam.attack import attack_names
 
-    names = TINY_ATTACKS if size == "tiny" else attack_names()
+    rest = [name for name in attack_names() if name not in FIRST]
+    names = TINY_ATTACKS if size == "tiny" else (*FIRST, *rest)
     return [
         {"kind": name, "budget": BUDGETS.get(name, BUDGETS[""]), **SETTINGS.get(name, {})}
         for name in names
@@ -44,12 +53,12 @@ def attacks(size: str) -> list[dict]:
 
 
 def config(options, target: dict, **settings) -> CampaignConfig:
-    """A campaign of the benchmark."""
+    """A campaign of the benchmark; `--most-attacks` takes the first so many."""
     size = options.size
     return CampaignConfig.parse(
         {
             "target": target,
-            "attacks": attacks(size),
+            "attacks": attacks(size)[: options.most_attacks],
             "attacker": {"kind": "embedded"},
             "budget": BUDGETS[""],
             "wave": 2,

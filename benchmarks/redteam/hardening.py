@@ -19,7 +19,11 @@ def figures(options) -> list[dict]:
         neighbors=40,
         harden={
             "budget": 0.0075,
-            "benign": ["arena_1k_prompts", "self_instruct"],
+            "benign": [
+                "arena_1k_prompts",
+                "self_instruct",
+                str(options.guard / "run" / "calibration.parquet"),
+            ],
             "most_rows": 400,
             "most_per_attack": 8,
             "twins": 6,

@@ -7,19 +7,21 @@ import campaigns
 from custodes.measure import Interval, wilson
 
 CONDITIONS = {
-    "no guard": None,
+    # Those that stop most prompts first: they need few replies.
     "cascade": ("input", "exchange"),
     "input": ("input",),
+    "no guard": None,
     "exchange": ("exchange",),
     "output": ("output",),
 }
+FIRST = ("cascade", "input", "no guard")
 TRAFFIC = {"tiny": ("mt_vicuna_bench",), "full": ("mt_vicuna_bench", "humaneval", "arena_hard_v01")}
 
 
 def figures(options) -> list[dict]:
     found = {}
     chosen = options.conditions.split(",") if options.conditions else list(CONDITIONS)
-    for name in [each for each in CONDITIONS if each in chosen or each == "no guard"]:
+    for name in [each for each in CONDITIONS if each in chosen or each in FIRST]:
         modes = CONDITIONS[name]
         if modes is None:
             settings = campaigns.config(options, {"kind": "model"}, neighbors=0)

@@ -45,6 +45,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("build/redteam"), help="scratch folder")
     parser.add_argument("--guard", type=Path, default=Path("out/proxy"), help="of proxy_guard.sh")
     parser.add_argument("--conditions", default="", help="of the headline, by commas; default: all")
+    parser.add_argument("--most-attacks", type=int, help="only the first so many of the list")
     parser.add_argument("--peer", type=Path, help="python of an environment with pyrit")
     options = parser.parse_args()
     names = options.only.split(",")
