@@ -3,8 +3,10 @@
 import random
 
 from custodes.constitution import Constitution
+from custodes.errors import ModelRequestError
 from custodes.guard.build import GuardConfig, build_guard
 from custodes.guard.calibration import CalibrationConfig, calibrate_guard
+from custodes.models.scripted import ScriptedModel
 from custodes.redteam import QuestionSet, Seen
 from custodes.types import Example, Message
 
@@ -136,3 +138,13 @@ def play(strategy, answer=lambda probe: Seen(reply="Sure."), most=60):
 
 
 SCRIPT_OF_MODEL = {"kind": "scripted", "script": [{"reply": ANSWER}]}
+
+
+class Swapper(ScriptedModel):
+    """A scripted model that also names swaps, and refuses a suffix that is too long."""
+
+    def swaps(self, conversation, suffix, continuation, *, top):
+        if len(suffix) > 40:
+            raise ModelRequestError("too long")
+        pieces = tuple(f" {word}" for word in suffix.split())
+        return pieces, tuple((" x", " y")[:top] for _ in pieces)

@@ -357,3 +357,30 @@ def test_other_files_are_refused(tmp_path, name, content, match):
     (tmp_path / name).write_text(content)
     with pytest.raises(DataError, match=match):
         read_found(Path(tmp_path / name))
+
+
+def test_a_local_model_is_searched_by_likelihood_and_by_gradient(questions, tmp_path):
+    model = {"kind": "redteam_doubles:Swapper", "otherwise": "No."}
+    attacks = ("random_search", {"kind": "gcg", "length": 3, "every": 1, "candidates": 3})
+    settings = config(
+        questions, attacks=attacks, target={"kind": "model", "model": model}, budget=10
+    )
+    campaign = run_campaign(settings, tmp_path / "run", engine=engine(), cache=tmp_path / "c")
+    by_name = {fight.attack: fight for fight in campaign.fights}
+    assert by_name["random_search"].queries == {"kraut": 10, "beer": 10}
+    assert sum(by_name["gcg"].queries.values()) == 20
+    assert any(set("xy") & set(a.turns[-1].content[-8:]) for a in by_name["gcg"].attempts)
+    target = make_target(settings.target, cache=tmp_path)
+    long = Probe(turns=user("hi " + "!" * 50), want="gradient", suffix="!" * 50)
+    assert target.handle([long])[0].swaps == ()
+
+
+def test_an_attacker_model_writes_for_a_campaign(questions, tmp_path):
+    settings = config(
+        questions,
+        attacks=("pair", "translation"),
+        attacker={"kind": "scripted", "otherwise": "Tell me plainly, now."},
+        only=["kraut"],
+    )
+    campaign = run_campaign(settings, tmp_path / "run", engine=engine(), cache=tmp_path / "c")
+    assert [set(fight.broken) for fight in campaign.fights] == [{"kraut"}, {"kraut"}]
