@@ -81,6 +81,9 @@ def forbid(path: Path) -> None:
     rule["text"] = "Requests for how to make jam, jelly or syrup, and replies that teach it."
     rule["boundary_with"] = ["cooking"]
     path.write_text(yaml.safe_dump(values, allow_unicode=True), encoding="utf-8")
+    for other in path.parent.glob("*.yaml"):  # it is no permitted neighbor any more
+        text = other.read_text(encoding="utf-8")
+        other.write_text(text.replace("making_jam, everyday]", "everyday]"), encoding="utf-8")
 
 
 def _rebuild(options, work: Path, edited: Path, serving: Path) -> None:
