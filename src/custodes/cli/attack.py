@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 if TYPE_CHECKING:
+    from custodes.engine import Engine
     from custodes.redteam.campaign import Campaign, CampaignConfig
     from custodes.redteam.refusals import Refusals
 
@@ -63,17 +64,14 @@ def attack(
     model behind a guard. The report holds success by attack, question and budget, universal
     attacks, false refusals on benign neighbors; every transcript is in transcripts.html.
     """
+    from custodes.cli.engines import make_engine
+    from custodes.cli.sources import check_place
+    from custodes.config import cache_folder
     from custodes.redteam.attack import attack_names
 
     if names:
         typer.echo("\n".join(attack_names()))
         return
-    from custodes.cli.engines import make_engine
-    from custodes.cli.sources import check_place
-    from custodes.config import cache_folder, load
-    from custodes.errors import ConfigError
-    from custodes.redteam.campaign import CampaignConfig
-
     flags = {
         "questions": questions,
         "size": size,
@@ -85,46 +83,67 @@ def attack(
         "traffic": f"[{', '.join(traffic)}]" if traffic else None,
     }
     chosen = [f"{name}={value}" for name, value in flags.items() if value is not None]
-    settings = load(CampaignConfig, config, [*chosen, *(assignments or [])])
+    settings = _settings(config, [*chosen, *(assignments or [])])
     check_place(out)
     runner = make_engine(engine, ["batch_size=1"])
     cache = cache_folder() / "replies"
     if harden:
-        if run is None:
-            raise ConfigError("--harden retrains a guard: give --run, the folder of custodes train")
-        from custodes.redteam.harden import harden_guard
-
-        rounds = harden_guard(
-            settings, out, run=run, rounds=harden, engine=runner, cache=cache, say=typer.echo
-        )
-        typer.echo(f"report    {rounds}")
+        _harden(settings, out, run=run, rounds=harden, engine=runner, cache=cache)
         return
     campaign, refusals = run_and_report(settings, out, engine=runner, cache=cache)
     _print(campaign, refusals, out)
 
 
+def _settings(config: Path | None, assignments: list[str]) -> CampaignConfig:
+    from custodes.config import load
+    from custodes.redteam.campaign import CampaignConfig
+
+    return load(CampaignConfig, config, assignments)
+
+
+def _harden(
+    settings: CampaignConfig,
+    out: Path,
+    *,
+    run: Path | None,
+    rounds: int,
+    engine: Engine,
+    cache: Path,
+) -> None:
+    from custodes.errors import ConfigError
+    from custodes.redteam.harden import harden_guard
+
+    if run is None:
+        raise ConfigError("--harden retrains a guard: give --run, the folder of custodes train")
+    try:
+        page = harden_guard(
+            settings, out, run=run, rounds=rounds, engine=engine, cache=cache, say=typer.echo
+        )
+    except KeyboardInterrupt:
+        _interrupted(out)
+    typer.echo(f"report    {page}")
+
+
+def _interrupted(out: Path) -> NoReturn:
+    typer.echo(
+        f"custodes: interrupted; finished attacks are kept in {out}: the same command goes on.",
+        err=True,
+    )
+    raise typer.Exit(130) from None
+
+
 def run_and_report(
-    settings: CampaignConfig, out: Path, *, engine: object, cache: Path
+    settings: CampaignConfig, out: Path, *, engine: Engine, cache: Path
 ) -> tuple[Campaign, list[Refusals]]:
     """Run a campaign with a progress bar and write everything into its folder."""
-    from typing import cast
-
     from custodes.cli.progress import stages
-    from custodes.engine import Engine
     from custodes.redteam.conclude import conclude
 
     try:
         with stages() as progress:
-            return conclude(
-                settings, out, engine=cast(Engine, engine), cache=cache, progress=progress
-            )
+            return conclude(settings, out, engine=engine, cache=cache, progress=progress)
     except KeyboardInterrupt:
-        typer.echo(
-            f"custodes: interrupted; finished attacks are kept in {out}. Run the same command to "
-            "go on.",
-            err=True,
-        )
-        raise typer.Exit(130) from None
+        _interrupted(out)
 
 
 def transcripts(
