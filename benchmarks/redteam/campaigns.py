@@ -63,7 +63,7 @@ def config(options, target: dict, **settings) -> CampaignConfig:
             "budget": BUDGETS[""],
             "wave": 2,
             "seed": options.seed,
-            "neighbors": 12 if size == "tiny" else 32,
+            "neighbors": 12 if size == "tiny" else 24,
             **settings,
         }
     )

@@ -28,7 +28,7 @@ def figures(options) -> list[dict]:
         else:
             guard = "cascade" if name == "cascade" else "guard"
             # Long replies cost: the other conditions see fewer of them than the one that counts.
-            rows = {"tiny": 20, "full": 60 if name == "cascade" else 30}[options.size]
+            rows = {"tiny": 20, "full": 40 if name == "cascade" else 30}[options.size]
             settings = campaigns.config(
                 options,
                 campaigns.guarded(options, *modes, guard=guard),
