@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from custodes import __version__
+from custodes.cli.attack import attack, transcripts
 from custodes.cli.audit import app as audit_app
 from custodes.cli.calibrate import calibrate
 from custodes.cli.conformance import conformance
@@ -52,6 +53,8 @@ app.command()(train)
 app.command()(calibrate)
 app.command()(evaluate)
 app.command()(score)
+app.command()(attack)
+app.command()(transcripts)
 app.command()(reproduce)
 app.command()(serve)
 app.command()(conformance)

@@ -113,6 +113,14 @@ class GatewayConfig(Config):
     console: bool = True
     """Whether the console is served at /console, for keys of reviewers and admins."""
 
+    arena: str | None = None
+    """A question set (such as fermentation) that players attack at /arena, one level a question;
+    null: no arena. Players need a key; what they write is kept."""
+    arena_model: str = ""
+    """The model that the arena asks, as a client would name it; empty: the first upstream."""
+    arena_tokens: int = Field(default=96, ge=1)
+    """At most so many tokens a reply in the arena."""
+
     @model_validator(mode="after")
     def _makes_sense(self) -> GatewayConfig:
         if not self.upstreams:

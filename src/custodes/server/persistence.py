@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from custodes import store
+from custodes.server.arena.book import DatabaseBook
 from custodes.server.auth import Key, hash_key
 from custodes.server.config import GatewayConfig, KeyMode, KeyRole
 from custodes.server.console.records import ROOM, Chain, Page, Window
@@ -95,13 +96,14 @@ def _key(found: store.Key | None) -> Key | None:
 class DatabaseSink:
     """Records events in the log; closing it waits for the last commit.
 
-    `records` reads them again.
+    `records` reads them again; `book` is the arena's.
     """
 
     def __init__(self, log: store.EventLog, engine: Engine, records: DatabaseRecords) -> None:
         self._log = log
         self._engine = engine
         self.records = records
+        self.book = DatabaseBook(engine)
 
     async def record(self, event: store.Event) -> None:
         """Returns when the event is committed."""

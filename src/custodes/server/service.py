@@ -143,6 +143,10 @@ class Service:
             )
         return key
 
+    async def authenticate(self, headers: Mapping[str, str]) -> Key:
+        """The key that asks, whatever its limit; `RequestError` 401."""
+        return await authenticate(headers, self._keys)
+
     async def sign_in(self, token: str, *, address: str) -> str:
         """The cookie for a key of a reviewer or an admin; `RequestError` 401, 403 or 429.
 

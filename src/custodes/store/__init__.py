@@ -8,6 +8,7 @@ from __future__ import annotations
 from custodes.errors import MissingExtraError
 
 try:
+    from custodes.store.arena import ArenaAttempt, arena_attempts, note_arena_attempt
     from custodes.store.chain import Checkpoint, Fault, Verification, checkpoint, verify
     from custodes.store.database import (
         connect,
@@ -54,6 +55,7 @@ except ModuleNotFoundError as error:
 __all__ = [
     "ENVIRONMENT_KEY",
     "FILTERS",
+    "ArenaAttempt",
     "Checkpoint",
     "Event",
     "EventLog",
@@ -67,6 +69,7 @@ __all__ = [
     "Vault",
     "Verification",
     "Verified",
+    "arena_attempts",
     "bucket_of",
     "checkpoint",
     "connect",
@@ -81,6 +84,7 @@ __all__ = [
     "migrate",
     "named_key",
     "new_vault_key",
+    "note_arena_attempt",
     "note_verified",
     "opened",
     "quantiles",

@@ -19,7 +19,7 @@ from sqlalchemy import (
     Text,
 )
 
-__all__ = ["events", "head", "keys", "latencies", "metadata", "tallies", "verifications"]
+__all__ = ["arena", "events", "head", "keys", "latencies", "metadata", "tallies", "verifications"]
 
 _NAMES = {
     "ix": "%(table_name)s_%(column_0_N_name)s",
@@ -114,6 +114,25 @@ verifications = Table(
 )
 """One row each time that a gateway verified the whole chain: when, for which key, what came of
 it. Whoever can write here can invent one: it informs, `custodes audit verify` proves."""
+
+arena = Table(
+    "arena",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("at", Double, nullable=False, index=True),
+    Column("key", Text, nullable=False),
+    Column("player", Text, nullable=False),
+    Column("level", Integer, nullable=False),
+    Column("question", Text, nullable=False),
+    Column("strategy", Text, nullable=False),
+    Column("turns", Text, nullable=False),
+    Column("reply", Text, nullable=False),
+    Column("stopped", Text),
+    Column("grade", Double, nullable=False),
+    Column("success", Integer, nullable=False),
+)
+"""One row an attempt in the arena; `turns` is a JSON list of role and content. Players are told
+that what they write is kept."""
 
 keys = Table(
     "keys",
