@@ -15,6 +15,7 @@ REPRODUCTIONS = Registry(
     "reproductions",
     {
         "capa": "custodes.methods.similarity.reproduce:reproduce",
+        "human-ai-complementarity": "custodes.review.reproduce:reproduce",
         "mona": "custodes.methods.mona.reproduce:reproduce",
     },
 )
@@ -22,7 +23,7 @@ REPRODUCTIONS = Registry(
 
 
 def reproduce(
-    name: Annotated[str, typer.Argument(help="Which: capa or mona.")],
+    name: Annotated[str, typer.Argument(help="Which: capa, human-ai-complementarity or mona.")],
     out: Annotated[
         Path | None, typer.Option("--out", help="Run folder; default: out/reproduce/NAME.")
     ] = None,
@@ -32,6 +33,7 @@ def reproduce(
     """Compute the figures of a published method anew; writes report.html and report.json.
 
     capa: Great Models Think Alike and this Undermines AI Oversight (arXiv 2502.04313).
+    human-ai-complementarity: confidence routing on real votes (arXiv 2510.26518).
     mona: Myopic Optimization with Non-myopic Approval (arXiv 2501.13011).
     """
     from custodes.cli.sources import check_place

@@ -28,7 +28,15 @@ from custodes.server.config import GatewayConfig
 from custodes.server.console.records import MemoryRecords, Records
 from custodes.server.events import EventSink, MemorySink
 from custodes.server.limits import BodyLimit, Limiter, MemoryLimiter, RedisLimiter
-from custodes.server.routes import console, operation, replies, session, verdicts
+from custodes.server.routes import (
+    console,
+    operation,
+    replies,
+    review,
+    review_lists,
+    session,
+    verdicts,
+)
 from custodes.server.service import Clock, Parts, Service
 from custodes.server.telemetry import Metrics
 from custodes.server.tracing import NoTracing, OtelTracing, Tracing
@@ -70,6 +78,7 @@ def build_parts(
         keys=_keys(config, keys),
         sink=kept,
         records=_records(kept),
+        reviews=getattr(kept, "reviews", None),
         limiter=_limiter(config, clock, metrics),
         metrics=metrics,
         tracing=tracing or (OtelTracing() if config.traces else NoTracing()),
@@ -147,7 +156,12 @@ def build_app(config: GatewayConfig, parts: Parts) -> FastAPI:
     )
     app.state.service = service
     routers = [replies.router, verdicts.router, operation.router]
-    routers += [session.router, console.router] if config.console else []
+    # The console's last route is its page for whatever is not there.
+    routers += (
+        [session.router, review_lists.router, review.router, console.router]
+        if config.console
+        else []
+    )
     for router in routers:
         app.include_router(router)
     app.add_exception_handler(RequestError, _render)
