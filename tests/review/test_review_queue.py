@@ -8,8 +8,9 @@ from review_doubles import make_case
 from custodes import store
 from custodes.errors import ConfigError, DataError
 from custodes.review.config import Choice, QueueConfig
-from custodes.review.queue import LAST, Desk, verdict_of
+from custodes.review.queue import LAST, Desk
 from custodes.review.sampling import rank_cases
+from custodes.review.settling import verdict_of
 from custodes.types import Message
 
 
@@ -193,7 +194,9 @@ def test_skills_decide_who_gets_what(filled):
 
 def case_id(desk, ref):
     with desk.reading() as connection:
-        found = store.list_cases(connection, "cakes", limit=50, room=50, text=ref).cases
+        found = store.list_cases(
+            connection, "cakes", limit=50, room=50, matching={"text": ref}
+        ).cases
     return next(each.id for each in found if each.ref == ref)
 
 
@@ -294,7 +297,10 @@ def test_cases_are_encrypted_where_there_is_a_key(engine, clock):
     assert "bake" in sealed.next("cakes", "ann").case.messages[0].content
     with store.reading(engine) as connection:
         assert (
-            store.list_cases(connection, "cakes", limit=9, room=9, text="bake cake 1").cases == []
+            store.list_cases(
+                connection, "cakes", limit=9, room=9, matching={"text": "bake cake 1"}
+            ).cases
+            == []
         )
     with pytest.raises(DataError, match="encrypted"):
         Desk(engine, now=clock).next("cakes", "ann")
@@ -312,10 +318,20 @@ def test_a_page_of_cases_goes_back_through_all(filled):
             before = page.older
         assert seen == sorted(seen, reverse=True)
         assert len(seen) == 25
-        found = store.list_cases(connection, "cakes", limit=5, room=50, text="NUMBER 7.")
+        found = store.list_cases(
+            connection, "cakes", limit=5, room=50, matching={"text": "NUMBER 7."}
+        )
         assert [each.ref for each in found.cases] == ["case-7"]
-        assert store.list_cases(connection, "cakes", limit=5, room=50, text="100%").cases == []
-        assert store.list_cases(connection, "cakes", limit=5, room=50, state="done").cases == []
+        assert (
+            store.list_cases(connection, "cakes", limit=5, room=50, matching={"text": "100%"}).cases
+            == []
+        )
+        assert (
+            store.list_cases(
+                connection, "cakes", limit=5, room=50, matching={"state": "done"}
+            ).cases
+            == []
+        )
 
 
 def test_many_raters_at_once_judge_everything_once(filled, clock, database):

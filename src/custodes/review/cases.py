@@ -79,6 +79,17 @@ class Case:
     gold: str | None = None
     meta: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if not self.messages:
+            raise DataError(f"case {self.ref}: got no messages, expected one at least")
+        for quote in self.evidence:
+            there = len(self.text_of(quote.place))
+            if not 0 <= quote.start < quote.end <= there:
+                raise DataError(
+                    f"case {self.ref}: got a quote of characters {quote.start} to {quote.end} of "
+                    f"{quote.place}, which has {there}"
+                )
+
     @property
     def view(self) -> Opinion | None:
         """The AI's view."""
@@ -141,9 +152,7 @@ def case_from_record(record: Mapping[str, Any]) -> Case:
     if messages is None:
         messages = [{"role": "user", "content": record["text"]}]
     turns = tuple(_turn(turn) for turn in messages)
-    if not turns:
-        raise DataError("messages: got none")
-    case = Case(
+    return Case(
         ref=str(record["id"]),
         messages=turns,
         question=str(record.get("question") or ""),
@@ -158,13 +167,6 @@ def case_from_record(record: Mapping[str, Any]) -> Case:
         gold=None if record.get("gold") is None else str(record["gold"]),
         meta=dict(record.get("meta") or {}),
     )
-    for quote in case.evidence:
-        if not 0 <= quote.start < quote.end <= len(case.text_of(quote.place)):
-            raise DataError(
-                f"evidence: got characters {quote.start} to {quote.end} of {quote.place}, which "
-                f"has {len(case.text_of(quote.place))}"
-            )
-    return case
 
 
 def _turn(turn: Mapping[str, Any]) -> Message:
@@ -203,5 +205,5 @@ def case_to_record(case: Case) -> dict[str, Any]:
 
 
 def _plain(value: Opinion | Quote) -> dict[str, Any]:
-    names: Sequence[str] = value.__slots__  # type: ignore[assignment]
+    names: Sequence[str] = value.__slots__
     return {name: getattr(value, name) for name in names}

@@ -152,8 +152,8 @@ def judge_by_folds(
     fold = folds_of([pair.claim_id for pair in pairs], folds, seed=seed)
     found = np.zeros((len(pairs), len(ANSWERS)))
     for number in range(folds):
-        inside = np.flatnonzero(fold == number)
-        others = [pairs[row] for row in np.flatnonzero(fold != number)]
+        inside = np.flatnonzero(fold == number).tolist()
+        others = [pairs[row] for row in np.flatnonzero(fold != number).tolist()]
         found[inside] = rater().fit(others).probabilities([pairs[row] for row in inside])
     return found
 

@@ -26,6 +26,7 @@ from custodes.measure import (
     line_plot,
     resample,
 )
+from custodes.measure.report import Cell
 from custodes.review.routing import Rows, hybrid_accuracy
 
 __all__ = ["Complementarity", "complementarity", "complementarity_report"]
@@ -143,7 +144,7 @@ def _bins(confidence: Floats) -> list[str]:
 
 
 def _by(rows: Rows, names: list[str], column: str, seed: int) -> Table:
-    lines = []
+    lines: list[list[Cell]] = []
     keys = np.array(names, dtype=object)
     for name in sorted(set(names)):
         inside = keys == name

@@ -90,9 +90,7 @@ class Similarity:
     def select(self, case: Case) -> tuple[Quote, ...]:
         """See the class."""
         places = [p for p in case.places if p.startswith("document" if case.documents else "m")]
-        spans = [
-            (place, start, end) for place in places for start, end in sentences(case.text_of(place))
-        ]
+        spans = [(place, *span) for place in places for span in sentences(case.text_of(place))]
         if len(spans) < 2 and not case.documents:
             return ()  # the whole text is no quote of it
         asked = [case.question] if case.question else []
@@ -110,8 +108,7 @@ class Similarity:
             if others.size:  # what all sides' queries share tells nothing of this side
                 mine = np.where(mine > others.max(axis=1), mine, 0.0)
             best = [row for row in np.argsort(-mine, kind="stable")[: self.most] if mine[row] > 0]
-            quotes += [Quote(place=spans[row][0], start=spans[row][1], end=spans[row][2],
-                             side=side, score=round(float(mine[row]), 4)) for row in best]  # fmt: skip
+            quotes += [_quote(spans[row], side, mine[row]) for row in best]
         return tuple(quotes)
 
     def _likeness(self, texts: Sequence[str], queries: Sequence[str]) -> Floats:
@@ -121,6 +118,11 @@ class Similarity:
         vectors = np.asarray(self.embed([*texts, *queries]), dtype=np.float64)
         vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
         return vectors[: len(texts)] @ vectors[len(texts) :].T
+
+
+def _quote(span: tuple[str, int, int], side: str, score: float) -> Quote:
+    place, start, end = span
+    return Quote(place=place, start=start, end=end, side=side, score=round(float(score), 4))
 
 
 def _reasons(case: Case) -> dict[str, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from custodes.review.arms import Arm
 from custodes.review.cases import Case, Quote
@@ -88,7 +89,7 @@ def pieces(text: str, quotes: Sequence[Numbered], search: str = "") -> list[Piec
     spans = [(q.quote.start, q.quote.end) for q in quotes]
     edges = sorted({0, len(text), *(edge for span in (*hits, *spans) for edge in span)})
     made = []
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         inside = next((q for q in quotes if q.quote.start <= start < q.quote.end), None)
         made.append(
             Piece(

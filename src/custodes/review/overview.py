@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from custodes.measure import Interval
+from custodes.measure import Interval, Report, Section, Table
+from custodes.measure.report import Cell
 from custodes.review.agreement import (
     Agreement,
     ItemSplit,
@@ -19,7 +20,7 @@ from custodes.review.agreement import (
 from custodes.review.queue import Desk
 from custodes.store import Rated
 
-__all__ = ["NEWEST", "QueueAgreement", "agreement_of", "queue_agreement"]
+__all__ = ["NEWEST", "QueueAgreement", "agreement_of", "agreement_report", "queue_agreement"]
 
 NEWEST = 3_000
 """Ratings that are looked at."""
@@ -77,3 +78,45 @@ def agreement_of(rated: list[Rated], answers: tuple[str, ...], *, at: float) -> 
         titles={ref: case.title for ref, case in cases.items()},
         ids={ref: case.id for ref, case in cases.items()},
     )
+
+
+def agreement_report(found: QueueAgreement, queue: str) -> Report:
+    """The same as a page."""
+    figures = found.figures
+    rows: list[list[Cell]] = [
+        ["equal answers", figures.observed],
+        ["Krippendorff's alpha", figures.alpha],
+        ["Fleiss' kappa", figures.fleiss],
+        ["Gwet's AC1", figures.ac1],
+        ["Gwet's AC2, answers in order", figures.ac2],
+    ]
+    for (one, two), kappa in figures.cohen.items():
+        rows.append([f"Cohen's kappa of {one} and {two}", kappa])
+    raters: list[list[Cell]] = [
+        [r.rater, r.ratings, r.others, r.gold, r.ai, found.dawid_skene.get(r.rater)]
+        for r in found.raters
+    ]
+    splits: list[list[Cell]] = [
+        [found.titles[split.item], ", ".join(f"{n} {a}" for a, n in split.given.items())]
+        for split in found.splits
+    ]
+    over: list[list[Cell]] = [[f"window {n}", share] for n, (_, share) in enumerate(found.drift, 1)]
+    return Report(
+        f"Agreement in {queue}",
+        f"{figures.items} cases that two people judged at least, {figures.raters} raters, "
+        f"{found.ratings:,} ratings.",
+        [
+            Section("Figures", [Table(["figure", "value"], rows, "Intervals resample cases.")]),
+            Section("Raters", [
+                Table(["rater", "ratings", "with others", "on checks", "with the AI",
+                       "Dawid-Skene"], raters,
+                      "Dawid-Skene: estimated share of right answers, if raters err "
+                      "independently."),
+            ]),
+            Section("Cases that split raters", [Table(["case", "answers"], splits)]),
+            Section("Over time", [
+                Table(["time", "agreement with the settled answer"], over,
+                      "Windows of equal counts.")
+            ]),
+        ],
+    )  # fmt: skip

@@ -8,29 +8,32 @@ else. Knows no HTTP and no SQL.
 
 from __future__ import annotations
 
-import json
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from custodes import store
 from custodes.errors import ConfigError, DataError
 from custodes.review.arms import Arm, choose_arm
-from custodes.review.cases import Case, case_to_record, read_case
+from custodes.review.cases import Case
 from custodes.review.config import QueueConfig
 from custodes.review.evidence import with_evidence
+from custodes.review.lookup import LAST, Lookup, Progress, config_in
 from custodes.review.sampling import rank_cases
+from custodes.review.settling import (
+    case_in,
+    case_row,
+    check_answer,
+    is_free,
+    verdict_of,
+)
 from custodes.store import RATING, RULING, StoredCase, StoredJudgment
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Connection
 
-__all__ = ["LAST", "RULES_CONFLICTS", "Claim", "Desk", "Progress", "case_vault"]
+__all__ = ["LAST", "RULES_CONFLICTS", "Claim", "Desk", "Progress"]
 
-LAST = 10
-"""How many of their last answers raters can change."""
 RULES_CONFLICTS = "adjudicate"
 """The skill of a reviewer who may settle conflicts."""
 _RECENT = 120
@@ -61,53 +64,10 @@ class Claim:
         return self.config.blind and bool(self.arm.shows) and self.judgment.part == RATING
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """Cases by state; `checks` are not among them."""
-
-    open: int
-    conflict: int
-    done: int
-    checks: int
-
-    @property
-    def all(self) -> int:
-        """Every case."""
-        return self.open + self.conflict + self.done
-
-
-class Desk:
-    """See the module. `now`: seconds since 1970; `cipher` encrypts what cases hold."""
-
-    def __init__(
-        self,
-        engine: Engine,
-        *,
-        now: Callable[[], float],
-        cipher: store.Vault | None = None,
-    ) -> None:
-        self._engine = engine
-        self._now = now
-        self._cipher = cipher
-
-    @contextmanager
-    def writing(self) -> Iterator[Connection]:
-        """A transaction."""
-        with store.writing(self._engine) as connection:
-            yield connection
-
-    @contextmanager
-    def reading(self) -> Iterator[Connection]:
-        """A connection to read from."""
-        with store.reading(self._engine) as connection:
-            yield connection
+class Desk(Lookup):
+    """See the module; made as a `Lookup`, whose `cipher` here also encrypts."""
 
     # Queues
-
-    def queues(self) -> list[str]:
-        """Every queue, oldest first."""
-        with self.reading() as connection:
-            return store.queue_names(connection)
 
     def put(self, queue: str, config: QueueConfig) -> None:
         """Make a queue or change its settings; what was judged stays as it is."""
@@ -117,11 +77,6 @@ class Desk:
             )
         with self.writing() as connection:
             store.put_queue(connection, queue, config.model_dump_json(), now=self._now())
-
-    def config(self, queue: str) -> QueueConfig:
-        """A queue's settings; `DataError` where there is none."""
-        with self.reading() as connection:
-            return _config(connection, queue)
 
     def add(self, queue: str, cases: Sequence[Case], *, origin: str = "import") -> int:
         """Put cases in a queue in the order of its sampling; returns how many were new.
@@ -137,7 +92,7 @@ class Desk:
                 )
         ranks = rank_cases(cases, config.sampling, seed=config.seed)
         rows = [
-            _row(with_evidence(case), config, rank=rank, origin=origin)
+            case_row(with_evidence(case), config, rank=rank, origin=origin)
             for case, rank in zip(cases, ranks, strict=True)
         ]
         with self.writing() as connection:
@@ -148,22 +103,6 @@ class Desk:
         with self.writing() as connection:
             store.set_skills(connection, rater, skills)
 
-    def skills(self, rater: str) -> tuple[str, ...]:
-        """A rater's skills."""
-        with self.reading() as connection:
-            return store.skills_of(connection, rater)
-
-    def progress(self, queue: str) -> Progress:
-        """How far a queue is."""
-        with self.reading() as connection:
-            found = Counter(store.counts(connection, queue))
-        return Progress(
-            open=found["case", "open"],
-            conflict=found["case", "conflict"],
-            done=found["case", "done"],
-            checks=sum(n for (kind, _), n in found.items() if kind == "gold"),
-        )
-
     # Judging
 
     def next(self, queue: str, rater: str, *, after: int | None = None) -> Claim | None:
@@ -172,7 +111,7 @@ class Desk:
         `after`: pass over this one, to have the next one ready while it is judged.
         """
         with self.writing() as connection:
-            config = _config(connection, queue)
+            config = config_in(connection, queue)
             now = self._now()
             store.sweep(connection, queue, now=now)
             for held in store.held_by(connection, queue, rater, part=RATING):
@@ -187,12 +126,12 @@ class Desk:
     def open(self, queue: str, rater: str, id_: int) -> Claim | None:
         """A certain case, claimed if it may be; None where it is not this rater's to judge."""
         with self.writing() as connection:
-            config = _config(connection, queue)
+            config = config_in(connection, queue)
             case = _locked(connection, queue, id_)
             found = store.judgment_of(connection, id_, RATING, rater)
             if found is None or found.state == "left":
                 skilled = case.skill in ("", *store.skills_of(connection, rater))
-                if not skilled or not _free(case):
+                if not skilled or not is_free(case):
                     return None
                 self._take(connection, id_, rater, config)
             return self._claim(connection, id_, RATING, rater, config)
@@ -210,7 +149,7 @@ class Desk:
     def draft(self, queue: str, rater: str, id_: int, draft: Mapping[str, Any]) -> None:
         """Keep what is not given yet, and the claim for as long again."""
         with self.writing() as connection:
-            config = _config(connection, queue)
+            config = config_in(connection, queue)
             _locked(connection, queue, id_)
             until = self._now() + config.claim_seconds
             store.touch(connection, id_, RATING, rater, draft=dict(draft), until=until)
@@ -220,8 +159,8 @@ class Desk:
     ) -> Claim:
         """Keep the answer that is given before the help is shown, then let it be shown."""
         with self.writing() as connection:
-            config = _config(connection, queue)
-            _check_answer(config, answer)
+            config = config_in(connection, queue)
+            check_answer(config, answer)
             case = _locked(connection, queue, id_)
             claim = self._claim(connection, id_, RATING, rater, config)
             if claim.blind and claim.judgment.revealed is None:
@@ -249,14 +188,14 @@ class Desk:
         blind queue was not given its first answer.
         """
         with self.writing() as connection:
-            config = _config(connection, queue)
-            _check_answer(config, answer)
+            config = config_in(connection, queue)
+            check_answer(config, answer)
             case = _locked(connection, queue, id_)
             claim = self._claim(connection, id_, RATING, rater, config)
             judgment = claim.judgment
             if judgment.state == "given":
                 return False
-            if judgment.state == "left" and not _free(case):
+            if judgment.state == "left" and not is_free(case):
                 raise DataError("your time with this case ran out and others judged it meanwhile")
             if not claim.revealed:
                 raise DataError("this queue asks for a first answer before the help is shown")
@@ -280,11 +219,6 @@ class Desk:
             store.note_action(connection, case, rater, "left", {}, now=self._now())
             store.set_rank(connection, {id_: case.rank + 1})
 
-    def last(self, queue: str, rater: str) -> list[store.Rated]:
-        """The rater's last answers, newest first: those that can be changed."""
-        with self.reading() as connection:
-            return store.given_by(connection, queue, rater, LAST)
-
     def undo(self, queue: str, rater: str, id_: int | None = None) -> int | None:
         """Take back the last answer, or one of the last ten; the case's id, None where none is.
 
@@ -292,7 +226,7 @@ class Desk:
         `DataError` where a conflict was ruled on since.
         """
         with self.writing() as connection:
-            config = _config(connection, queue)
+            config = config_in(connection, queue)
             last = store.given_by(connection, queue, rater, LAST)
             found = next((each for each in last if id_ in (None, each.case.id)), None)
             if found is None:
@@ -309,46 +243,12 @@ class Desk:
             self._decide(connection, case, config)
             return case.id
 
-    # Looking
-
-    @property
-    def now(self) -> float:
-        """The desk's clock."""
-        return self._now()
-
-    def listed(self, queue: str, **which: Any) -> store.Listed:
-        """A page of cases; see `store.list_cases`."""
-        with self.reading() as connection:
-            return store.list_cases(connection, queue, cipher=self._cipher, **which)
-
-    def rated(self, queue: str, *, limit: int) -> list[store.Rated]:
-        """The newest ratings with their cases."""
-        with self.reading() as connection:
-            return store.rated(connection, queue, limit=limit)
-
-    def story(
-        self, queue: str, id_: int
-    ) -> tuple[
-        StoredCase,
-        list[StoredJudgment],
-        list[StoredJudgment],
-        list[tuple[float, str, str, str]],
-    ]:
-        """A case, its ratings, its rulings, and everything that was done."""
-        with self.reading() as connection:
-            case = store.case_of(connection, id_, cipher=self._cipher)
-            if case is None or case.queue != queue:
-                raise DataError(f"there is no case {id_} in the queue {queue}")
-            ratings = store.judgments_of(connection, id_)
-            rulings = store.judgments_of(connection, id_, part=RULING)
-            return case, ratings, rulings, store.actions_of(connection, id_)
-
     # Conflicts
 
     def next_conflict(self, queue: str, rater: str) -> tuple[Claim, list[StoredJudgment]] | None:
         """The oldest conflict that nobody settles, claimed, with all that raters said."""
         with self.writing() as connection:
-            config = _config(connection, queue)
+            config = config_in(connection, queue)
             now = self._now()
             store.sweep(connection, queue, now=now)
             id_ = store.next_conflict(connection, queue, rater)
@@ -365,8 +265,8 @@ class Desk:
     def rule(self, queue: str, rater: str, id_: int, answer: str, *, note: str = "") -> bool:
         """Settle a conflict for good; False where it is settled already."""
         with self.writing() as connection:
-            config = _config(connection, queue)
-            _check_answer(config, answer)
+            config = config_in(connection, queue)
+            check_answer(config, answer)
             case = _locked(connection, queue, id_)
             if case.state != "conflict":
                 return False
@@ -437,75 +337,8 @@ class Desk:
         store.settle(connection, case.id, state=state, answer=answer, by=by, now=self._now())
 
 
-def case_vault(environment: Mapping[str, str]) -> store.Vault | None:
-    """What encrypts cases: the keys of CUSTODES_STORE_KEY, where any are set."""
-    if not environment.get(store.ENVIRONMENT_KEY, "").strip():
-        return None
-    return store.Vault.from_environment(environment)
-
-
-def verdict_of(
-    given: Sequence[str | None], *, needed: int, settle: str
-) -> tuple[str, str | None, str | None]:
-    """(state, answer, settled by) of a case with these ratings."""
-    if len(given) < needed:
-        return "open", None, None
-    (most, votes), *_ = Counter(given).most_common()
-    if votes == len(given):
-        return "done", most, "agreement"
-    if settle == "majority" and 2 * votes > len(given):
-        return "done", most, "majority"
-    return "conflict", None, None
-
-
-def case_in(stored: StoredCase) -> Case:
-    """The case of a row; `DataError` where no key opens it."""
-    if stored.content is None:
-        raise DataError(
-            f"case {stored.id} is encrypted and none of the keys in {store.ENVIRONMENT_KEY} opens it"
-        )
-    return read_case(stored.content, place=f"case {stored.id}")
-
-
-def _row(case: Case, config: QueueConfig, *, rank: float, origin: str) -> dict[str, Any]:
-    view = case.view
-    return {
-        "ref": case.ref,
-        "kind": "case" if case.gold is None else "gold",
-        "origin": origin,
-        "skill": case.skill,
-        "slice": case.slice,
-        "rank": rank,
-        "needed": config.raters,
-        "title": case.title,
-        "content": case_to_record(case),
-        "ai_answer": None if view is None else view.answer,
-        "ai_confidence": None if view is None else view.confidence,
-        "gold": case.gold,
-    }
-
-
-def _config(connection: Connection, queue: str) -> QueueConfig:
-    stored = store.queue_settings(connection, queue)
-    if stored is None:
-        known = ", ".join(store.queue_names(connection)) or "there is none yet"
-        raise DataError(f"queue: got {queue!r}, expected one that `custodes review` made: {known}")
-    return QueueConfig.parse(json.loads(stored), origin=f"queue {queue}")
-
-
 def _locked(connection: Connection, queue: str, id_: int) -> StoredCase:
     case = store.lock_case(connection, id_)
     if case.queue != queue:
         raise DataError(f"case {id_} is not in the queue {queue}")
     return case
-
-
-def _free(case: StoredCase) -> bool:
-    """Whether one more rater may judge it."""
-    return case.kind == "gold" or (case.state == "open" and case.taken < case.needed)
-
-
-def _check_answer(config: QueueConfig, answer: str) -> None:
-    if config.choice(answer) is None:
-        names = ", ".join(choice.name for choice in config.choices)
-        raise DataError(f"answer: got {answer!r:.80}, expected one of {names}")

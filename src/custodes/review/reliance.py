@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,7 +62,10 @@ def _mean(values: Floats) -> float:
 
 
 def _intervals(
-    statistic: Callable[..., Floats], arrays: Sequence[NDArray], groups: Sequence[str], seed: int
+    statistic: Callable[..., Floats],
+    arrays: Sequence[NDArray[Any]],
+    groups: Sequence[str],
+    seed: int,
 ) -> list[Interval]:
     values = statistic(*arrays)
     draws = resample(statistic, *arrays, groups=groups, seed=seed, resamples=1000)

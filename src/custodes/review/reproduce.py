@@ -35,9 +35,9 @@ from custodes.review.routing import (
     Deferral,
     Objective,
     Rows,
-    calibrated,
+    SliceCalibration,
     choose_threshold,
-    fit_confidence,
+    fit_confidence_by_slice,
     fit_deferral,
 )
 
@@ -57,19 +57,25 @@ class ClaimsConfig(Config):
     """Of the folds and of the bootstrap."""
 
 
+_HEADLINE = "T for accuracy"
 _AIMS = {
-    "T for accuracy": Objective(),
+    _HEADLINE: Objective(),
     "T for cost (a person costs 0.1 errors)": Objective(aim="cost", person_cost=0.1),
     "T for risk (at most 25 % errors accepted)": Objective(aim="risk", risk=0.25),
 }
+_DEFERRAL = "learned deferral by the AI's answer"
+_PLAIN = "T for accuracy, confidence not calibrated by answer"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Chosen:
-    """What one fold's other claims teach: a T for each aim, and people's reliability."""
+    """What one fold's other claims teach: calibration, T by aim, people's reliability; `plain`: T
+    on the AI's own confidence."""
 
-    limits: tuple[float, ...]
+    calibration: SliceCalibration
+    limits: dict[str, float]
     deferral: Deferral
+    plain: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +88,7 @@ class Outcome:
 
     def measured(self, *, seed: int) -> Complementarity:
         """The headline: T by accuracy."""
-        return complementarity(self.rows, self.routes["T for accuracy"], seed=seed)
+        return complementarity(self.rows, self.routes[_HEADLINE], seed=seed)
 
 
 def route_claims(pairs: list[Pair], *, folds: int, seed: int) -> Outcome:
@@ -91,40 +97,39 @@ def route_claims(pairs: list[Pair], *, folds: int, seed: int) -> Outcome:
     fold = folds_of(claims, folds, seed=seed)
     probabilities = np.zeros((len(pairs), 3))
     chosen: dict[int, _Chosen] = {}
-    fits = {}
     for number in range(folds):
         inside = np.flatnonzero(fold == number)
         others = [pairs[row] for row in np.flatnonzero(fold != number)]
         seen = judge_by_folds(others, folds=max(2, folds - 1), seed=seed + 1 + number)
-        rows, _ = left_out_rows(others, seen)
-        fits[number] = fit_confidence(rows.confidence, rows.ai)
-        rows = replace(rows, confidence=calibrated(rows.confidence, fits[number]))
-        limits = tuple(choose_threshold(rows, aim) for aim in _AIMS.values())
-        chosen[number] = _Chosen(limits, fit_deferral(rows))
+        chosen[number] = _choose(left_out_rows(others, seen)[0])
         probabilities[inside] = Rater().fit(others).probabilities([pairs[i] for i in inside])
     rows, places = left_out_rows(pairs, probabilities)
     where = fold[places]
     confidence = np.zeros(len(where))
-    for number, fit in fits.items():
-        inside = where == number
-        confidence[inside] = calibrated(rows.confidence[inside], fit)
-    rows = replace(rows, confidence=confidence)
-    return Outcome(rows=rows, routes=_routes(rows, where, chosen),
-                   thresholds=[chosen[number].limits[0] for number in range(folds)])  # fmt: skip
-
-
-def _routes(rows: Rows, where: NDArray[np.int64], chosen: dict[int, _Chosen]) -> dict[str, Bools]:
-    """Each routing's decisions; `where`: the fold of each row."""
-    routes = {}
-    for kind, name in enumerate(_AIMS):
-        limits = np.array([chosen[number].limits[kind] for number in where.tolist()])
-        routes[name] = rows.confidence >= limits
-    deferred = np.zeros(len(where), dtype=bool)
+    routes = {name: np.zeros(len(where), dtype=bool) for name in (*_AIMS, _DEFERRAL, _PLAIN)}
     for number, one in chosen.items():
         inside = np.flatnonzero(where == number)
-        names = [rows.slices[place] for place in inside]
-        deferred[inside] = one.deferral.accepts(rows.confidence[inside], names)
-    return {**routes, "learned deferral by the AI's answer": deferred}
+        part = rows.take(inside)
+        confidence[inside] = sure = one.calibration(part)
+        for name, limit in one.limits.items():
+            routes[name][inside] = sure >= limit
+        routes[_DEFERRAL][inside] = one.deferral.accepts(sure, part.slices)
+        routes[_PLAIN][inside] = part.confidence >= one.plain
+    limits = [chosen[number].limits[_HEADLINE] for number in range(folds)]
+    return Outcome(rows=replace(rows, confidence=confidence), routes=routes, thresholds=limits)
+
+
+def _choose(rows: Rows) -> _Chosen:
+    """Calibration, T for each aim, people's reliability: from these rows alone."""
+    calibration = fit_confidence_by_slice(rows)
+    plain = choose_threshold(rows)
+    rows = replace(rows, confidence=calibration(rows))
+    return _Chosen(
+        calibration=calibration,
+        limits={name: choose_threshold(rows, aim) for name, aim in _AIMS.items()},
+        deferral=fit_deferral(rows),
+        plain=plain,
+    )
 
 
 def reproduce(size: Literal["tiny", "full"], seed: int, out: Path) -> Path:
@@ -141,6 +146,15 @@ def reproduce(size: Literal["tiny", "full"], seed: int, out: Path) -> Path:
     for name in ("people", "ai", "hybrid", "oracle", "over_ai", "over_people", "region"):
         run.log(figure=name, **getattr(measured, name).to_values())
     run.log(thresholds=outcome.thresholds)
+    for name, accepted in outcome.routes.items():
+        other = complementarity(outcome.rows, accepted, seed=seed)
+        run.log(
+            routing=name,
+            hybrid=other.hybrid.to_values(),
+            over_ai=other.over_ai.to_values(),
+            over_people=other.over_people.to_values(),
+            accepted=other.accepted.to_values(),
+        )
     report = _report(outcome, len(pairs), seed)
     return run.report(report.values(), report.html())
 

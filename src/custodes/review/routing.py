@@ -25,10 +25,12 @@ __all__ = [
     "Deferral",
     "Objective",
     "Rows",
+    "SliceCalibration",
     "audit",
     "calibrated",
     "choose_threshold",
     "fit_confidence",
+    "fit_confidence_by_slice",
     "fit_deferral",
     "hybrid_accuracy",
 ]
@@ -98,6 +100,35 @@ def calibrated(confidence: ArrayLike, calibration: Calibration) -> Floats:
 def fit_confidence(confidence: ArrayLike, right: ArrayLike) -> Calibration:
     """Platt scaling of an AI's confidence by whether it was right."""
     return fit_calibration(_log_odds(confidence), np.asarray(right, dtype=np.int64))
+
+
+def fit_confidence_by_slice(rows: Rows, *, least: int = 100) -> SliceCalibration:
+    """Platt scaling apart for each slice with `least` rows (such as each answer that the AI gives:
+    it may well be sure of one answer and wrong about another), and one for the rest."""
+    names = np.array(rows.slices, dtype=object)
+    found = {}
+    for name in sorted(set(rows.slices)):
+        inside = names == name
+        if inside.sum() >= least and 0 < rows.ai[inside].sum() < inside.sum():
+            found[name] = fit_confidence(rows.confidence[inside], rows.ai[inside])
+    return SliceCalibration(found, fit_confidence(rows.confidence, rows.ai))
+
+
+@dataclass(frozen=True, slots=True)
+class SliceCalibration:
+    """Slice -> its calibration; `overall` for the others."""
+
+    slices: Mapping[str, Calibration]
+    overall: Calibration
+
+    def __call__(self, rows: Rows) -> Floats:
+        """Calibrated confidence of rows."""
+        names = np.array(rows.slices, dtype=object)
+        moved = calibrated(rows.confidence, self.overall)
+        for name, fit in self.slices.items():
+            inside = names == name
+            moved[inside] = calibrated(rows.confidence[inside], fit)
+        return moved
 
 
 def _log_odds(confidence: ArrayLike) -> Floats:
@@ -173,7 +204,7 @@ def fit_deferral(rows: Rows, *, prior: float = 20.0) -> Deferral:
 
 
 def audit(accepted: ArrayLike, share: float, *, seed: int) -> Bools:
-    """Which accepted cases people look at all the same: each by chance, with probability `share`."""
+    """Which accepted cases people look at all the same: each with probability `share`."""
     if not 0 <= share <= 1:
         raise InputError(f"audit: got the share {share}, expected 0 to 1")
     taken = np.asarray(accepted, dtype=bool)

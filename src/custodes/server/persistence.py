@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from custodes import store
-from custodes.review.queue import Desk, case_vault
+from custodes.review.queue import Desk
+from custodes.review.settling import case_vault
 from custodes.server.auth import Key, hash_key
 from custodes.server.config import GatewayConfig, KeyMode, KeyRole
 from custodes.server.console.records import ROOM, Chain, Page, Window
@@ -101,7 +102,11 @@ class DatabaseSink:
     """
 
     def __init__(
-        self, log: store.EventLog, engine: Engine, records: DatabaseRecords, reviews: Reviews
+        self,
+        log: store.EventLog,
+        engine: Engine,
+        records: DatabaseRecords,
+        reviews: Reviews | None = None,
     ) -> None:
         self._log = log
         self._engine = engine

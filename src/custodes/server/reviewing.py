@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from custodes.errors import CustodesError
-from custodes.review.cases import Case, Opinion, Quote
+from custodes.review.cases import Case, Quote
 from custodes.review.config import QueueConfig
 from custodes.review.queue import Desk, Progress
+from custodes.review.views import opinion_of, stage_opinions
 from custodes.server.config import FeedConfig
 from custodes.store.events import Event
 from custodes.types import Conversation
@@ -112,22 +112,8 @@ class Feed:
 
 def case_of_verdict(event: Event, verdict: Verdict, said: Conversation, queue: QueueConfig) -> Case:
     """A verdict as a case: the guard's view first, then each stage's own."""
-    answers: Mapping[int, str] = {
-        label: choice.name
-        for label in (1, 0)
-        for choice in reversed(queue.choices)
-        if choice.label == label
-    }
-
-    def opinion(source: str, harm: float, reasoning: str = "") -> Opinion:
-        label = int(harm >= 0.5)
-        answer = answers.get(label, queue.choices[1 - label].name)
-        return Opinion(
-            source=source, answer=answer, confidence=max(harm, 1 - harm), reasoning=reasoning
-        )
-
     why = f"The rule that fits best is {verdict.rule}." if verdict.rule else ""
-    stages = [opinion(f"stage {name}", _sigmoid(z)) for name, z in sorted(event.logits.items())]
+    view = opinion_of("guard", event.score, queue, reasoning=why)
     evidence: tuple[Quote, ...] = ()
     if verdict.span is not None and 0 <= verdict.span[0] < verdict.span[1] <= len(said[-1].content):
         place = f"message:{len(said) - 1}"
@@ -135,7 +121,7 @@ def case_of_verdict(event: Event, verdict: Verdict, said: Conversation, queue: Q
     return Case(
         ref=event.id,
         messages=said,
-        opinions=(opinion("guard", event.score, why), *stages),
+        opinions=(view, *stage_opinions(event.logits, queue)),
         evidence=evidence,
         slice=event.rule or event.judged,
         meta={
@@ -147,7 +133,3 @@ def case_of_verdict(event: Event, verdict: Verdict, said: Conversation, queue: Q
             "versions": dict(event.versions),
         },
     )
-
-
-def _sigmoid(logit: float) -> float:
-    return 1 / (1 + math.exp(-max(-50.0, min(50.0, logit))))

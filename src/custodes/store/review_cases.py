@@ -18,7 +18,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, exists, select, update
+from sqlalchemy import Connection, Select, and_, exists, or_, select, update
+from sqlalchemy import case as sql_case
 from sqlalchemy.dialects import postgresql, sqlite
 
 from custodes.errors import DataError
@@ -31,13 +32,13 @@ __all__ = [
     "StoredCase",
     "add_cases",
     "case_of",
+    "count_taken",
     "decode_case",
     "lock_case",
     "next_case",
     "put_queue",
     "queue_names",
     "queue_settings",
-    "refresh_waiting",
     "set_rank",
     "set_skills",
     "settle",
@@ -239,19 +240,30 @@ def settle(
     connection.execute(
         update(cases)
         .where(cases.c.id == id_)
-        .values(state=state, answer=answer, settled_by=by, settled=now if state == "done" else None)
+        .values(
+            state=state,
+            answer=answer,
+            settled_by=by,
+            settled=now if state == "done" else None,
+            waiting=_waits(literal(state), cases.c.taken),
+        )
     )
-    refresh_waiting(connection, id_)
 
 
-def refresh_waiting(connection: Connection, id_: int) -> None:
-    """A check waits for ever: every rater may be asked it once."""
-    free = select(cases.c.id).where(
-        cases.c.id == id_,
-        (cases.c.kind == "gold") | ((cases.c.state == "open") & (cases.c.taken < cases.c.needed)),
+def count_taken(connection: Connection, id_: int, by: int) -> None:
+    """Keep `taken` and `waiting` of a locked case in step with its ratings."""
+    taken = cases.c.taken + by
+    connection.execute(
+        update(cases)
+        .where(cases.c.id == id_)
+        .values(taken=taken, waiting=_waits(cases.c.state, taken))
     )
-    waiting = int(connection.execute(free).first() is not None)
-    connection.execute(update(cases).where(cases.c.id == id_).values(waiting=waiting))
+
+
+def _waits(state: Any, taken: Any) -> Any:
+    """Whether a case may be claimed. A check always may: every rater is asked it once."""
+    free = and_(state == "open", taken < cases.c.needed)
+    return sql_case((or_(cases.c.kind == "gold", free), 1), else_=0)
 
 
 def decode_case(row: Any, cipher: Cipher | None, *, bare: bool = False) -> StoredCase:

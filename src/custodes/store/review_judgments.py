@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, insert, select, update
 
 from custodes.errors import DataError
-from custodes.store.review_cases import RATING, StoredCase, decode_case, refresh_waiting
+from custodes.store.review_cases import RATING, StoredCase, count_taken, decode_case
 from custodes.store.review_tables import actions, cases, judgments
 from custodes.store.rows import clean
 
@@ -212,12 +212,9 @@ def _key(case_id: int, part: str, rater: str) -> tuple[Any, ...]:
 
 
 def _count(connection: Connection, case: StoredCase, part: str, by: int) -> None:
-    """Keep `taken` in step; a ruling takes no rater's place."""
+    """A ruling takes no rater's place."""
     if part == RATING:
-        connection.execute(
-            update(cases).where(cases.c.id == case.id).values(taken=cases.c.taken + by)
-        )
-        refresh_waiting(connection, case.id)
+        count_taken(connection, case.id, by)
 
 
 def decode_judgment(row: Any) -> StoredJudgment:

@@ -195,14 +195,15 @@ def list_cases(
     limit: int,
     room: int,
     before: int | None = None,
-    state: str | None = None,
-    text: str = "",
+    matching: Mapping[str, str] | None = None,
     cipher: Cipher | None = None,
 ) -> Listed:
-    """Cases of a queue, by state and by a piece of their text; `room`: rows looked through.
+    """Cases of a queue, newest first; `room`: rows looked through, `matching`: state, and text (a
+    piece of what they hold).
 
     Encrypted content cannot be searched: of such a case the title and the ref are.
     """
+    state, text = (matching or {}).get("state"), (matching or {}).get("text", "")
     here = [cases.c.queue == queue]
     if before is not None:
         here.append(cases.c.id < before)

@@ -40,7 +40,8 @@ def excluded(
 
     `checks`: rater -> share of right checks; a rater who saw none stays.
     """
-    kept, out = [], defaultdict(int)
+    kept = []
+    out: dict[str, int] = defaultdict(int)
     for trial in trials:
         if checks.get(trial.rater, 1.0) < protocol.exclude_below:
             out["rater failed checks"] += 1
@@ -83,7 +84,7 @@ def contrast(
     helped = np.array([trial.arm == asked.arm for trial in used], dtype=bool)
     if not helped.any() or helped.all():
         raise DataError(
-            f"contrast {asked.arm} against {asked.against} ({asked.where}): one of the arms has no trial"
+            f"contrast {asked.arm} against {asked.against} ({asked.where}): an arm has no trial"
         )
     value = float(right[helped].mean() - right[~helped].mean())
     _, rater = np.unique([trial.rater for trial in used], return_inverse=True)

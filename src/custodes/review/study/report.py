@@ -87,7 +87,7 @@ def _exploratory(trials: Sequence[Trial], protocol: Protocol) -> list[Section]:
         [c.arm, c.brier, c.calibration_error, c.trials]
         for c in calibration_by_arm(trials, seed=seed)
     ]
-    sections = [
+    return [
         Section("Accuracy by arm", [
             Table(["arm", "trials", "accuracy", "median seconds"], accuracy,
                   "Intervals resample items."),
@@ -110,7 +110,6 @@ def _exploratory(trials: Sequence[Trial], protocol: Protocol) -> list[Section]:
             Table(["who", "Brier", "calibration error", "judgments"], honest),
         ]),
     ]  # fmt: skip
-    return sections
 
 
 def _seconds(trials: Sequence[Trial], arm: str) -> float:

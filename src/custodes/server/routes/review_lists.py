@@ -14,7 +14,8 @@ from custodes.errors import DataError, MissingExtraError
 from custodes.review.arms import Arm
 from custodes.review.help import help_for, pieces
 from custodes.review.overview import QueueAgreement, queue_agreement
-from custodes.review.queue import Desk, case_in
+from custodes.review.queue import Desk
+from custodes.review.settling import case_in
 from custodes.server.console.rendering import render
 from custodes.server.routes.body import service_of
 from custodes.server.routes.entrance import ConsoleRoute, partial, viewer_of
@@ -52,9 +53,8 @@ async def cases(request: Request, queue: str) -> Response:
 
     def work(desk: Desk) -> store.Listed:
         desk.config(queue)
-        return desk.listed(
-            queue, limit=_PAGE, room=_ROOM, before=before, state=state or None, text=text
-        )
+        matching = {name: value for name, value in (("state", state), ("text", text)) if value}
+        return desk.listed(queue, limit=_PAGE, room=_ROOM, before=before, matching=matching)
 
     try:
         page = await reviews.run(work)

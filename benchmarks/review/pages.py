@@ -1,0 +1,160 @@
+"""What a page of review costs at 100,000 cases while 20 reviewers are at it: a real gateway.
+
+Each reviewer is a thread of another process that signs in, asks for the next case, thinks (a
+second on average), answers as the page's script does (answer, then the card ahead), and now and
+then looks at lists. Reported: milliseconds from the request to the last byte, by kind of page.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import re
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import databases
+import filling
+
+REVIEWERS = 20
+
+
+def figures(options: argparse.Namespace) -> list[dict]:
+    count, seconds = {"tiny": (2_000, 8.0), "full": (100_000, 60.0)}[options.size]
+    rows = []
+    for kind in options.database.split(","):
+        with databases.empty(kind, options.work) as url:
+            if url is not None:
+                rows += run(kind, url, count, seconds, options)
+    return rows
+
+
+def run(kind: str, url: str, count: int, seconds: float, options: argparse.Namespace) -> list[dict]:
+    filling.fill(url, count, raters=2, sampling="random",
+                 arms=("none", "evidence", "judgment"))  # fmt: skip
+    tokens = make_keys(url)
+    config = options.work / "gateway.json"
+    config.write_text(json.dumps({
+        "guard": None, "upstreams": {"none": {"url": "http://127.0.0.1:9/v1"}}, "database": url,
+        "port": 0,
+    }))  # fmt: skip
+    log = options.work / f"gateway-{kind}.log"
+    with log.open("w") as file:
+        serving = subprocess.Popen(
+            [sys.executable, "-m", "custodes", "serve", "--config", str(config)],
+            stdout=file, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+    try:
+        address = wait_for(log, serving)
+        found = drive(address, tokens, seconds, options.seed)
+    finally:
+        serving.terminate()
+        serving.wait(60)
+    everything = [ms for name, times in found.items() if name != "sign in" for ms in times]
+    named = f"{kind}, {count:,} cases, {REVIEWERS} reviewers"
+    rows = [{"figure": f"p95 of all pages; {named}", "value": at(everything, 0.95), "unit": "ms",
+             "target": "< 50", "seeds": [options.seed]},
+            {"figure": f"p50 of all pages; {named}", "value": at(everything, 0.5), "unit": "ms"},
+            {"figure": f"pages a second; {named}", "value": len(everything) / seconds}]  # fmt: skip
+    rows += [{"figure": f"p95 of {name} ({len(times)}); {named}", "value": at(times, 0.95),
+              "unit": "ms"} for name, times in sorted(found.items()) if name != "failed"]  # fmt: skip
+    rows.append({"figure": f"pages that failed; {named}", "value": len(found.get("failed", [])),
+                 "target": "== 0"})  # fmt: skip
+    return rows
+
+
+def make_keys(url: str) -> list[str]:
+    from custodes import store
+
+    with store.opened(url, create=False) as engine, store.writing(engine) as connection:
+        return [
+            store.create_key(connection, f"reviewer {n}", role=store.KeyRole.REVIEWER,
+                             now=time.time())[1]
+            for n in range(REVIEWERS)
+        ]  # fmt: skip
+
+
+def wait_for(log: Path, serving: subprocess.Popen) -> str:
+    for _ in range(600):
+        found = re.search(r"serving at (\S+)", log.read_text())
+        if found:
+            return found[1]
+        if serving.poll() is not None:
+            break
+        time.sleep(0.2)
+    raise SystemExit(f"the gateway did not start:\n{log.read_text()}")
+
+
+def drive(address: str, tokens: list[str], seconds: float, seed: int) -> dict[str, list[float]]:
+    found: dict[str, list[float]] = {}
+    lock = threading.Lock()
+    gate = threading.Barrier(len(tokens) + 1)
+
+    def note(kind: str, ms: float) -> None:
+        with lock:
+            found.setdefault(kind, []).append(ms)
+
+    threads = [
+        threading.Thread(
+            target=review, args=(address, token, seconds, f"{seed} {n}", note, gate, n)
+        )
+        for n, token in enumerate(tokens)
+    ]
+    for thread in threads:
+        thread.start()
+    gate.wait()
+    for thread in threads:
+        thread.join()
+    return found
+
+
+def review(address, token, seconds, who, note, gate) -> None:
+    import httpx2
+
+    chance, number = random.Random(f"{who[0]} {who[1]}"), who[1]
+    with httpx2.Client(base_url=address, timeout=30, trust_env=False) as http:
+        # Ten attempts a minute and address: reviewers come with addresses of their own.
+        time.sleep(7 * (number // 10) * 9)
+        timed(http, note, "sign in", "POST", "/console/sign-in", data={"key": token})
+        gate.wait()
+        until = time.time() + seconds
+        time.sleep(chance.random())
+        page = timed(http, note, "the judging page", "GET", "/console/review/bread")
+        word = re.search(r'data-word="([^"]+)"', page)[1]
+        case = re.search(r'data-case="(\d+)"', page)[1]
+        ahead = card(http, note, case)
+        while time.time() < until:
+            time.sleep(chance.expovariate(1.0))
+            fields = {"word": word, "answer": "benign", "shows": ahead}
+            timed(http, note, "an answer", "POST", f"/console/review/bread/cases/{case}/answer",
+                  data=fields)  # fmt: skip
+            case, ahead = ahead, card(http, note, ahead)
+            if chance.random() < 0.1:
+                path = chance.choice(["?q=number+77", "?state=open", "?state=done", "?before=5000"])
+                timed(http, note, "the list of cases", "GET", f"/console/review/bread/cases{path}")
+            if chance.random() < 0.05:
+                page = timed(http, note, "the judging page", "GET", "/console/review/bread")
+                case = re.search(r'data-case="(\d+)"', page)[1]
+                ahead = card(http, note, case)
+
+
+def card(http, note, after: str) -> str:
+    page = timed(http, note, "the card ahead", "GET", f"/console/review/bread/ahead?after={after}")
+    return re.search(r'data-case="(\d+)"', page)[1]
+
+
+def timed(http, note, kind: str, method: str, path: str, **options) -> str:
+    began = time.perf_counter()
+    answer = http.request(method, path, **options, headers={"hx-request": "false"})
+    ms = 1000 * (time.perf_counter() - began)
+    note(kind if answer.status_code < 400 else "failed", ms)
+    return answer.text
+
+
+def at(times: list[float], share: float) -> float:
+    ordered = sorted(times)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
