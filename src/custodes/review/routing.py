@@ -99,7 +99,15 @@ def calibrated(confidence: ArrayLike, calibration: Calibration) -> Floats:
 
 def fit_confidence(confidence: ArrayLike, right: ArrayLike) -> Calibration:
     """Platt scaling of an AI's confidence by whether it was right."""
-    return fit_calibration(_log_odds(confidence), np.asarray(right, dtype=np.int64))
+    odds, was = _log_odds(confidence), np.asarray(right, dtype=np.int64)
+    fit = fit_calibration(odds, was)
+    # Where its slope had to be kept above 0 the intercept no longer fits: the mean must.
+    intercept = fit.intercept
+    for _ in range(50):
+        sure = 1 / (1 + np.exp(-np.clip(fit.slope * odds + intercept, -60, 60)))
+        step = (was.mean() - sure.mean()) / max(float((sure * (1 - sure)).mean()), 1e-6)
+        intercept += float(np.clip(step, -2, 2))
+    return Calibration(slope=fit.slope, intercept=intercept)
 
 
 def fit_confidence_by_slice(rows: Rows, *, least: int = 100) -> SliceCalibration:
