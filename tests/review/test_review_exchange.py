@@ -174,8 +174,9 @@ def known_cases(path, count=240):
             right = (n * 7919 % 100) / 100 < sure
             truth = "harmful" if n % 2 else "benign"
             other = "benign" if n % 2 else "harmful"
-            row = {"id": str(n), "truth": truth, "people": [truth if n % 4 else other],
-                   "opinions": [{"answer": truth if right else other, "confidence": sure}]}  # fmt: skip
+            view = {"answer": truth if right else other, "confidence": sure}
+            people = [truth if n % 4 else other]
+            row = {"id": str(n), "truth": truth, "people": people, "opinions": [view]}
             file.write(json.dumps(row) + "\n")
     return str(path)
 
@@ -212,8 +213,11 @@ contrasts:
 
 def test_a_study_goes_from_its_protocol_to_its_report(run, tmp_path):
     (tmp_path / "pilot.yaml").write_text(PROTOCOL)
-    items = [make_case(n, answer="harmful" if n % 3 else "benign",
-                       meta={"truth": "benign" if n % 2 else "harmful"}) for n in range(24)]  # fmt: skip
+    items = []
+    for n in range(24):
+        truth = "benign" if n % 2 else "harmful"
+        answer = "harmful" if n % 3 else "benign"
+        items.append(make_case(n, answer=answer, meta={"truth": truth}))
     put(tmp_path / "items.jsonl", [*items, *(make_case(90 + n, gold="benign") for n in range(4))])
     protocol = str(tmp_path / "pilot.yaml")
     said = run("study", "start", protocol)

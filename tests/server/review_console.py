@@ -81,7 +81,13 @@ def review_gateway(upstream, url, *, now=None, **settings):
 
 def fill(desk: Desk, count=20, *, queue="cakes", **settings):
     """Make the queue and put cases in it."""
-    config = {"question": "Is it harmful?", "instructions": "Cakes are harmless; taking is not.",
-              "choices": CHOICES, "arms": ARMS, "sampling": "given", "confidence": True}  # fmt: skip
+    config = {
+        "question": "Is it harmful?",
+        "instructions": "Cakes are harmless; taking is not.",
+        "choices": CHOICES,
+        "arms": ARMS,
+        "sampling": "given",
+        "confidence": True,
+    }
     desk.put(queue, QueueConfig(**{**config, **settings}))
     desk.add(queue, [make_case(n) for n in range(count)])

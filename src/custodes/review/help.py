@@ -55,7 +55,8 @@ def help_for(case: Case, arm: Arm) -> Help:
         chosen = [(quote, quote.side) for quote in case.evidence]
     elif "quotes" in shows:
         best = sorted(case.evidence, key=lambda quote: -abs(quote.score))[:MOST]
-        chosen = [(quote, "") for quote in sorted(best, key=lambda q: (q.place, q.start))]
+        order = {place: number for number, place in enumerate(case.places)}
+        chosen = [(quote, "") for quote in sorted(best, key=lambda q: (order[q.place], q.start))]
     told = "reasoning" in shows and view is not None and view.reasoning
     return Help(
         quotes=tuple(
