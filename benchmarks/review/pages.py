@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import re
 import subprocess
@@ -50,7 +51,9 @@ def run(kind: str, url: str, count: int, seconds: float, options: argparse.Names
         )  # fmt: skip
     try:
         address = wait_for(log, serving)
+        began = processor_seconds(serving.pid)
         found = drive(address, tokens, seconds, options.seed)
+        spent = processor_seconds(serving.pid) - began
     finally:
         serving.terminate()
         serving.wait(60)
@@ -59,12 +62,20 @@ def run(kind: str, url: str, count: int, seconds: float, options: argparse.Names
     rows = [{"figure": f"p95 of all pages; {named}", "value": at(everything, 0.95), "unit": "ms",
              "target": "< 50", "seeds": [options.seed]},
             {"figure": f"p50 of all pages; {named}", "value": at(everything, 0.5), "unit": "ms"},
-            {"figure": f"pages a second; {named}", "value": len(everything) / seconds}]  # fmt: skip
+            {"figure": f"pages a second; {named}", "value": len(everything) / seconds},
+            {"figure": f"processor time of a page in the gateway; {named}", "unit": "ms",
+             "value": 1000 * spent / len(everything), "target": "< 50"},
+            {"figure": f"load of the machine (1 minute); {named}", "value": os.getloadavg()[0]}]  # fmt: skip
     rows += [{"figure": f"p95 of {name} ({len(times)}); {named}", "value": at(times, 0.95),
               "unit": "ms"} for name, times in sorted(found.items()) if name != "failed"]  # fmt: skip
     rows.append({"figure": f"pages that failed; {named}", "value": len(found.get("failed", [])),
                  "target": "== 0"})  # fmt: skip
     return rows
+
+
+def processor_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def make_keys(url: str) -> list[str]:
@@ -99,9 +110,7 @@ def drive(address: str, tokens: list[str], seconds: float, seed: int) -> dict[st
             found.setdefault(kind, []).append(ms)
 
     threads = [
-        threading.Thread(
-            target=review, args=(address, token, seconds, f"{seed} {n}", note, gate, n)
-        )
+        threading.Thread(target=review, args=(address, token, seconds, (seed, n), note, gate))
         for n, token in enumerate(tokens)
     ]
     for thread in threads:

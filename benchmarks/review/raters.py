@@ -92,8 +92,13 @@ def rate(url: str, rater: str, path: Path, until: float, seed: int) -> None:
                 file.write(json.dumps({"error": str(error)}) + "\n")
                 file.flush()
                 continue
-            row = {"case": claim.stored.id, "rater": rater, "given": done,
-                   "claim_ms": 1000 * (claimed - began), "submit_ms": 1000 * (ended - again)}  # fmt: skip
+            row = {
+                "case": claim.stored.id,
+                "rater": rater,
+                "given": done,
+                "claim_ms": 1000 * (claimed - began),
+                "submit_ms": 1000 * (ended - again),
+            }
             file.write(json.dumps(row) + "\n")
             file.flush()
 

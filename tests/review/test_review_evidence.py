@@ -25,8 +25,8 @@ from custodes.types import Example, Message
 def test_sentences_are_pieces_of_the_text_in_order(text):
     spans = list(sentences(text))
     assert spans == sorted(spans)
-    befores = [*spans[1:], (len(text), 0)]
-    for (start, end), (after, _) in zip(spans, befores, strict=False):
+    following = [*spans[1:], (len(text), 0)]
+    for (start, end), (after, _) in zip(spans, following, strict=False):
         assert 0 <= start < end <= after
         assert text[start:end].strip() == text[start:end] != ""
         assert end - start <= 320

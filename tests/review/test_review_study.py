@@ -17,7 +17,7 @@ from custodes.review.study.analysis import (
 from custodes.review.study.protocol import Contrast, Protocol
 from custodes.review.study.report import SIMULATED, study_report
 from custodes.review.study.simulated import SimulatedConfig, simulate
-from custodes.review.study.trials import Trial, read_trials, usable
+from custodes.review.trials import Trial, read_trials, usable
 
 PULLED = SimulatedConfig(
     raters=14, items=90, raters_an_item=6, blind=True,

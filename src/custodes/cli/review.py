@@ -6,19 +6,13 @@ Results go to stdout, everything that is not asked for to stderr.
 from __future__ import annotations
 
 import json
-import os
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
+from custodes.cli.desk import DatabaseOption, desk_at
 from custodes.cli.study import app as study_app
-
-if TYPE_CHECKING:
-    from custodes.review.queue import Desk
 
 __all__ = ["app"]
 
@@ -29,13 +23,6 @@ app = typer.Typer(
 )
 app.add_typer(study_app, name="study")
 
-_Database = Annotated[
-    str | None,
-    typer.Option(
-        help="sqlite:////absolute/path.db or postgresql://... "
-        "[default: CUSTODES_DATABASE, else SQLite in the user's data folder]"
-    ),
-]
 _Queue = Annotated[str, typer.Argument(metavar="QUEUE", help="A queue's name.")]
 _Config = Annotated[Path | None, typer.Option("--config", help="YAML file of settings.")]
 _Set = Annotated[list[str] | None, typer.Option("--set", help="NAME=VALUE, more than once.")]
@@ -43,21 +30,9 @@ _Out = Annotated[Path, typer.Option("--out", help="Folder of the run.")]
 _Seed = Annotated[int, typer.Option(help="Of whatever is random.")]
 
 
-@contextmanager
-def desk_at(database: str | None, *, create: bool = True) -> Iterator[Desk]:
-    """The desk in a database, brought to this version's tables."""
-    from custodes import store
-    from custodes.review.queue import Desk
-    from custodes.review.settling import case_vault
-
-    with store.opened(database or store.default_database(os.environ), create=create) as engine:
-        store.migrate(engine)
-        yield Desk(engine, now=time.time, cipher=case_vault(os.environ))
-
-
 @app.command()
 def queue(
-    name: _Queue, config: _Config = None, assign: _Set = None, database: _Database = None
+    name: _Queue, config: _Config = None, assign: _Set = None, database: DatabaseOption = None
 ) -> None:
     """Make a queue, or change the settings of one; prints the settings."""
     from custodes.config import load
@@ -71,7 +46,7 @@ def queue(
 
 @app.command("list")
 def list_all(
-    database: _Database = None,
+    database: DatabaseOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List every queue and how far it is."""
@@ -97,7 +72,7 @@ def add(
         str | None,
         typer.Option(help="A guard (folder or shipped name): its view, and its evidence."),
     ] = None,
-    database: _Database = None,
+    database: DatabaseOption = None,
 ) -> None:
     """Put cases in a queue, in the order of its sampling; those that are there already stay."""
     from custodes.review.exchange import read_cases
@@ -117,7 +92,7 @@ def add(
 def skills(
     rater: Annotated[str, typer.Argument(help="The id of a key: `custodes keys list`.")],
     skill: Annotated[list[str] | None, typer.Argument(help="All of the rater's skills.")] = None,
-    database: _Database = None,
+    database: DatabaseOption = None,
 ) -> None:
     """Say what a rater can judge besides what anybody can. `adjudicate`: may settle conflicts."""
     with desk_at(database) as desk:
@@ -132,7 +107,7 @@ def export(
         Path,
         typer.Argument(help=".jsonl or .csv: every judgment. .parquet: training rows."),
     ],
-    database: _Database = None,
+    database: DatabaseOption = None,
 ) -> None:
     """Write every judgment, or the settled cases as rows for `custodes train`."""
     from custodes.data import write
@@ -149,7 +124,7 @@ def export(
 
 
 @app.command()
-def agreement(name: _Queue, out: _Out, seed: _Seed = 0, database: _Database = None) -> None:
+def agreement(name: _Queue, out: _Out, seed: _Seed = 0, database: DatabaseOption = None) -> None:
     """How far raters agree, by case, rater and time: report.html and report.json (extra review)."""
     from custodes.config import Config, Run
     from custodes.review.overview import agreement_report, queue_agreement
@@ -191,7 +166,7 @@ def route(
         float, typer.Option(help="Share of accepted cases that people see all the same.")
     ] = 0.02,
     seed: _Seed = 0,
-    database: _Database = None,
+    database: DatabaseOption = None,
 ) -> None:
     """Choose T on one half of known cases, report on the other, and route new cases by it.
 
@@ -243,7 +218,7 @@ def retrain(
         typer.Option(help="The false-refusal budget that the old guard was calibrated to."),
     ] = None,
     seed: _Seed = 0,
-    database: _Database = None,
+    database: DatabaseOption = None,
 ) -> None:
     """Train the guard of a run again with a queue's labels, and report what that changed.
 

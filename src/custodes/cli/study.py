@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from custodes.cli.desk import DatabaseOption, desk_at
+
 __all__ = ["app"]
 
 app = typer.Typer(
@@ -17,13 +19,6 @@ app = typer.Typer(
 )
 
 _Protocol = Annotated[Path, typer.Argument(metavar="PROTOCOL", help="YAML file of the protocol.")]
-_Database = Annotated[
-    str | None,
-    typer.Option(
-        help="sqlite:////absolute/path.db or postgresql://... "
-        "[default: CUSTODES_DATABASE, else SQLite in the user's data folder]"
-    ),
-]
 _Config = Annotated[
     Path | None, typer.Option("--config", help="YAML file: the simulated population.")
 ]
@@ -31,12 +26,11 @@ _Set = Annotated[list[str] | None, typer.Option("--set", help="NAME=VALUE, more 
 
 
 @app.command()
-def start(protocol: _Protocol, database: _Database = None) -> None:
+def start(protocol: _Protocol, database: DatabaseOption = None) -> None:
     """Make the study's queue and fill it; prints the protocol's hash, to be noted down now.
 
     No rater ever sees `meta.truth` of an item.
     """
-    from custodes.cli.review import desk_at
     from custodes.config import load
     from custodes.review.study.protocol import Protocol
     from custodes.review.study.runner import start_study
@@ -55,15 +49,14 @@ def analyze(
     trials: Annotated[
         Path | None, typer.Option(help="JSONL of trials, instead of the queue's ratings.")
     ] = None,
-    database: _Database = None,
+    database: DatabaseOption = None,
 ) -> None:
     """The pre-registered analysis and the exploratory rest: report.html and report.json."""
-    from custodes.cli.review import desk_at
     from custodes.config import Run, load
     from custodes.review.study.protocol import Protocol
     from custodes.review.study.report import study_report
     from custodes.review.study.runner import gather
-    from custodes.review.study.trials import read_trials
+    from custodes.review.trials import read_trials
 
     settings = load(Protocol, protocol)
     checks: dict[str, float] = {}

@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -54,11 +55,14 @@ class Lookup:
         self._engine = engine
         self._now = now
         self._cipher = cipher
+        # SQLite has one writer at a time, and lets those who come meanwhile sleep by guess.
+        one = engine.dialect.name == "sqlite"
+        self._turn: AbstractContextManager[object] = threading.Lock() if one else nullcontext()
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """A transaction."""
-        with store.writing(self._engine) as connection:
+        with self._turn, store.writing(self._engine) as connection:
             yield connection
 
     @contextmanager

@@ -146,6 +146,14 @@ class Desk(Lookup):
                     connection, judgment.case_id, judgment.part, judgment.rater, shown=self._now()
                 )
 
+    def shown(self, queue: str, rater: str, id_: int) -> None:
+        """The same for a case that was fetched ahead, where the rater still holds it."""
+        with self.writing() as connection:
+            _locked(connection, queue, id_)
+            found = store.judgment_of(connection, id_, RATING, rater)
+            if found is not None and found.shown is None:
+                store.touch(connection, id_, RATING, rater, shown=self._now())
+
     def draft(self, queue: str, rater: str, id_: int, draft: Mapping[str, Any]) -> None:
         """Keep what is not given yet, and the claim for as long again."""
         with self.writing() as connection:

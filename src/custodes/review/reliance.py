@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from custodes.measure import Interval, interval_of, resample
-from custodes.review.study.trials import Trial
+from custodes.review.trials import Trial
 
 __all__ = ["Reliance", "Switches", "accuracy_by_arm", "reliance", "switches"]
 

@@ -17,7 +17,7 @@ from custodes.errors import DataError, MissingExtraError
 from custodes.measure import Interval, brier, expected_calibration_error, interval_of, resample
 from custodes.review.study.protocol import Contrast, Protocol
 from custodes.review.study.simulated import SimulatedConfig, simulate
-from custodes.review.study.trials import Trial
+from custodes.review.trials import Trial
 
 __all__ = [
     "Calibrated",

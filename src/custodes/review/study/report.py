@@ -14,7 +14,7 @@ from custodes.review.study.analysis import (
     mixed_logit,
 )
 from custodes.review.study.protocol import Protocol
-from custodes.review.study.trials import Trial, usable
+from custodes.review.trials import Trial, usable
 
 __all__ = ["SIMULATED", "study_report"]
 

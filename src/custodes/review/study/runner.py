@@ -9,7 +9,7 @@ from custodes.review.cases import Case
 from custodes.review.exchange import read_cases
 from custodes.review.queue import Desk
 from custodes.review.study.protocol import Protocol
-from custodes.review.study.trials import Trial, trials_of
+from custodes.review.trials import Trial, trials_of
 
 __all__ = ["gather", "start_study"]
 

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from custodes.config import Config
 from custodes.review.arms import Arm, choose_arm
-from custodes.review.study.trials import Trial
+from custodes.review.trials import Trial
 
 __all__ = ["SimulatedConfig", "simulate"]
 

@@ -137,7 +137,8 @@ async def act(request: Request, queue: str, id_: str, act: str) -> Response:
     if act == "draft":
         return Response(status_code=204)
     if act == "answer" and (shown := form.get("shows")):
-        await _shown(reviews, queue, rater, number(shown))
+        next_id = number(shown)
+        await _ask(reviews, lambda desk: desk.shown(queue, rater, next_id))
         return await _side(service, viewer, queue)
     if not partial(request):
         return RedirectResponse(f"{REVIEW}/{quote(queue, safe='')}", status_code=303)
@@ -273,15 +274,6 @@ async def _side(service: Service, viewer: Viewer, queue: str) -> Response:
         **review_common(service, viewer, queue),
     }
     return render("review_side.html", values)
-
-
-async def _shown(reviews: Reviews, queue: str, rater: str, id_: int) -> None:
-    def work(desk: Desk) -> None:
-        claim = desk.open(queue, rater, id_)
-        if claim is not None:
-            desk.show(claim)
-
-    await _ask(reviews, work)
 
 
 async def _ask(reviews: Reviews, work: Any) -> Any:
