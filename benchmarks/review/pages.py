@@ -59,18 +59,23 @@ def run(kind: str, url: str, count: int, seconds: float, options: argparse.Names
         serving.wait(60)
     everything = [ms for name, times in found.items() if name != "sign in" for ms in times]
     named = f"{kind}, {count:,} cases, {REVIEWERS} reviewers"
-    rows = [{"figure": f"p95 of all pages; {named}", "value": at(everything, 0.95), "unit": "ms",
-             "target": "< 50", "seeds": [options.seed]},
-            {"figure": f"p50 of all pages; {named}", "value": at(everything, 0.5), "unit": "ms"},
-            {"figure": f"pages a second; {named}", "value": len(everything) / seconds},
-            {"figure": f"processor time of a page in the gateway; {named}", "unit": "ms",
-             "value": 1000 * spent / len(everything), "target": "< 50"},
-            {"figure": f"load of the machine (1 minute); {named}", "value": os.getloadavg()[0]}]  # fmt: skip
-    rows += [{"figure": f"p95 of {name} ({len(times)}); {named}", "value": at(times, 0.95),
-              "unit": "ms"} for name, times in sorted(found.items()) if name != "failed"]  # fmt: skip
-    rows.append({"figure": f"pages that failed; {named}", "value": len(found.get("failed", [])),
-                 "target": "== 0"})  # fmt: skip
-    return rows
+
+    def row(name: str, value: float, unit: str = "", target: str = "") -> dict:
+        return {"figure": f"{name}; {named}", "value": value, "unit": unit, "target": target}
+
+    return [
+        row("p95 of all pages", at(everything, 0.95), "ms", "< 50"),
+        row("p50 of all pages", at(everything, 0.5), "ms"),
+        row("processor time of a page in the gateway", 1000 * spent / len(everything), "ms"),
+        row("pages a second", len(everything) / seconds),
+        row("load of the machine, 1 minute", os.getloadavg()[0]),
+        *(
+            row(f"p95 of {name}", at(times, 0.95), "ms")
+            for name, times in sorted(found.items())
+            if name != "failed"
+        ),
+        row("pages that failed", len(found.get("failed", [])), target="== 0"),
+    ]
 
 
 def processor_seconds(pid: int) -> float:

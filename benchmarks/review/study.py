@@ -24,8 +24,8 @@ def figures(options: argparse.Namespace) -> list[dict]:
     names = "SIMULATED raters"
 
     def row(name: str, value, target: str = "") -> dict:
-        return {"figure": f"{names}: {name}", "value": value.value, "low": value.low,
-                "high": value.high, "target": target, "seeds": [options.seed]}  # fmt: skip
+        return {"figure": f"{names}: {name}", "value": value, "target": target,
+                "seeds": [options.seed]}  # fmt: skip
 
     rows = [
         row("accuracy, judgment against none where the AI is wrong (put in: lower)",

@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 
+from custodes.measure import Interval
 from custodes.review.reproduce import reproduce
 
 
 def figures(options: argparse.Namespace) -> list[dict]:
     out = options.work / f"complementarity-{options.size}"
-    reproduce(options.size, options.seed, out)
+    if not (out / "report.html").exists():  # a run that is there is read
+        reproduce(options.size, options.seed, out)
     found, routings = {}, {}
     for line in (out / "metrics.jsonl").read_text().splitlines():
         row = json.loads(line)
@@ -21,8 +23,8 @@ def figures(options: argparse.Namespace) -> list[dict]:
     seeds = [options.seed]
 
     def figure(name: str, value: dict, target: str = "") -> dict:
-        return {"figure": name, "value": value["value"], "low": value["low"],
-                "high": value["high"], "target": target, "seeds": seeds}  # fmt: skip
+        interval = Interval(value["value"], value["low"], value["high"])
+        return {"figure": name, "value": interval, "target": target, "seeds": seeds}
 
     names = {"people": "people alone, accuracy", "ai": "AI rater alone, accuracy",
              "hybrid": "hybrid (T for accuracy), accuracy", "oracle": "oracle, accuracy",

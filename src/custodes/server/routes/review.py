@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from custodes.errors import DataError
+from custodes.review.arms import Arm
 from custodes.review.help import help_for, pieces
 from custodes.review.queue import RULES_CONFLICTS, Claim, Desk
 from custodes.server.console.rendering import render
@@ -238,7 +239,7 @@ async def _page(
 def _card(claim: Claim, search: str) -> dict[str, Any]:
     """What a card prints; nothing of the AI's view that the arm does not show is among it."""
     case = claim.case
-    shown = help_for(case, claim.arm) if claim.revealed else help_for(case, type(claim.arm).NONE)
+    shown = help_for(case, claim.arm) if claim.revealed else help_for(case, Arm.NONE)
     by_place: dict[str, list[Any]] = {}
     for numbered in shown.quotes:
         by_place.setdefault(numbered.quote.place, []).append(numbered)
