@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from custodes.review.cases import Case, Opinion
+from custodes.review.cases import Case, Opinion, Quote
 from custodes.review.config import QueueConfig
 from custodes.review.queue import Desk
 from custodes.store import connect, migrate
@@ -21,6 +21,7 @@ def cases(count: int, start: int = 0) -> list[Case]:
                         f"Then bake it at {180 + n % 60} degrees until it is brown."),
             ),
             opinions=(Opinion(source="guard", answer="benign", confidence=0.5 + n % 50 / 100),),
+            evidence=(Quote(place="message:1", start=0, end=20, score=1.0),),
         )
         for n in range(start, start + count)
     ]  # fmt: skip

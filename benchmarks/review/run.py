@@ -65,17 +65,16 @@ def main() -> None:
 def merge(path: Path, section: str, rows: list[dict], options: argparse.Namespace) -> None:
     """Put one section's rows into the file; a run on one database leaves the other's rows."""
     command = f"python benchmarks/review/run.py --size {options.size} --only {section}"
-    if path.exists():
-        made = {f"{section}: {row['figure']}" for row in rows}
-        kept = [row for row in read_results(path)
-                if row.figure.startswith(f"{section}: ") and row.figure not in made]  # fmt: skip
-    else:
-        kept = []
+    kept = []
+    if path.exists() and options.database != "sqlite,postgresql":
+        ran = [f"; {kind}, " for kind in options.database.split(",")]
+        kept = [row for row in read_results(path) if row.figure.startswith(f"{section}: ")
+                and "; " in row.figure and not any(kind in row.figure for kind in ran)]  # fmt: skip
     try:
         merge_section(path, section, rows, order=list(SECTIONS), command=command)
     except DataError as error:
         raise SystemExit(str(error)) from error
-    if kept and options.database != "sqlite,postgresql":
+    if kept:
         order = list(SECTIONS)
         rows_now: list[Figure] = [*read_results(path), *kept]
         write_results(path, sorted(rows_now, key=lambda row: order.index(row.figure.split(":")[0])))

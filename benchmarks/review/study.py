@@ -11,7 +11,7 @@ from custodes.review.study.simulated import SimulatedConfig, simulate
 
 
 def figures(options: argparse.Namespace) -> list[dict]:
-    sizes = {"tiny": (12, 40, 10), "full": (40, 300, 200)}
+    sizes = {"tiny": (12, 40, 10), "full": (40, 300, 100)}
     raters, items, studies = sizes[options.size]
     config = SimulatedConfig(raters=raters, items=items, raters_an_item=6, blind=True,
                              seed=options.seed)  # fmt: skip

@@ -1,8 +1,8 @@
 """Assistance arms: what of the AI's view a rater sees, and which arm a rater is put in.
 
 The arms of "Human-AI Complementarity: A Goal for Amplified Oversight" (arXiv 2510.26518), from no
-help to all of it; `contrast` alone shows quotes for both sides. The server assigns them; a page only
-shows what its arm lets it. Pure functions; what was assigned before is given.
+help to all of it; `contrast` alone shows quotes for both sides. The server assigns them; a page
+shows what its arm lets it and no more. Pure functions; what was assigned before is given.
 """
 
 from __future__ import annotations
