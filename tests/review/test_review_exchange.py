@@ -241,11 +241,11 @@ def test_a_study_goes_from_its_protocol_to_its_report(run, tmp_path):
 
 def test_simulated_trials_are_called_so(run, tmp_path):
     out = tmp_path / "trials.jsonl"
-    said = run("study", "simulate", "--out", str(out), "--set", "items=40", database=False)
+    said = run("study", "simulate", "--out", str(out), "--set", "items=24", database=False)
     assert "SIMULATED" in said
     (tmp_path / "pilot.yaml").write_text(PROTOCOL)
     said = run("study", "power", str(tmp_path / "pilot.yaml"), "--studies", "10", "--set",
-               "items=40", database=False)  # fmt: skip
+               "items=24", database=False)  # fmt: skip
     assert "SIMULATED" in said
     assert "judgment against none" in said
     run("study", "analyze", str(tmp_path / "pilot.yaml"), "--trials", str(out), "--out",

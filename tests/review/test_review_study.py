@@ -97,7 +97,7 @@ def test_simulations_of_one_seed_agree_and_arms_are_balanced():
 
 def test_power_grows_with_what_there_is_to_see():
     asked = Contrast(arm="judgment", where="ai_wrong", expects="lower")
-    small = PULLED.model_copy(update={"items": 40, "blind": False})
+    small = PULLED.model_copy(update={"items": 40, "raters": 8, "blind": False})
     seen = power(asked, small, studies=12)
     none = power(asked, small.model_copy(update={"anchoring": {}, "insight": {}}), studies=12)
     assert seen.value > none.value

@@ -275,3 +275,12 @@ def test_settings_of_a_queue_survive_the_database(console):
     assert (
         json.loads(json.dumps(desk.listed("q", limit=1, room=1).cases[0].content))["id"] == "cake-1"
     )
+
+
+def test_what_cannot_be_put_on_the_desk_is_counted(upstream, tmp_path, monkeypatch):
+    monkeypatch.setenv("CUSTODES_STORE_KEY", new_vault_key())
+    with feeding(upstream, f"sqlite:///{tmp_path / 'feed.db'}", queue="no spaces") as (running, _):
+        body = {"model": "m", "messages": [{"role": "user", "content": f"I want {MARKER}"}]}
+        assert running.post("/v1/chat/completions", body).status_code == 200
+        feed = running.app.state.service.feed
+        running.wait_for(lambda: feed.lost == 1)
