@@ -54,6 +54,7 @@ def run(kind: str, url: str, count: int, seconds: float, options: argparse.Names
         began = processor_seconds(serving.pid)
         found = drive(address, tokens, seconds, options.seed)
         spent = processor_seconds(serving.pid) - began
+        synced = fsync_ms(options.work / "fsync")
     finally:
         serving.terminate()
         serving.wait(60)
@@ -69,6 +70,7 @@ def run(kind: str, url: str, count: int, seconds: float, options: argparse.Names
         row("processor time of a page in the gateway", 1000 * spent / len(everything), "ms"),
         row("pages a second", len(everything) / seconds),
         row("load of the machine, 1 minute", os.getloadavg()[0]),
+        row("one fsync of this disk right after, median of 30", synced, "ms"),
         *(
             row(f"p95 of {name}", at(times, 0.95), "ms")
             for name, times in sorted(found.items())
@@ -76,6 +78,20 @@ def run(kind: str, url: str, count: int, seconds: float, options: argparse.Names
         ),
         row("pages that failed", len(found.get("failed", [])), target="== 0"),
     ]
+
+
+def fsync_ms(path: Path) -> float:
+    """What any database must wait for at each commit."""
+    times = []
+    with path.open("wb") as file:
+        for _ in range(30):
+            file.write(b"x" * 4096)
+            file.flush()
+            began = time.perf_counter()
+            os.fsync(file.fileno())
+            times.append(1000 * (time.perf_counter() - began))
+    path.unlink()
+    return sorted(times)[15]
 
 
 def processor_seconds(pid: int) -> float:
