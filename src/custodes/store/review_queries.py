@@ -198,17 +198,17 @@ def list_cases(
     matching: Mapping[str, str] | None = None,
     cipher: Cipher | None = None,
 ) -> Listed:
-    """Cases of a queue, newest first; `room`: rows looked through, `matching`: state, and text (a
-    piece of what they hold).
+    """Cases of a queue, newest first; `room`: rows looked through; `matching`: state, kind, and
+    text, a piece of what they hold.
 
     Encrypted content cannot be searched: of such a case the title and the ref are.
     """
-    state, text = (matching or {}).get("state"), (matching or {}).get("text", "")
+    wanted = matching or {}
+    text = wanted.get("text", "")
     here = [cases.c.queue == queue]
     if before is not None:
         here.append(cases.c.id < before)
-    if state is not None:
-        here.append(cases.c.state == state)
+    here += [cases.c[name] == wanted[name] for name in ("state", "kind") if name in wanted]
     looked = select(cases.c.id).where(*here).order_by(cases.c.id.desc()).limit(room)
     statement = select(cases).where(cases.c.id.in_(looked.scalar_subquery()))
     if text:
