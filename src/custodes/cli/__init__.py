@@ -23,6 +23,7 @@ from custodes.cli.evaluate import evaluate
 from custodes.cli.keys import app as keys_app
 from custodes.cli.method import app as method_app
 from custodes.cli.reproduce import reproduce
+from custodes.cli.review import app as review_app
 from custodes.cli.score import score
 from custodes.cli.serve import serve
 from custodes.cli.synth import synth
@@ -62,6 +63,7 @@ app.add_typer(data_app, name="data")
 app.add_typer(method_app, name="method")
 app.add_typer(keys_app, name="keys")
 app.add_typer(audit_app, name="audit")
+app.add_typer(review_app, name="review")
 
 
 def _print_version(value: bool) -> None:

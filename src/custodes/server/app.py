@@ -30,7 +30,16 @@ from custodes.server.config import GatewayConfig
 from custodes.server.console.records import MemoryRecords, Records
 from custodes.server.events import EventSink, MemorySink
 from custodes.server.limits import BodyLimit, Limiter, MemoryLimiter, RedisLimiter
-from custodes.server.routes import arena, console, operation, replies, session, verdicts
+from custodes.server.routes import (
+    arena,
+    console,
+    operation,
+    replies,
+    review,
+    review_lists,
+    session,
+    verdicts,
+)
 from custodes.server.service import Clock, Parts, Service
 from custodes.server.telemetry import Metrics
 from custodes.server.tracing import NoTracing, OtelTracing, Tracing
@@ -72,6 +81,7 @@ def build_parts(
         keys=_keys(config, keys),
         sink=kept,
         records=_records(kept),
+        reviews=getattr(kept, "reviews", None),
         limiter=_limiter(config, clock, metrics),
         metrics=metrics,
         tracing=tracing or (OtelTracing() if config.traces else NoTracing()),
@@ -154,7 +164,8 @@ def build_app(config: GatewayConfig, parts: Parts) -> FastAPI:
     routers += [arena.router] if config.arena is not None else []
     if config.console:
         routers += [arena.board] if config.arena is not None else []
-        routers += [session.router, console.router]
+        # The console's last route is its page for whatever is not there.
+        routers += [session.router, review_lists.router, review.router, console.router]
     for router in routers:
         app.include_router(router)
     app.add_exception_handler(RequestError, _render)

@@ -19,7 +19,17 @@ from sqlalchemy import (
     Text,
 )
 
-__all__ = ["arena", "events", "head", "keys", "latencies", "metadata", "tallies", "verifications"]
+__all__ = [
+    "SEQ",
+    "arena",
+    "events",
+    "head",
+    "keys",
+    "latencies",
+    "metadata",
+    "tallies",
+    "verifications",
+]
 
 _NAMES = {
     "ix": "%(table_name)s_%(column_0_N_name)s",
@@ -29,14 +39,15 @@ _NAMES = {
 }
 
 # Only INTEGER PRIMARY KEY is SQLite's own row number; BIGINT would cost a second index.
-_SEQ = BigInteger().with_variant(Integer(), "sqlite")
+SEQ = BigInteger().with_variant(Integer(), "sqlite")
+"""A number that the database may give."""
 
 metadata = MetaData(naming_convention=_NAMES)
 
 events = Table(
     "events",
     metadata,
-    Column("seq", _SEQ, primary_key=True, autoincrement=False),
+    Column("seq", SEQ, primary_key=True, autoincrement=False),
     Column("previous", String(64), nullable=False),
     Column("hash", String(64), nullable=False),
     Column("id", Text, nullable=False, unique=True),
