@@ -96,3 +96,12 @@ def test_no_log_holds_a_prompt_or_a_reply(upstream, lines):
     assert "raised ValueError" in found
     for words in (SECRET, MARKER, SECRET.split()[1], "script:"):
         assert words not in found
+
+
+@pytest.mark.parametrize("keeps", [False, True])
+def test_events_quote_a_guard_that_failed_where_texts_are_kept(upstream, keeps):
+    with gateway(upstream, quoting, keep_text=keeps) as running:
+        running.post("/v1/moderations", {"input": f"{SECRET} {MARKER}"})
+    (failed,) = [event for event in running.sink.events if event.failure]
+    assert "raised ValueError" in failed.failure
+    assert (SECRET in failed.failure) is keeps

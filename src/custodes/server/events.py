@@ -7,6 +7,7 @@ that could not be recorded is counted, logged, and makes the gateway unready.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -15,7 +16,7 @@ from custodes.errors import CustodesError
 from custodes.server.wire.base import Ruling
 from custodes.store.events import Event
 
-__all__ = ["EventSink", "MemorySink", "Origin", "Recorder", "describe"]
+__all__ = ["EventSink", "MemorySink", "Origin", "Recorder", "describe", "wordless"]
 
 
 class EventSink(Protocol):
@@ -91,11 +92,19 @@ class Origin:
     mode: str
 
 
+def wordless(failure: str) -> str:
+    """A failure without an exception's own words, which may quote what it could not judge."""
+    return re.sub(r"(raised \w+):.*", r"\1", failure, flags=re.DOTALL)
+
+
 def describe(
     ruling: Ruling, *, id_: str, at: float, origin: Origin, latency_ms: float, text: str | None
 ) -> Event:
-    """The event of one verdict."""
+    """The event of one verdict; `text` None: of a failure no words but the guard's own are kept."""
     verdict = ruling.verdict
+    failure = verdict.failure
+    if failure is not None and text is None:
+        failure = wordless(failure)
     return Event(
         id=id_,
         at=at,
@@ -110,6 +119,6 @@ def describe(
         versions={"constitution": verdict.constitution, "artifact": verdict.artifact},
         latency_ms=latency_ms,
         stop_at=ruling.stop_at,
-        failure=verdict.failure,
+        failure=failure,
         text=text,
     )
