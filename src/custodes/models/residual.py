@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from custodes.errors import ConfigError
 
-__all__ = ["ResidualReader"]
+__all__ = ["ResidualReader", "blocks"]
 
 
 class _DeepestLayerError(Exception):
@@ -29,7 +29,8 @@ class _Request(threading.local):
     found: dict[int, Tensor] | None = None
 
 
-def _blocks(model: Any) -> nn.ModuleList:
+def blocks(model: Any) -> nn.ModuleList:
+    """The model's list of blocks; `ConfigError` where it has none."""
     count = model.config.get_text_config().num_hidden_layers
     for module in model.modules():
         if isinstance(module, nn.ModuleList) and len(module) == count:
@@ -46,10 +47,10 @@ class ResidualReader:
     def __init__(self, model: Any) -> None:
         self._body = getattr(model, model.base_model_prefix, model)
         self._request = _Request()
-        blocks = _blocks(model)
-        self.depth = len(blocks)
-        blocks[0].register_forward_pre_hook(self._before_first, with_kwargs=True)
-        for index, block in enumerate(blocks, start=1):
+        layers = blocks(model)
+        self.depth = len(layers)
+        layers[0].register_forward_pre_hook(self._before_first, with_kwargs=True)
+        for index, block in enumerate(layers, start=1):
             block.register_forward_hook(partial(self._after, index))
 
     def read(self, layers: Collection[int], **inputs: Any) -> dict[int, Tensor]:
