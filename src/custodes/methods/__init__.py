@@ -1,6 +1,7 @@
 """Published methods, each an island: a folder with config, method, measure and README.
 
     mona/         myopic optimization with non-myopic approval (arXiv 2501.13011)
+    sae/          sparse autoencoders (arXiv 2501.16615, 2501.17727, 2501.08319)
     similarity/   CAPA and its family (arXiv 2502.04313)
 
 A method is added or removed by its folder and its line in `METHODS`.
@@ -14,6 +15,7 @@ METHODS = Registry(
     "methods",
     {
         "mona": "custodes.methods.mona.command:app",
+        "sae": "custodes.methods.sae.command:app",
         "similarity": "custodes.methods.similarity.command:app",
     },
 )

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from custodes.errors import ArtifactError, ConfigError, DataError
-from custodes.methods.sae.collect import collect, pack_contexts
+from custodes.methods.sae.collecting import collect, pack_contexts
 from custodes.methods.sae.config import CollectConfig
 from custodes.methods.sae.hooks import read_hooks, replaced
 from custodes.methods.sae.store import ActivationStore, write_shard, write_store

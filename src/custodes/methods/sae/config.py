@@ -8,8 +8,16 @@ from pydantic import Field, model_validator
 
 from custodes.config import Config
 
-__all__ = ["CoderConfig", "CollectConfig", "DescribeConfig", "Kind", "NullConfig", "ToyConfig",
-           "TrainConfig"]  # fmt: skip
+__all__ = [
+    "CoderConfig",
+    "CollectConfig",
+    "CompareConfig",
+    "DescribeConfig",
+    "Kind",
+    "NullConfig",
+    "ToyConfig",
+    "TrainConfig",
+]
 
 Kind = Literal["topk", "batchtopk", "jumprelu", "gated", "relu"]
 
@@ -117,6 +125,17 @@ class TrainConfig(Config):
                         of_one = {"kind": kind, "latents": latents, "k": k, "seed": seed}
                         found.append(CoderConfig.parse({**self.coder.model_dump(), **of_one}))
         return found
+
+
+class CompareConfig(Config):
+    """How autoencoders are compared."""
+
+    top: int = Field(default=16, ge=1)
+    """Candidates of each row and column in the first round of the matching."""
+    rounds: int = Field(default=30, ge=0)
+    """Rounds of the certificate; 0 computes none."""
+    seed: int = 0
+    """Of the nulls."""
 
 
 class NullConfig(Config):

@@ -41,7 +41,8 @@ class _Jump(torch.autograd.Function):
         pre, threshold, bandwidth = inputs
         ctx.save_for_backward(pre, threshold)
         ctx.bandwidth = bandwidth
-        return pre * (pre > threshold)
+        found: Tensor = pre * (pre > threshold)
+        return found
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
@@ -60,7 +61,8 @@ class _Step(torch.autograd.Function):
         pre, threshold, bandwidth = inputs
         ctx.save_for_backward(pre, threshold)
         ctx.bandwidth = bandwidth
-        return (pre > threshold).to(pre.dtype)
+        found: Tensor = (pre > threshold).to(pre.dtype)
+        return found
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:

@@ -75,7 +75,8 @@ class Nearest:
 def unit_rows(directions: Tensor) -> Tensor:
     """Rows of length 1, float32; rows of 0 stay 0 and have cosine 0 with everything."""
     rows = directions.detach().float()
-    return rows / rows.norm(dim=1, keepdim=True).clamp(min=1e-12)
+    lengths: Tensor = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+    return rows / lengths.clamp(min=1e-12)
 
 
 def _check(first: Tensor, second: Tensor) -> None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from custodes.errors import DataError
 from custodes.methods.sae.coder import Coder
-from custodes.methods.sae.matching import Assignment, match, nearest
+from custodes.methods.sae.matching import Assignment, match, nearest, unit_rows
 
 __all__ = ["SHARED", "Overlap", "compare", "permuted", "random_directions", "share"]
 
@@ -98,7 +98,7 @@ def permuted(coder: Coder, seed: int) -> Coder:
 
 def random_directions(coder: Coder, seed: int) -> Coder:
     """The null: encoder and decoder both the same random unit directions."""
-    draw = torch.Generator().manual_seed(seed)
-    drawn = torch.randn(coder.latents, coder.width, generator=draw)
-    drawn = (drawn / drawn.norm(dim=1, keepdim=True)).to(coder.encoder)
+    # Numpy's stream: a Trainer of the same seed draws its initial directions from torch's.
+    normal = np.random.default_rng(seed).normal(size=(coder.latents, coder.width))
+    drawn = unit_rows(torch.from_numpy(normal)).to(coder.encoder)
     return coder.with_directions(drawn, drawn.clone())

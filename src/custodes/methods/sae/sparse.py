@@ -60,7 +60,8 @@ class _Reconstruct(torch.autograd.Function):
             summed = _sum(active.latents, decoder.detach(), active.offsets, leaf)
         ctx.graph = (leaf, summed)
         ctx.save_for_backward(inner, encoder)
-        return summed.detach() + decoder_bias
+        found: Tensor = summed.detach() + decoder_bias
+        return found
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
