@@ -35,7 +35,7 @@ def test_it_runs_what_is_registered_into_a_folder(reproduce, monkeypatch, tmp_pa
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["nothing"], "unknown reproductions: got 'nothing', expected one of capa"),
+        (["nothing"], "unknown reproductions: got 'nothing', expected one of apd, capa"),
         ([], "Missing argument"),
         (["capa", "--out", "file"], "file is a file; expected a folder"),
         (["capa", "--size", "huge"], "--size: got 'huge', expected tiny or full"),

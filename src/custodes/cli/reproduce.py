@@ -14,15 +14,17 @@ __all__ = ["REPRODUCTIONS", "reproduce"]
 REPRODUCTIONS = Registry(
     "reproductions",
     {
+        "apd": "custodes.methods.decomposition.reproduce:reproduce_apd",
         "capa": "custodes.methods.similarity.reproduce:reproduce",
         "mona": "custodes.methods.mona.reproduce:reproduce",
+        "spd": "custodes.methods.decomposition.reproduce:reproduce_spd",
     },
 )
 """name -> function of size, seed and run folder; it returns the path of its report."""
 
 
 def reproduce(
-    name: Annotated[str, typer.Argument(help="Which: capa or mona.")],
+    name: Annotated[str, typer.Argument(help="Which: apd, capa, mona or spd.")],
     out: Annotated[
         Path | None, typer.Option("--out", help="Run folder; default: out/reproduce/NAME.")
     ] = None,
@@ -31,8 +33,10 @@ def reproduce(
 ) -> None:
     """Compute the figures of a published method anew; writes report.html and report.json.
 
+    apd: Interpretability in Parameter Space (arXiv 2501.14926).
     capa: Great Models Think Alike and this Undermines AI Oversight (arXiv 2502.04313).
     mona: Myopic Optimization with Non-myopic Approval (arXiv 2501.13011).
+    spd: Stochastic Parameter Decomposition (arXiv 2506.20790).
     """
     from custodes.cli.sources import check_place
     from custodes.errors import ConfigError

@@ -1,0 +1,44 @@
+"""MMCS and ML2R: do components hold the target's columns, in direction and in length?
+
+arXiv 2501.14926, section 3.1, and 2506.20790, table 1. Of each column of W (one input feature's
+vector) the component whose same column points most nearly the same way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+__all__ = ["Columns", "match_columns", "match_mechanisms"]
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """`mmcs`: mean of the greatest cosines. `ml2r`: mean ratio of lengths. `best` [J]: which."""
+
+    mmcs: float
+    ml2r: float
+    best: Tensor
+
+
+def match_columns(columns: Tensor, components: Tensor) -> Columns:
+    """`columns` [J, d], `components` [C, J, d]: component c's part in column j is [c, j].
+
+    A column of no length has cosine 0 with everything.
+    """
+    lengths = components.norm(dim=2)
+    whole = columns.norm(dim=1).clamp(min=1e-30)
+    cosines = (components * columns).sum(dim=2) / (lengths.clamp(min=1e-30) * whole)
+    most, best = cosines.max(dim=0)
+    ratios = lengths.gather(0, best[None])[0] / whole
+    return Columns(float(most.mean()), float(ratios.mean()), best)
+
+
+def match_mechanisms(mechanisms: Tensor, components: Tensor) -> Columns:
+    """The same for whole matrices: mechanisms [J, ...] against components [C, ...]."""
+    wanted, found = mechanisms.flatten(1), components.flatten(1)
+    lengths, whole = found.norm(dim=1), wanted.norm(dim=1).clamp(min=1e-30)
+    cosines = (wanted @ found.T) / (whole[:, None] * lengths.clamp(min=1e-30))
+    most, best = cosines.max(dim=1)
+    return Columns(float(most.mean()), float((lengths[best] / whole).mean()), best)

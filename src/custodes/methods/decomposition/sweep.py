@@ -1,0 +1,111 @@
+"""Many runs with settings varied, here or on a cluster, kept as they come."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from custodes.config import Run
+from custodes.engine import ENGINES, Engine, identify, resumable_map
+from custodes.measure import Report, Section, Table
+from custodes.measure.report import Cell
+from custodes.methods.decomposition.config import SweepConfig
+from custodes.methods.decomposition.method import Method, decompose
+from custodes.methods.decomposition.presets import preset_config
+from custodes.methods.decomposition.report import over_seeds
+
+__all__ = ["run_sweep", "sweep_rows"]
+
+_VERSION = 1  # goes up when the same settings come to give other results
+
+
+def sweep_rows(config: SweepConfig) -> list[dict[str, Any]]:
+    """Every combination of the varied settings, as `{setting: value}`."""
+    names = list(config.vary)
+    return [
+        dict(zip(names, values, strict=True)) for values in itertools.product(*config.vary.values())
+    ]
+
+
+def run_sweep(
+    method: Method, config: SweepConfig, out: Path, *, say: Callable[[str], None] | None = None
+) -> Path:
+    """Run all combinations, each in a folder of its own below `out`; returns the report's path."""
+    run = Run(out, config, seed=0)
+    rows = sweep_rows(config)
+    for row in rows:  # a wrong setting is told before the first run begins
+        _settings(method, config, row)
+    kind: Any = ENGINES.load(config.engine)
+    known = {"batch_size": 1} if "batch_size" in kind.Config.model_fields else {}
+    settings = {**known, **config.engine_settings}
+    engine: Engine = kind(kind.Config.parse(settings, origin=f"engine {config.engine}"))
+    found = []
+    for result in _results(method, config, rows, run, engine):
+        found.append(result)
+        run.log(**result)
+        if say is not None:
+            say(f"{result['settings']}: {result['folder']}")
+    report = _report(method, config, found)
+    return run.report(report.values(), report.html())
+
+
+def _results(
+    method: Method, config: SweepConfig, rows: list[dict[str, Any]], run: Run, engine: Engine
+) -> Iterator[dict[str, Any]]:
+    of_rows = {"method": method, "preset": config.preset, "settings": config.settings}
+    yield from resumable_map(
+        engine,
+        partial(_worker, method, config, run.artifacts.resolve()),
+        rows,
+        run.artifacts / "rows",
+        shard_rows=1,
+        identity=identify({**of_rows, "version": _VERSION}),
+    )
+
+
+def _settings(method: Method, config: SweepConfig, row: Mapping[str, Any]) -> Any:
+    # JSON is YAML.
+    values = {**config.settings, **row}
+    assignments = [f"{name}={json.dumps(value)}" for name, value in values.items()]
+    return preset_config(method, config.preset, None, assignments)
+
+
+def _worker(
+    method: Method, config: SweepConfig, folder: Path
+) -> Callable[[Sequence[Mapping[str, Any]]], list[dict[str, Any]]]:
+    def work(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        return [_one(method, config, folder, row) for row in rows]
+
+    return work
+
+
+def _one(
+    method: Method, config: SweepConfig, folder: Path, row: Mapping[str, Any]
+) -> dict[str, Any]:
+    settings = _settings(method, config, row)
+    name = "_".join(f"{key}-{value}" for key, value in row.items()).replace("/", "-")
+    result = decompose(method, settings, folder / name)
+    seeds = settings.seeds
+    return {
+        "settings": dict(row),
+        "folder": name,
+        "figures": {key: values[:seeds] for key, values in result.judgment.figures.items()},
+        "nulls": {key: values[seeds:] for key, values in result.judgment.figures.items()},
+    }
+
+
+def _report(method: str, config: SweepConfig, found: Sequence[Mapping[str, Any]]) -> Report:
+    names = list(found[0]["figures"])
+    columns = [" ".join(f"{k}={v}" for k, v in one["settings"].items()) for one in found]
+    rows: list[list[Cell]] = []
+    for name in names:
+        rows.append([name, *(over_seeds(one["figures"][name]) for one in found)])
+        if found[0]["nulls"][name]:
+            rows.append([f"{name}, random network", *(one["nulls"][name][0] for one in found)])
+    table = Table(["figure", *columns], rows, "means over seeds, 95 % intervals", spec=".4g")
+    title = f"{method.upper()} of {config.preset}: {', '.join(config.vary)}"
+    return Report(title, f"{len(found)} runs.", [Section("Figures", [table])])

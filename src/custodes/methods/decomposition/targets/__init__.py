@@ -1,0 +1,1 @@
+"""Networks to decompose: trained here and cached, coded by hand, or anyone's."""

@@ -1,0 +1,38 @@
+"""Tensors in files: safetensors, whole or not at all; never a pickle."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import Tensor
+
+from custodes.config import write_atomically
+from custodes.errors import ArtifactError
+
+__all__ = ["read_tensors", "write_tensors"]
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, object]) -> None:
+    """Tensors, and facts as JSON beside them in the same file."""
+    from safetensors.torch import save
+
+    ready = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    # Two names of one memory are refused by safetensors; here each has its own copy.
+    ready = {name: tensor.clone() for name, tensor in ready.items()}
+    write_atomically(path, save(ready, {"custodes": json.dumps(dict(facts))}))
+
+
+def read_tensors(path: Path, device: str) -> tuple[dict[str, Tensor], dict[str, object]]:
+    """Tensors on a device and the facts; `ArtifactError` where the file cannot be read."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt", device=device) as file:
+            facts = json.loads((file.metadata() or {})["custodes"])
+            return {name: file.get_tensor(name) for name in file.keys()}, facts  # noqa: SIM118
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise ArtifactError(
+            f"{path}: cannot be read ({error}); delete it, and it will be made again"
+        ) from error
