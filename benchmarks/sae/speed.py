@@ -121,8 +121,7 @@ def matching_at_scale(options: argparse.Namespace) -> list[dict]:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     gap = ours.gap / ours.objective
     return [
-        {"figure": f"{size}: relative gap to the bound", "value": gap, "target": "<= 1e-6",
-         "seeds": [0]},
+        {"figure": f"{size}: relative gap to the bound", "value": gap, "seeds": [0]},
         {"figure": f"{size}: processor time", "value": seconds / 60, "unit": "CPU-min",
          "target": "<= 30 CPU-min", "seeds": [0]},
         {"figure": f"{size}: peak memory", "value": peak, "unit": "GiB", "target": "<= 4 GiB",

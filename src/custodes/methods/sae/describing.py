@@ -170,7 +170,14 @@ def run_describe(
     texts = [str(language.tokenizer.decode(row)) for row in windows.tolist()]
     scores = score(described, read_features(language, features, windows), texts, embed, config.seed)
     for at, one in enumerate(described):
-        of_one = {m: {k: v[at] for k, v in s.items() if v} for m, s in scores.items()}
+        of_one = {
+            method: {
+                name: None if np.isnan(values[at]) else values[at]  # JSON has no NaN
+                for name, values in found.items()
+                if values
+            }
+            for method, found in scores.items()
+        }
         run.log(feature=one.evidence.name, descriptions=dict(one.descriptions), scores=of_one)
     values = read_features(language, features, ids)
     page = feature_page(

@@ -151,7 +151,12 @@ def run_null(
 
 
 def _plain(row: dict[str, Cell]) -> dict[str, Any]:
-    return {key: getattr(value, "value", value) for key, value in row.items()}
+    """Values alone; what is no number is null, as JSON has no NaN."""
+    bare = {key: getattr(value, "value", value) for key, value in row.items()}
+    return {
+        key: None if isinstance(value, float) and np.isnan(value) else value
+        for key, value in bare.items()
+    }
 
 
 def _network_row(
