@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import os
 import resource
+import subprocess
 import time
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import save_file
 from scipy.optimize import linear_sum_assignment
 
 from custodes.measure import Interval, bootstrap
 from custodes.methods.sae import (
+    Coder,
     CoderConfig,
     ToyConfig,
     TrainConfig,
@@ -24,6 +29,23 @@ from custodes.methods.sae import (
 from custodes.methods.sae.matching import unit_rows
 from custodes.methods.sae.toy import toy_study
 from custodes.methods.sae.training import Trainer, train
+
+PEERS = Path(__file__).with_name("peers.py")
+NAMES = {"saelens": "sae-lens", "sparsify": "eai-sparsify"}
+
+
+def ask_peer(peer: str, *arguments: object, task: str) -> str | None:
+    """What peers.py prints in the peer's environment; None where no environment is named."""
+    python = os.environ.get(f"CUSTODES_PEER_{peer.upper()}")
+    if not python:
+        print(f"  {NAMES[peer]}: CUSTODES_PEER_{peer.upper()} names no Python; skipped", flush=True)
+        return None
+    done = subprocess.run(
+        [python, str(PEERS), task, peer, *map(str, arguments)],
+        check=True, stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": "", "WANDB_MODE": "disabled"},
+    )  # fmt: skip
+    return done.stdout
 
 
 def full(options: argparse.Namespace) -> bool:
@@ -42,7 +64,10 @@ def directions(count: int, width: int, seed: int) -> tuple[torch.Tensor, torch.T
 
 
 def training(options: argparse.Namespace) -> list[dict]:
-    """Rows a CPU-second of our step; peers run in environments of their own and are not here."""
+    """Rows a CPU-second of a training step on noise, ours and each peer's, one after another.
+
+    Equal final FVU is another matter: nothing is trained to its end here.
+    """
     width, latents, k, batch, steps = (
         (576, 9216, 32, 2048, 20) if full(options) else (32, 128, 4, 128, 5)
     )
@@ -55,10 +80,21 @@ def training(options: argparse.Namespace) -> list[dict]:
         began = time.process_time()
         trainer.step(x)
         speeds.append(batch / (time.process_time() - began))
-    return [
+    found = [
         {"figure": "tokens a CPU-second, ours", "value": bootstrap(np.mean, speeds, seed=0),
          "unit": "tokens/s", "seeds": [0]},
     ]  # fmt: skip
+    for peer, name in NAMES.items():
+        said = ask_peer(peer, latents, k, batch, steps, width, task="speed")
+        if said is not None:
+            value = float(said.split("rows a CPU-second:")[1])
+            found += [
+                {"figure": f"tokens a CPU-second, {name}", "value": value, "unit": "tokens/s",
+                 "seeds": [0]},
+                {"figure": f"one step, ours over {name}, final FVU not compared",
+                 "value": float(np.mean(speeds)) / value, "seeds": [0]},
+            ]  # fmt: skip
+    return found
 
 
 def seeds_from_one_store(options: argparse.Namespace) -> list[dict]:
@@ -130,22 +166,30 @@ def matching_at_scale(options: argparse.Namespace) -> list[dict]:
 
 
 def formats(options: argparse.Namespace) -> list[dict]:
-    """Our own writing read again; the peers' reading of it is not here."""
-    worst = {"saelens": 0.0, "sparsify": 0.0}
+    """What we write, read again by us, and read and written by the peer and read by us."""
+    alone, around = {}, {}
     kinds = ("topk", "batchtopk", "jumprelu", "gated", "relu")
-    for form, kind in product(worst, kinds):
+    for form, kind in product(NAMES, kinds):
         if form == "sparsify" and kind != "topk":
             continue
         coder = Trainer(CoderConfig(kind=kind, latents=64, k=4), torch.randn(16), 1.0).finish()
         folder = options.work / "formats" / form / kind
         save_coder(coder, folder, form=form)
-        again = load_coder(folder)
-        for name, tensor in coder.tensors.items():
-            worst[form] = max(worst[form], float((tensor - again.tensors[name]).abs().max()))
+        alone[form] = max(alone.get(form, 0.0), difference(coder, load_coder(folder)))
+        save_file({"x": torch.randn(50, 16)}, folder / "inputs.safetensors")
+        if ask_peer(form, folder, folder / "theirs", task="trip") is not None:
+            back = difference(coder, load_coder(folder / "theirs"))
+            around[form] = max(around.get(form, 0.0), back)
     return [
-        {"figure": f"{form}: written and read by us, max difference", "value": value,
-         "target": "== 0"} for form, value in worst.items()
+        *({"figure": f"{form}: written and read by us, max difference", "value": value,
+           "target": "== 0"} for form, value in alone.items()),
+        *({"figure": f"{form}: read by {NAMES[form]} and back, max difference", "value": value,
+           "target": "== 0"} for form, value in around.items()),
     ]  # fmt: skip
+
+
+def difference(one: Coder, other: Coder) -> float:
+    return max(float((one.tensors[name] - other.tensors[name]).abs().max()) for name in one.tensors)
 
 
 def toy(options: argparse.Namespace) -> list[dict]:

@@ -37,7 +37,7 @@ from custodes.methods.sae.scoring import (
     output_success,
     pick_texts,
 )
-from custodes.methods.sae.steering import Writing, find_clamps, steered_texts
+from custodes.methods.sae.steering import PROMPTS, Writing, find_clamps, steered_texts
 from custodes.methods.sae.store import ActivationStore
 from custodes.methods.sae.training import only_hook
 from custodes.models import MODELS
@@ -201,7 +201,11 @@ def _views(described: Sequence[Described], values: Tensor) -> list[FeatureView]:
                 density=float((of_one > 0).mean()),
                 greatest=float(max(of_one.max(), 1e-9)),
                 histogram=histogram(of_one),
-                steered=tuple(zip(one.clamps, one.steered, strict=False)),
+                # The first prompt's, one under each clamp.
+                steered=[
+                    (clamp, PROMPTS[0] + text)
+                    for clamp, text in zip(one.clamps, one.steered, strict=False)
+                ],
             )
         )
     return views
