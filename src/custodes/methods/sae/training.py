@@ -129,6 +129,15 @@ class Trainer:
             loss = loss + config.auxiliary * aside
         return error.detach(), loss, active.latents[active.values > 0]
 
+    @torch.no_grad()
+    def settle(self, x: Tensor) -> None:
+        """Find batchtopk's threshold on scaled inputs without training; others need nothing."""
+        if self.config.kind == "batchtopk":
+            part = self.part
+            inner = x - part["decoder_bias"]
+            pre = torch.addmm(part["encoder_bias"], inner, part["encoder"].T)
+            self._remember(batch_top_k(pre, self.config.k))
+
     def _remember(self, active: Active) -> None:
         positive = active.values[active.values > 0]
         if len(positive):
@@ -242,7 +251,9 @@ def train(
 def untrained(store: ActivationStore, config: TrainConfig, coder: CoderConfig) -> Trained:
     """The null: the same autoencoder with the random directions it began with."""
     hook, rows = only_hook(store, config.hook), _split(store, config)
-    trainer = Trainer(coder, *_moments(store, hook, rows))
+    mean, scale = _moments(store, hook, rows)
+    trainer = Trainer(coder, mean, scale)
+    trainer.settle(next(store.batches(hook, config.batch, stop=rows)) * scale)
     found = trainer.finish()
     quality = judge(found, store.batches(hook, config.batch, start=rows))
     return Trained(config=coder, coder=found, quality=quality)
