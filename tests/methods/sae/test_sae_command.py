@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 from custodes.errors import DataError
 from custodes.methods import sae
 from custodes.methods.sae.command import app
+from custodes.methods.sae.describing import run_describe
 from custodes.methods.sae.page import FeatureView, feature_page, histogram
 
 
@@ -98,6 +99,26 @@ def test_describe_scores_every_method_and_draws_the_page(made, tiny_folder, tmp_
     chosen = sets(model=tiny_folder, chosen="[5]", contexts=40, prompts=2, steer_tokens=2)
     run("describe", made / "store", coder, "--out", tmp_path / "one", *chosen)
     assert "latent 5" in (tmp_path / "one/features.html").read_text()
+
+
+def test_describe_refuses_another_model_and_a_silent_autoencoder(made, tiny_folder, tmp_path):
+    import torch
+
+    from custodes.errors import ConfigError
+    from custodes.methods.sae.language import load_language_model
+
+    language = load_language_model(str(tiny_folder))
+    store = sae.ActivationStore(made / "store")
+    folder = next((made / "run/artifacts").glob("relu-*"))
+    config = sae.DescribeConfig(contexts=40)
+    other = sae.LanguageModel(model=language.model, tokenizer=language.tokenizer, name="another")
+    with pytest.raises(ConfigError, match="collected from"):
+        run_describe(store, folder, config, tmp_path, language=other)
+    coder = sae.load_coder(folder)
+    silent = {**coder.tensors, "encoder_bias": torch.full((24,), -1e9)}
+    sae.save_coder(sae.Coder(kind="relu", tensors=silent), tmp_path / "silent")
+    with pytest.raises(DataError, match="no latent is active"):
+        run_describe(store, tmp_path / "silent", config, tmp_path, language=language)
 
 
 def test_null_puts_random_networks_beside_the_trained_one(tiny_folder, text_file, tmp_path):

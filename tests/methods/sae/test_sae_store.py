@@ -97,6 +97,21 @@ def test_replaced_changes_the_logits_and_leaves_no_trace(language, hook):
     assert torch.equal(before, same) and torch.equal(before, language.logits(ids))
 
 
+def test_hooks_that_cannot_be_read(language):
+    ids = torch.tensor([[1, 2]])
+    with pytest.raises(ConfigError, match="not passed"):
+        read_hooks(language.model, ["lm_head:input"], input_ids=ids)
+    with pytest.raises(ConfigError, match="no tensor by position"):
+        read_hooks(language.model, ["model:input"], input_ids=ids)
+    by_name = "model.layers.0.self_attn:input"
+    assert read_hooks(language.model, [by_name], input_ids=ids)[by_name].shape == (1, 2, 16)
+    before = language.logits(ids)
+    with replaced(language.model, by_name, lambda x: x + 1):
+        assert not torch.allclose(language.logits(ids), before)
+    with pytest.raises(ConfigError, match="does not put out"):
+        read_hooks(language.model, ["model.rotary_emb"], input_ids=ids)
+
+
 def test_contexts_are_the_texts_end_to_end(language):
     packed = pack_contexts(language, ["ab", "cde"], length=3, most=100)
     ids = [*language.encode(["ab"])[0], 256, *language.encode(["cde"])[0], 256]

@@ -14,12 +14,14 @@ __all__ = [
     "CompareConfig",
     "DescribeConfig",
     "Kind",
+    "Network",
     "NullConfig",
     "ToyConfig",
     "TrainConfig",
 ]
 
 Kind = Literal["topk", "batchtopk", "jumprelu", "gated", "relu"]
+Network = Literal["trained", "rerandomized", "rerandomized-but-embeddings", "step-0", "control"]
 
 
 class CollectConfig(Config):
@@ -145,7 +147,7 @@ class NullConfig(Config):
     """Which activations of each network."""
     train: TrainConfig = TrainConfig(seeds=(0,))
     """Which autoencoders."""
-    variants: tuple[str, ...] = (
+    variants: tuple[Network, ...] = (
         "trained", "rerandomized", "rerandomized-but-embeddings", "step-0", "control",
     )  # fmt: skip
     """Networks."""

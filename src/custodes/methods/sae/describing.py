@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from custodes.config import Run
-from custodes.errors import DataError
+from custodes.errors import ConfigError, DataError
 from custodes.measure.report import Cell
 from custodes.methods.sae.coder import Coder
 from custodes.methods.sae.config import DescribeConfig
@@ -154,6 +154,11 @@ def run_describe(
 ) -> Path:
     """Describe and score latents of one autoencoder; features.html and a report in `out`."""
     language = language or load_language_model(config.model)
+    if store.facts.model != language.name:
+        raise ConfigError(
+            f"model: got {language.name!r}, but {store.folder} was collected from "
+            f"{store.facts.model!r}; give that model"
+        )
     hook, coder = only_hook(store, config.hook), load_coder(folder)
     every = torch.from_numpy(store.tokens()[: config.contexts].astype(np.int64))
     ids, held = torch.split(every, (len(every) + 1) // 2)

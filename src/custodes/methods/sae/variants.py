@@ -13,17 +13,18 @@ from __future__ import annotations
 
 import copy
 import zlib
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
 
 from custodes.errors import ConfigError
+from custodes.methods.sae.config import Network
 from custodes.methods.sae.language import LanguageModel
 
 __all__ = ["VARIANTS", "rerandomize", "token_entropy", "variant"]
 
-VARIANTS = ("trained", "rerandomized", "rerandomized-but-embeddings", "step-0", "control")
+VARIANTS: tuple[str, ...] = get_args(Network)
 
 
 def variant(language: LanguageModel, name: str, *, seed: int) -> LanguageModel:
