@@ -6,7 +6,7 @@
 
 Sections: training, seeds-at-once, matching, matching-at-scale, formats, toy (no model);
 collection, seeds, networks, descriptions (the embedded model). `--only` leaves the rows of other
-sections as they are; `--declare` adds every promised row that is missing as not measured.
+sections as they are; `--declare` writes the rows of sections that nobody measured.
 """
 
 from __future__ import annotations
@@ -97,11 +97,11 @@ def merge(path: Path, section: str, rows: list[dict], size: str) -> None:
 
 
 def declare(path: Path) -> None:
-    """Add every promised row that is missing, as not measured."""
+    """Put every promised row of sections without a measured one, as not measured."""
     known: list[Figure] = read_results(path) if path.exists() else []
     for section in PROMISED:
         here = [row for row in known if row.figure.startswith(f"{section}: ")]
-        if not here:
+        if all(row.value is None for row in here):
             merge(path, section, [], "full")
 
 
