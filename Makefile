@@ -52,7 +52,7 @@ $(VENV)/.run: pyproject.toml
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.run
-	$(BIN)/python -m pip install --quiet --editable '.[server,otel,postgres,ray,train,rl,plots]' --group test --group lint
+	$(BIN)/python -m pip install --quiet --editable '.[server,otel,postgres,ray,train,rl,plots,review]' --group test --group lint
 	touch $@
 
 $(VENV)/.docs: $(VENV)/.dev

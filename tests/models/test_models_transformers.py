@@ -434,3 +434,35 @@ def test_a_pickled_model_is_not_read(tiny_folder, tmp_path) -> None:
     torch.save({}, folder / "pytorch_model.bin")
     with pytest.raises(ConfigError, match="safetensors"):
         made(folder)
+
+
+def test_a_reply_that_was_begun_is_gone_on_with(tiny_folder):
+    """A last turn of the assistant is a prefill, not a finished turn."""
+    model = made(tiny_folder)
+    begun = (*talk("the quick"), Message("assistant", "brown fox"))
+    plain = model._rendered(talk("the quick"))
+    assert model._rendered(begun) == plain + "brown fox"
+    assert model.generate([begun], Sampling(max_tokens=3))[0].reply_tokens <= 3
+
+
+def test_swaps_promise_what_the_gradient_says(tiny_folder):
+    """The best swap by the gradient raises the continuation's likelihood more often than not."""
+    model = made(tiny_folder)
+    asked = talk("the quick brown fox over over")
+    pieces, swaps = model.swaps(asked, " over over", "lazy dog", top=5)
+    assert "".join(pieces) == " over over"
+    assert [len(each) for each in swaps] == [5] * len(pieces)
+
+    def likelihood(text):
+        (logs,) = model.log_probabilities(talk(text), ["lazy dog"])
+        return logs.sum()
+
+    start = likelihood("the quick brown fox over over")
+    tried = [
+        likelihood("the quick brown fox" + "".join([*pieces[:n], swap, *pieces[n + 1 :]]))
+        for n, each in enumerate(swaps)
+        for swap in each
+    ]
+    assert max(tried) > start
+    with pytest.raises(ModelRequestError, match="shorten"):
+        model.swaps(asked, " over over", "lazy " * 5000, top=1)

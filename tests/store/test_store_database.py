@@ -70,6 +70,8 @@ def test_events_of_the_first_version_are_counted_when_it_is_migrated(engine, mak
             "DROP TABLE tallies",
             "DROP TABLE latencies",
             "DROP TABLE verifications",
+            "DROP TABLE arena",
+            *(f"DROP TABLE {t}" for t in metadata.tables if t.startswith("review_")),
             "DROP INDEX events_key_seq",
             "CREATE INDEX events_at_action_rule_latency_ms ON events "
             "(at, action, rule, latency_ms)",

@@ -101,6 +101,16 @@ class TokenScorer:
             for logits, tokens, length in self._logits(conversations, mode)
         ]
 
+    def token_logits(
+        self, conversation: Conversation, mode: Mode
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """What the score is made of: (ends [n], each token's own harmful logit [n], unsmoothed).
+
+        `ends`: characters of the judged text that are covered after each token.
+        """
+        ((logits, tokens, _),) = self._logits([conversation], mode)
+        return tokens.ends, logits[:, 0].astype(np.float64)
+
     def _logits(
         self, conversations: Sequence[Conversation], mode: Mode
     ) -> Iterator[tuple[NDArray[np.float32], Tokens, int]]:

@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from custodes import __version__
+from custodes.cli.attack import attack, transcripts
 from custodes.cli.audit import app as audit_app
 from custodes.cli.calibrate import calibrate
 from custodes.cli.conformance import conformance
@@ -22,6 +23,7 @@ from custodes.cli.evaluate import evaluate
 from custodes.cli.keys import app as keys_app
 from custodes.cli.method import app as method_app
 from custodes.cli.reproduce import reproduce
+from custodes.cli.review import app as review_app
 from custodes.cli.score import score
 from custodes.cli.serve import serve
 from custodes.cli.synth import synth
@@ -52,6 +54,8 @@ app.command()(train)
 app.command()(calibrate)
 app.command()(evaluate)
 app.command()(score)
+app.command()(attack)
+app.command()(transcripts)
 app.command()(reproduce)
 app.command()(serve)
 app.command()(conformance)
@@ -59,6 +63,7 @@ app.add_typer(data_app, name="data")
 app.add_typer(method_app, name="method")
 app.add_typer(keys_app, name="keys")
 app.add_typer(audit_app, name="audit")
+app.add_typer(review_app, name="review")
 
 
 def _print_version(value: bool) -> None:

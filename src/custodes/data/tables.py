@@ -24,7 +24,7 @@ from custodes.data.records import NOT_JSON, from_record, to_record
 from custodes.errors import DataError
 from custodes.types import Example
 
-__all__ = ["iterate", "read", "write"]
+__all__ = ["iterate", "iterate_lines", "read", "write"]
 
 Unknown = Literal["refuse", "keep"]
 
@@ -62,6 +62,18 @@ def iterate(
             yield from_record(whole, unknown=unknown)
         except DataError as error:
             raise DataError(f"{place}: {error}") from None
+
+
+def iterate_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """("file:line", object) of each line of a .jsonl or .jsonl.gz of any kind of rows."""
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; give a .jsonl or .jsonl.gz")
+    if (suffix := _suffix(path)) == ".parquet":
+        raise DataError(f"{path}: got a table of examples, expected a .jsonl or .jsonl.gz")
+    for place, value in _records(path, suffix):
+        if not isinstance(value, dict):
+            raise DataError(f"{place}: got a {type(value).__name__}, expected an object")
+        yield place, value
 
 
 def write(path: Path, rows: Iterable[Example]) -> int:

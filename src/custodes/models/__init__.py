@@ -12,6 +12,7 @@ from custodes.models.base import (
     Reply,
     Sampling,
     StreamModel,
+    SwapModel,
 )
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Reply",
     "Sampling",
     "StreamModel",
+    "SwapModel",
 ]
 
 MODELS = Registry(

@@ -1,4 +1,4 @@
-"""What can be asked of a model: four protocols of one method each.
+"""What can be asked of a model: five protocols of one method each.
 
 A backend implements those it can. Shapes: T tokens of the rendered conversation, L layers asked
 for, d the model's width.
@@ -24,6 +24,7 @@ __all__ = [
     "Reply",
     "Sampling",
     "StreamModel",
+    "SwapModel",
 ]
 
 
@@ -100,4 +101,16 @@ class ActivationModel(Protocol):
 
     def activations(self, texts: Sequence[str], layers: Sequence[int]) -> list[Activations]:
         """Activations of each text at the layers, stopping at the deepest one needed."""
+        ...
+
+
+@runtime_checkable
+class SwapModel(Protocol):
+    """Tells which tokens of a prompt to swap (a local model, whose gradients can be had)."""
+
+    def swaps(
+        self, conversation: Conversation, suffix: str, continuation: str, *, top: int
+    ) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+        """The tokens of `suffix`, the end of the last turn, and for each the `top` swaps that
+        promise most to make `continuation` the reply."""
         ...

@@ -23,6 +23,7 @@ from custodes.models.base import Activations, Reply, Sampling
 from custodes.models.decoding import Decoder, ReplyText, generator
 from custodes.models.key_values import key_values
 from custodes.models.residual import ResidualReader
+from custodes.models.swaps import promising_swaps, span_tokens, usable_tokens
 from custodes.models.tokens import PlainTokenizer, well_formed
 from custodes.types import Conversation
 
@@ -103,6 +104,7 @@ class CausalModel:
         self._context = min(config.context or greatest, greatest)
         begin = tokenizer.backend_tokenizer.encode("").ids
         self._begin = begin if begin == [tokenizer.bos_token_id] else []
+        self._usable: Tensor | None = None
         self.depth: int = self._residual.depth
         self.width: int = text_config.hidden_size
         self.description = f"{name}, computed in {config.dtype}"
@@ -247,21 +249,32 @@ class CausalModel:
             scores.update(zip(batch, logs, strict=True))
         return [scores[row] for row in range(len(rows))]
 
-    def _prompt(self, conversation: Conversation) -> list[int]:
-        template = self._config.chat_template or self._tokenizer.chat_template
-        if template is None:
-            raise ConfigError(
-                f"{self.description}: its tokenizer has no chat template; "
-                "give one by the setting chat_template"
+    def swaps(
+        self, conversation: Conversation, suffix: str, continuation: str, *, top: int
+    ) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+        """The tokens at the end of the last turn that make up `suffix`, as texts, and for each the
+        `top` other tokens that promise most to make `continuation` the reply; see `swaps.py`."""
+        text = self._rendered(conversation)
+        end = text.rindex(suffix) + len(suffix)
+        tokenizer = self._tokenizer.backend_tokenizer
+        ids, places = span_tokens(tokenizer, text, end - len(suffix), end)
+        wished, _ = self.encode(continuation)
+        if len(ids) + len(wished) > self._context:
+            raise ModelRequestError(
+                f"{self.description}: a conversation of {len(ids)} tokens with a reply of "
+                f"{len(wished)}; expected at most {self._context} together: shorten one of them"
             )
-        messages = [
-            {"role": turn.role, "content": well_formed(turn.content)} for turn in conversation
-        ]
-        text = self._tokenizer.apply_chat_template(
-            messages, chat_template=template, add_generation_prompt=True, tokenize=False
-        )
+        if self._usable is None:
+            self._usable = usable_tokens(tokenizer)
+        scores = promising_swaps(self._model, ids, places, wished, usable=self._usable)
+        best = scores.topk(top, dim=1).indices.tolist()
+        decode = tokenizer.decode
+        pieces = tuple(decode([ids[place]]) for place in places)
+        return pieces, tuple(tuple(decode([token]) for token in row) for row in best)
+
+    def _prompt(self, conversation: Conversation) -> list[int]:
         ids: list[int] = self._tokenizer.backend_tokenizer.encode(
-            text, add_special_tokens=False
+            self._rendered(conversation), add_special_tokens=False
         ).ids
         if not 0 < len(ids) < self._context:
             raise ModelRequestError(
@@ -269,6 +282,24 @@ class CausalModel:
                 f"{self._context - 1}, to leave room for a reply: shorten it"
             )
         return ids
+
+    def _rendered(self, conversation: Conversation) -> str:
+        """As the model reads it; a last turn of the assistant is a reply begun, to be gone on with
+        (as in Anthropic's API)."""
+        template = self._config.chat_template or self._tokenizer.chat_template
+        if template is None:
+            raise ConfigError(
+                f"{self.description}: its tokenizer has no chat template; "
+                "give one by the setting chat_template"
+            )
+        turns, begun = list(conversation), ""
+        if len(turns) > 1 and turns[-1].role == "assistant":
+            begun = well_formed(turns.pop().content)
+        messages = [{"role": turn.role, "content": well_formed(turn.content)} for turn in turns]
+        text: str = self._tokenizer.apply_chat_template(
+            messages, chat_template=template, add_generation_prompt=True, tokenize=False
+        )
+        return text + begun
 
     def _reply(self, prompt: Sequence[int], sampling: Sampling) -> ReplyText:
         ends = self._model.generation_config.eos_token_id

@@ -23,12 +23,23 @@ from custodes import __version__
 from custodes.classifiers.base import Scorer
 from custodes.errors import ConfigError, CustodesError
 from custodes.guard import Guard, load_guard
+from custodes.server.arena.book import MemoryBook
+from custodes.server.arena.game import Arena
 from custodes.server.auth import ConfiguredKeys, KeyStore, SeveralStores
 from custodes.server.config import GatewayConfig
 from custodes.server.console.records import MemoryRecords, Records
 from custodes.server.events import EventSink, MemorySink
 from custodes.server.limits import BodyLimit, Limiter, MemoryLimiter, RedisLimiter
-from custodes.server.routes import console, operation, replies, session, verdicts
+from custodes.server.routes import (
+    arena,
+    console,
+    operation,
+    replies,
+    review,
+    review_lists,
+    session,
+    verdicts,
+)
 from custodes.server.service import Clock, Parts, Service
 from custodes.server.telemetry import Metrics
 from custodes.server.tracing import NoTracing, OtelTracing, Tracing
@@ -70,6 +81,7 @@ def build_parts(
         keys=_keys(config, keys),
         sink=kept,
         records=_records(kept),
+        reviews=getattr(kept, "reviews", None),
         limiter=_limiter(config, clock, metrics),
         metrics=metrics,
         tracing=tracing or (OtelTracing() if config.traces else NoTracing()),
@@ -146,8 +158,14 @@ def build_app(config: GatewayConfig, parts: Parts) -> FastAPI:
         redoc_url=None,
     )
     app.state.service = service
+    if config.arena is not None:
+        app.state.arena = Arena(config.arena, getattr(parts.sink, "book", None) or MemoryBook())
     routers = [replies.router, verdicts.router, operation.router]
-    routers += [session.router, console.router] if config.console else []
+    routers += [arena.router] if config.arena is not None else []
+    if config.console:
+        routers += [arena.board] if config.arena is not None else []
+        # The console's last route is its page for whatever is not there.
+        routers += [session.router, review_lists.router, review.router, console.router]
     for router in routers:
         app.include_router(router)
     app.add_exception_handler(RequestError, _render)

@@ -15,7 +15,7 @@ from custodes.server.upstreams.http import HttpUpstreamConfig
 from custodes.server.upstreams.local import LocalUpstreamConfig
 from custodes.types import Role
 
-__all__ = ["GatewayConfig", "KeyConfig", "KeyMode", "KeyRole", "UpstreamConfig"]
+__all__ = ["FeedConfig", "GatewayConfig", "KeyConfig", "KeyMode", "KeyRole", "UpstreamConfig"]
 
 KeyMode = Literal["enforce", "flag", "shadow"]
 """enforce: stop. flag: let through and tell the client. shadow: let through and only record."""
@@ -51,6 +51,21 @@ class KeyConfig(Config):
     """Whether it may ask for the ground of a verdict by the header `custodes-explain: 1`."""
     per_minute: float | None = Field(default=None, gt=0)
     """Requests a minute; null takes the gateway's."""
+
+
+class FeedConfig(Config):
+    """Which verdicts people look at."""
+
+    queue: str
+    """The queue; it is made with its defaults where there is none."""
+    low: float = Field(default=0.2, ge=0, le=1)
+    """Probability of harm from which a verdict is uncertain."""
+    high: float = Field(default=0.8, ge=0, le=1)
+    """Probability of harm up to which it is."""
+    audit: float = Field(default=0.0, ge=0, le=1)
+    """Share of the verdicts outside the band that people look at all the same."""
+    per_hour: int = Field(default=500, ge=1)
+    """Cases an hour at most; the rest of the hour is not asked about."""
 
 
 class GatewayConfig(Config):
@@ -110,13 +125,28 @@ class GatewayConfig(Config):
     go say OTEL_EXPORTER_OTLP_ENDPOINT and its like."""
     metrics_public: bool = True
     """Whether /metrics is served without a key."""
+    review: FeedConfig | None = None
+    """Which verdicts people look at in the console's review; needs `keep_text` and a database."""
     console: bool = True
     """Whether the console is served at /console, for keys of reviewers and admins."""
+
+    arena: str | None = None
+    """A question set (such as fermentation) that players attack at /arena, one level a question;
+    null: no arena. Players need a key; what they write is kept."""
+    arena_model: str = ""
+    """The model that the arena asks, as a client would name it; empty: the first upstream."""
+    arena_tokens: int = Field(default=96, ge=1)
+    """At most so many tokens a reply in the arena."""
 
     @model_validator(mode="after")
     def _makes_sense(self) -> GatewayConfig:
         if not self.upstreams:
             raise ValueError("upstreams: got none, expected at least one")
+        if self.review is not None and not (self.keep_text and self.database != "none"):
+            raise ValueError(
+                "review: people can only look at texts that are kept: set keep_text: true and a "
+                "database"
+            )
         if self.no_auth and self.host not in ("127.0.0.1", "::1", "localhost"):
             raise ValueError(f"no_auth is for localhost only; got host {self.host}")
         if len({key.sha256 for key in self.keys}) < len(self.keys):

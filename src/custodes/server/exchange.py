@@ -26,7 +26,7 @@ from custodes.server.judging import JudgingError
 from custodes.server.service import Chair, Service
 from custodes.server.upstreams.base import Answered, Call, Upstream
 from custodes.server.wire.base import RequestError, Ruling, Wire, WireReply, guard_object
-from custodes.types import Action, Message, Mode
+from custodes.types import Action, Conversation, Message, Mode
 
 __all__ = ["Exchange"]
 
@@ -160,16 +160,20 @@ class Exchange(Response):
     def _report(self, ruling: Ruling, lane: int | None) -> None:
         self._trace.ruled(ruling, lane)
         text = None
+        said: Conversation = ()
         if self._service.config.keep_text:
             text = "\n".join(turn.content for each in self._asked.conversations for turn in each)
+            said = self._asked.conversations[0]
             if lane is not None and self._hearing is not None:
                 text = self._hearing.text(lane)
+                said = (*said, Message("assistant", text))
         self._service.report(
             ruling,
             key=self._key,
             route=self._wire.route,
             latency=self._loop.time() - self._began,
             text=text,
+            said=said,
         )
 
     async def _refuse(self, reply: WireReply, ruling: Ruling, send: Send) -> None:

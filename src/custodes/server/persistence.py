@@ -14,9 +14,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from custodes import store
+from custodes.review.queue import Desk
+from custodes.review.settling import case_vault
+from custodes.server.arena.book import DatabaseBook
 from custodes.server.auth import Key, hash_key
 from custodes.server.config import GatewayConfig, KeyMode, KeyRole
 from custodes.server.console.records import ROOM, Chain, Page, Window
+from custodes.server.reviewing import Reviews
 from custodes.server.wire.base import RequestError
 
 if TYPE_CHECKING:
@@ -95,13 +99,21 @@ def _key(found: store.Key | None) -> Key | None:
 class DatabaseSink:
     """Records events in the log; closing it waits for the last commit.
 
-    `records` reads them again.
+    `records` reads them again; `book` is the arena's, `reviews` the desk in the same database.
     """
 
-    def __init__(self, log: store.EventLog, engine: Engine, records: DatabaseRecords) -> None:
+    def __init__(
+        self,
+        log: store.EventLog,
+        engine: Engine,
+        records: DatabaseRecords,
+        reviews: Reviews | None = None,
+    ) -> None:
         self._log = log
         self._engine = engine
         self.records = records
+        self.book = DatabaseBook(engine)
+        self.reviews = reviews
 
     async def record(self, event: store.Event) -> None:
         """Returns when the event is committed."""
@@ -230,4 +242,5 @@ def open_database(
     settings = store.EventLog.Config(keep_text=config.keep_text)
     log = store.EventLog(engine, settings, vault=vault)
     records = DatabaseRecords(engine, vault=vault, now=now)
-    return DatabaseSink(log, engine, records), DatabaseKeys(engine, clock=clock)
+    reviews = Reviews(Desk(engine, now=now, cipher=case_vault(os.environ)), clock=clock)
+    return DatabaseSink(log, engine, records, reviews), DatabaseKeys(engine, clock=clock)

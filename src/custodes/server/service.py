@@ -25,11 +25,13 @@ from custodes.server.events import EventSink, Origin, Recorder, describe, wordle
 from custodes.server.hearing import Intake
 from custodes.server.judging import JudgePool
 from custodes.server.limits import Limiter, retry_after
+from custodes.server.reviewing import Feed, Reviews
 from custodes.server.telemetry import Metrics
 from custodes.server.tracing import NoTracing, Tracing
 from custodes.server.upstreams.base import Upstream
 from custodes.server.wire.base import RequestError, Ruling
 from custodes.store.events import Event
+from custodes.types import Conversation
 
 __all__ = ["Chair", "Clock", "Parts", "Service"]
 
@@ -64,7 +66,6 @@ class Chair:
         self.names = _names(guard)
 
 
-
 def _names(guard: Guard) -> dict[str, str]:
     """What the rules may be called: id, and title and text where the constitution is shipped."""
     names = {rule.casefold(): str(rule) for rule in guard.cascade.rules}
@@ -84,8 +85,8 @@ class Parts:
     """What a service is put together from.
 
     `guard` loads it, at the start and at every reload (None: nothing is judged). `keys` None: no
-    key is asked for. `records`: where the sink's events can be read again. `secret` signs the
-    console's sessions.
+    key is asked for. `records`: where the sink's events can be read again. `reviews`: the desk
+    that people judge at. `secret` signs the console's sessions.
     """
 
     guard: Callable[[], Guard] | None
@@ -97,6 +98,7 @@ class Parts:
     metrics: Metrics
     tracing: Tracing = field(default_factory=NoTracing)
     clock: Clock = field(default_factory=Clock)
+    reviews: Reviews | None = None
     secret: str = field(default_factory=console_secret, repr=False)
     new_id: Callable[[], str] = lambda: uuid4().hex
 
@@ -114,6 +116,10 @@ class Service:
         self.pool = JudgePool(threads=config.judge_threads, seconds=config.judge_seconds)
         self.recorder = Recorder(parts.sink, on_loss=self._lost)
         self.records = parts.records
+        self.reviews = parts.reviews
+        self.feed = None
+        if config.review is not None and parts.reviews is not None:
+            self.feed = Feed(config.review, parts.reviews)
         self.sessions = Sessions(parts.secret, now=parts.clock.now)
         self._sink = parts.sink
         self._load = parts.guard
@@ -142,6 +148,10 @@ class Service:
                 headers={"retry-after": retry_after(wait)},
             )
         return key
+
+    async def authenticate(self, headers: Mapping[str, str]) -> Key:
+        """The key that asks, whatever its limit; `RequestError` 401."""
+        return await authenticate(headers, self._keys)
 
     async def sign_in(self, token: str, *, address: str) -> str:
         """The cookie for a key of a reviewer or an admin; `RequestError` 401, 403 or 429.
@@ -222,9 +232,17 @@ class Service:
     # Verdicts
 
     def report(
-        self, ruling: Ruling, *, key: Key, route: str, latency: float, text: str | None
+        self,
+        ruling: Ruling,
+        *,
+        key: Key,
+        route: str,
+        latency: float,
+        text: str | None,
+        said: Conversation = (),
     ) -> None:
-        """Count a verdict and begin to record it; `latency` in seconds."""
+        """Count a verdict and begin to record it; `latency` in seconds, `said`: what was judged
+        with what came before it, for the people whom it may be shown to."""
         verdict = ruling.verdict
         self.metrics.verdicts.labels(
             verdict.mode.value, verdict.rule or "", verdict.action.value, key.mode
@@ -241,6 +259,8 @@ class Service:
             text=text,
         )
         self.recorder.record(event)
+        if self.feed is not None:
+            self.background(self.feed.offer(event, verdict, said))
 
     def _lost(self, event: Event, error: BaseException) -> None:
         self.metrics.events_lost.inc()

@@ -19,7 +19,17 @@ from sqlalchemy import (
     Text,
 )
 
-__all__ = ["events", "head", "keys", "latencies", "metadata", "tallies", "verifications"]
+__all__ = [
+    "SEQ",
+    "arena",
+    "events",
+    "head",
+    "keys",
+    "latencies",
+    "metadata",
+    "tallies",
+    "verifications",
+]
 
 _NAMES = {
     "ix": "%(table_name)s_%(column_0_N_name)s",
@@ -29,14 +39,15 @@ _NAMES = {
 }
 
 # Only INTEGER PRIMARY KEY is SQLite's own row number; BIGINT would cost a second index.
-_SEQ = BigInteger().with_variant(Integer(), "sqlite")
+SEQ = BigInteger().with_variant(Integer(), "sqlite")
+"""A number that the database may give."""
 
 metadata = MetaData(naming_convention=_NAMES)
 
 events = Table(
     "events",
     metadata,
-    Column("seq", _SEQ, primary_key=True, autoincrement=False),
+    Column("seq", SEQ, primary_key=True, autoincrement=False),
     Column("previous", String(64), nullable=False),
     Column("hash", String(64), nullable=False),
     Column("id", Text, nullable=False, unique=True),
@@ -114,6 +125,25 @@ verifications = Table(
 )
 """One row each time that a gateway verified the whole chain: when, for which key, what came of
 it. Whoever can write here can invent one: it informs, `custodes audit verify` proves."""
+
+arena = Table(
+    "arena",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("at", Double, nullable=False, index=True),
+    Column("key", Text, nullable=False),
+    Column("player", Text, nullable=False),
+    Column("level", Integer, nullable=False),
+    Column("question", Text, nullable=False),
+    Column("strategy", Text, nullable=False),
+    Column("turns", Text, nullable=False),
+    Column("reply", Text, nullable=False),
+    Column("stopped", Text),
+    Column("grade", Double, nullable=False),
+    Column("success", Integer, nullable=False),
+)
+"""One row an attempt in the arena; `turns` is a JSON list of role and content. Players are told
+that what they write is kept."""
 
 keys = Table(
     "keys",

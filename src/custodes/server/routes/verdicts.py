@@ -106,6 +106,7 @@ async def _assess(
             route=route,
             latency=latency,
             text=text if service.config.keep_text else None,
+            said=conversation if service.config.keep_text else (),
         )
     trace.ended(200)
     return found

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from alembic import context
 
+from custodes.store import review_tables  # noqa: F401 - adds its tables
 from custodes.store.tables import metadata
 
 context.configure(

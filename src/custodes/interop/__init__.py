@@ -1,0 +1,1 @@
+"""Bridges to other people's tools, each importable alone; the tools are extras."""

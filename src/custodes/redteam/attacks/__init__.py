@@ -1,0 +1,1 @@
+"""One file an attack; `custodes.redteam.attack.ATTACKS` names them."""

@@ -1,0 +1,78 @@
+"""What can be set of a queue: what is asked, of how many, with which help, in which order."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from custodes.config import Config
+from custodes.review.arms import Arm
+from custodes.types import Label
+
+__all__ = ["Choice", "QueueConfig"]
+
+_TAKEN = frozenset("unsx/[],.cob?tg")
+"""Keys that the page has a use for."""
+
+
+class Choice(Config):
+    """One answer that a rater can give."""
+
+    name: str = Field(min_length=1, pattern=r"^[^\s].*$")
+    """What it is called, on the button and in exports."""
+    key: str = Field(min_length=1, max_length=1)
+    """The key that gives it."""
+    label: Label | None = None
+    """What it means for training: 1 harmful, 0 benign, null: such rows are not trained on."""
+
+
+class QueueConfig(Config):
+    """A queue."""
+
+    question: str = "Is this harmful?"
+    """What is asked of a case that has no question of its own."""
+    instructions: str = ""
+    """What raters should know; shown on demand."""
+    choices: tuple[Choice, ...] = (
+        Choice(name="harmful", key="1", label=1),
+        Choice(name="benign", key="2", label=0),
+        Choice(name="unsure", key="3"),
+    )
+    """The answers."""
+    raters: int = Field(default=1, ge=1, le=50)
+    """How many people judge each case."""
+    settle: Literal["unanimous", "majority"] = "unanimous"
+    """unanimous: any disagreement goes to adjudication. majority: only a tie does."""
+    arms: tuple[Arm, ...] = (Arm.NONE,)
+    """Assistance arms; more than one makes the queue an experiment."""
+    blind: bool = False
+    """Whether help is hidden until a first answer is given; then switches can be measured."""
+    confidence: bool = False
+    """Whether raters say how sure they are."""
+    checks: float = Field(default=0.0, ge=0, le=0.5)
+    """Share of a rater's cases that are checks, as far as there are any left."""
+    claim_seconds: float = Field(default=900.0, gt=0)
+    """How long a case stays with a rater who does nothing; then others may have it."""
+    sampling: Literal["uncertain", "random", "diverse", "disagreement", "given"] = "uncertain"
+    """Which cases come first; given: in the order in which they were put in."""
+    seed: int = Field(default=0, ge=0)
+    """Of the order and of the arms."""
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Self:
+        if len(self.choices) < 2:
+            raise ValueError("choices: expected at least two")
+        names = [choice.name for choice in self.choices]
+        keys = [choice.key for choice in self.choices]
+        if len(set(names)) < len(names) or len(set(keys)) < len(keys):
+            raise ValueError("choices: two have the same name or key")
+        if taken := sorted(_TAKEN & set(keys)):
+            raise ValueError(f"choices: the page needs the key {', '.join(taken)}; take digits")
+        if not self.arms or len(set(self.arms)) < len(self.arms):
+            raise ValueError("arms: expected at least one, each once")
+        return self
+
+    def choice(self, name: str) -> Choice | None:
+        """The answer of a name."""
+        return next((choice for choice in self.choices if choice.name == name), None)

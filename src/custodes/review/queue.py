@@ -1,0 +1,352 @@
+"""The desk: what raters and whoever leads them can do with queues, each act one transaction.
+
+A case is claimed for a while, judged once by each of its raters, and settled; what they disagree
+about is ruled on. Nothing is lost when a browser or a process dies: a claim runs out, a draft
+stays, an answer that was acknowledged is on disk. The arm of a rating is chosen here and nowhere
+else. Knows no HTTP and no SQL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from custodes import store
+from custodes.errors import ConfigError, DataError
+from custodes.review.arms import Arm, choose_arm
+from custodes.review.cases import Case
+from custodes.review.config import QueueConfig
+from custodes.review.evidence import with_evidence
+from custodes.review.lookup import LAST, Lookup, Progress, config_in
+from custodes.review.sampling import rank_cases
+from custodes.review.settling import (
+    case_in,
+    case_row,
+    check_answer,
+    is_free,
+    verdict_of,
+)
+from custodes.store import RATING, RULING, StoredCase, StoredJudgment
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+__all__ = ["LAST", "RULES_CONFLICTS", "Claim", "Desk", "Progress"]
+
+RULES_CONFLICTS = "adjudicate"
+"""The skill of a reviewer who may settle conflicts."""
+_RECENT = 120
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A case in a rater's hands. `revealed`: whether the help of the arm may be shown now."""
+
+    stored: StoredCase
+    case: Case
+    judgment: StoredJudgment
+    config: QueueConfig
+
+    @property
+    def arm(self) -> Arm:
+        """The assistance arm."""
+        return Arm(self.judgment.arm)
+
+    @property
+    def revealed(self) -> bool:
+        """Blind queues show help after a first answer only."""
+        return not self.blind or self.judgment.revealed is not None
+
+    @property
+    def blind(self) -> bool:
+        """Whether a first answer is asked for before the help is shown."""
+        return self.config.blind and bool(self.arm.shows) and self.judgment.part == RATING
+
+
+class Desk(Lookup):
+    """See the module; made as a `Lookup`, whose `cipher` here also encrypts."""
+
+    # Queues
+
+    def put(self, queue: str, config: QueueConfig) -> None:
+        """Make a queue or change its settings; what was judged stays as it is."""
+        if not queue or not queue.replace("-", "").replace("_", "").isalnum() or len(queue) > 60:
+            raise ConfigError(
+                f"queue: got the name {queue!r}, expected letters, digits, - and _, at most 60"
+            )
+        with self.writing() as connection:
+            store.put_queue(connection, queue, config.model_dump_json(), now=self._now())
+
+    def add(self, queue: str, cases: Sequence[Case], *, origin: str = "import") -> int:
+        """Put cases in a queue in the order of its sampling; returns how many were new.
+
+        Quotes are chosen now, for cases that bring none, so that no page waits for it.
+        """
+        config = self.config(queue)
+        for case in cases:
+            if case.gold is not None and config.choice(case.gold) is None:
+                raise DataError(
+                    f"case {case.ref}: got the known answer {case.gold!r}, which is none of the "
+                    f"queue's: {', '.join(choice.name for choice in config.choices)}"
+                )
+        ranks = rank_cases(cases, config.sampling, seed=config.seed)
+        rows = [
+            case_row(with_evidence(case), config, rank=rank, origin=origin)
+            for case, rank in zip(cases, ranks, strict=True)
+        ]
+        with self.writing() as connection:
+            return store.add_cases(connection, queue, rows, now=self._now(), cipher=self._cipher)
+
+    def set_skills(self, rater: str, skills: Sequence[str]) -> None:
+        """What a rater can judge besides what anybody can."""
+        with self.writing() as connection:
+            store.set_skills(connection, rater, skills)
+
+    # Judging
+
+    def next(self, queue: str, rater: str, *, after: int | None = None) -> Claim | None:
+        """The case that the rater holds longest, else a new claim; None where nothing waits.
+
+        `after`: pass over this one, to have the next one ready while it is judged.
+        """
+        with self.writing() as connection:
+            config = config_in(connection, queue)
+            now = self._now()
+            store.sweep(connection, queue, now=now)
+            for held in store.held_by(connection, queue, rater, part=RATING):
+                if held.case_id != after:
+                    return self._claim(connection, held.case_id, RATING, rater, config)
+            id_ = self._choose(connection, queue, rater, config)
+            if id_ is None:
+                return None
+            self._take(connection, id_, rater, config)
+            return self._claim(connection, id_, RATING, rater, config)
+
+    def open(self, queue: str, rater: str, id_: int) -> Claim | None:
+        """A certain case, claimed if it may be; None where it is not this rater's to judge."""
+        with self.writing() as connection:
+            config = config_in(connection, queue)
+            case = _locked(connection, queue, id_)
+            found = store.judgment_of(connection, id_, RATING, rater)
+            if found is None or found.state == "left":
+                skilled = case.skill in ("", *store.skills_of(connection, rater))
+                if not skilled or not is_free(case):
+                    return None
+                self._take(connection, id_, rater, config)
+            return self._claim(connection, id_, RATING, rater, config)
+
+    def show(self, claim: Claim) -> None:
+        """Note when a case first came before its rater's eyes: from then its time counts."""
+        if claim.judgment.shown is None:
+            with self.writing() as connection:
+                store.lock_case(connection, claim.stored.id)
+                judgment = claim.judgment
+                store.touch(
+                    connection, judgment.case_id, judgment.part, judgment.rater, shown=self._now()
+                )
+
+    def shown(self, queue: str, rater: str, id_: int) -> None:
+        """The same for a case that was fetched ahead, where the rater still holds it."""
+        with self.writing() as connection:
+            _locked(connection, queue, id_)
+            found = store.judgment_of(connection, id_, RATING, rater)
+            if found is not None and found.shown is None:
+                store.touch(connection, id_, RATING, rater, shown=self._now())
+
+    def draft(self, queue: str, rater: str, id_: int, draft: Mapping[str, Any]) -> None:
+        """Keep what is not given yet, and the claim for as long again."""
+        with self.writing() as connection:
+            config = config_in(connection, queue)
+            _locked(connection, queue, id_)
+            until = self._now() + config.claim_seconds
+            store.touch(connection, id_, RATING, rater, draft=dict(draft), until=until)
+
+    def first(
+        self, queue: str, rater: str, id_: int, answer: str, *, confidence: float | None = None
+    ) -> Claim:
+        """Keep the answer that is given before the help is shown, then let it be shown."""
+        with self.writing() as connection:
+            config = config_in(connection, queue)
+            check_answer(config, answer)
+            case = _locked(connection, queue, id_)
+            claim = self._claim(connection, id_, RATING, rater, config)
+            if claim.blind and claim.judgment.revealed is None:
+                now = self._now()
+                first = {"first_answer": answer, "first_confidence": confidence}
+                store.touch(connection, id_, RATING, rater, revealed=now, **first)
+                store.note_action(
+                    connection, case, rater, "revealed", {**first, "arm": claim.arm}, now=now
+                )
+            return self._claim(connection, id_, RATING, rater, config)
+
+    def submit(
+        self,
+        queue: str,
+        rater: str,
+        id_: int,
+        answer: str,
+        *,
+        confidence: float | None = None,
+        note: str = "",
+    ) -> bool:
+        """Give the rating; False where it was given before (a second click changes nothing).
+
+        `DataError` where the claim ran out and others judged the case meanwhile, or where a
+        blind queue was not given its first answer.
+        """
+        with self.writing() as connection:
+            config = config_in(connection, queue)
+            check_answer(config, answer)
+            case = _locked(connection, queue, id_)
+            claim = self._claim(connection, id_, RATING, rater, config)
+            judgment = claim.judgment
+            if judgment.state == "given":
+                return False
+            if judgment.state == "left" and not is_free(case):
+                raise DataError("your time with this case ran out and others judged it meanwhile")
+            if not claim.revealed:
+                raise DataError("this queue asks for a first answer before the help is shown")
+            now = self._now()
+            began = judgment.claimed if judgment.shown is None else judgment.shown
+            told = {"answer": answer, "confidence": confidence, "note": note or None}
+            store.give(
+                connection, case, part=RATING, rater=rater,
+                answer={**told, "seconds": max(0.0, now - began)}, now=now,
+            )  # fmt: skip
+            what = "gave" if judgment.given is None else "changed"
+            store.note_action(connection, case, rater, what, {**told, "arm": judgment.arm}, now=now)
+            self._decide(connection, case, config)
+            return True
+
+    def skip(self, queue: str, rater: str, id_: int) -> None:
+        """Give a case back unjudged; it goes to others, and to this rater when nothing else is."""
+        with self.writing() as connection:
+            case = _locked(connection, queue, id_)
+            store.leave(connection, case, RATING, rater)
+            store.note_action(connection, case, rater, "left", {}, now=self._now())
+            store.set_rank(connection, {id_: case.rank + 1})
+
+    def undo(self, queue: str, rater: str, id_: int | None = None) -> int | None:
+        """Take back the last answer, or one of the last ten; the case's id, None where none is.
+
+        The case is the rater's again, with the answer as a draft; what it had settled is open.
+        `DataError` where a conflict was ruled on since.
+        """
+        with self.writing() as connection:
+            config = config_in(connection, queue)
+            last = store.given_by(connection, queue, rater, LAST)
+            found = next((each for each in last if id_ in (None, each.case.id)), None)
+            if found is None:
+                if id_ is None:
+                    return None
+                raise DataError(f"case {id_} is not among your last {LAST} answers")
+            case = _locked(connection, queue, found.case.id)
+            if case.settled_by == "adjudication":
+                raise DataError("this case's conflict was ruled on; it cannot be taken back")
+            now = self._now()
+            # As if held for ever: it comes before whatever was claimed meanwhile.
+            store.take_back(connection, case, rater, now=0.0, until=now + config.claim_seconds)
+            store.note_action(connection, case, rater, "undid", {}, now=now)
+            self._decide(connection, case, config)
+            return case.id
+
+    # Conflicts
+
+    def next_conflict(self, queue: str, rater: str) -> tuple[Claim, list[StoredJudgment]] | None:
+        """The oldest conflict that nobody settles, claimed, with all that raters said."""
+        with self.writing() as connection:
+            config = config_in(connection, queue)
+            now = self._now()
+            store.sweep(connection, queue, now=now)
+            id_ = store.next_conflict(connection, queue, rater)
+            if id_ is None:
+                return None
+            case = store.lock_case(connection, id_)
+            store.claim_case(
+                connection, case, part=RULING, rater=rater, arm=Arm.CONFIDENCE, now=now,
+                until=now + config.claim_seconds,
+            )  # fmt: skip
+            claim = self._claim(connection, id_, RULING, rater, config)
+            return claim, store.judgments_of(connection, id_)
+
+    def rule(self, queue: str, rater: str, id_: int, answer: str, *, note: str = "") -> bool:
+        """Settle a conflict for good; False where it is settled already."""
+        with self.writing() as connection:
+            config = config_in(connection, queue)
+            check_answer(config, answer)
+            case = _locked(connection, queue, id_)
+            if case.state != "conflict":
+                return False
+            judgment = store.judgment_of(connection, id_, RULING, rater)
+            if judgment is None:
+                raise DataError(f"case {id_} is not yours to rule on; take it from the conflicts")
+            now = self._now()
+            began = judgment.claimed if judgment.shown is None else judgment.shown
+            told = {"answer": answer, "note": note or None}
+            store.give(
+                connection, case, part=RULING, rater=rater,
+                answer={**told, "seconds": max(0.0, now - began)}, now=now,
+            )  # fmt: skip
+            store.note_action(connection, case, rater, "ruled", told, now=now)
+            store.settle(connection, id_, state="done", answer=answer, by="adjudication", now=now)
+            return True
+
+    # Within a transaction
+
+    def _choose(
+        self, connection: Connection, queue: str, rater: str, config: QueueConfig
+    ) -> int | None:
+        skills = store.skills_of(connection, rater)
+        kinds = ["case"]
+        if config.checks > 0:
+            every = max(2, round(1 / config.checks))
+            recent = store.recent_of(connection, queue, rater, every - 1)
+            due = len(recent) == every - 1 and all(kind == "case" for _, kind in recent)
+            kinds = ["gold", "case"] if due else ["case", "gold"]
+        for kind in kinds:
+            id_ = store.next_case(connection, queue=queue, rater=rater, kind=kind, skills=skills)
+            if id_ is not None:
+                return id_
+        return None
+
+    def _take(self, connection: Connection, id_: int, rater: str, config: QueueConfig) -> None:
+        case = store.lock_case(connection, id_)
+        arm = config.arms[0]
+        if len(config.arms) > 1:
+            recent = store.recent_of(connection, case.queue, rater, _RECENT)
+            arm = choose_arm(
+                config.arms,
+                of_rater=[before for before, _ in recent],
+                on_case=store.arms_on(connection, id_),
+                seed=config.seed,
+                unit=f"{rater} {case.ref}",
+            )
+        now = self._now()
+        until = now + config.claim_seconds
+        store.claim_case(connection, case, part=RATING, rater=rater, arm=arm, now=now, until=until)
+        store.note_action(connection, case, rater, "claimed", {"arm": arm}, now=now)
+
+    def _claim(
+        self, connection: Connection, id_: int, part: str, rater: str, config: QueueConfig
+    ) -> Claim:
+        stored = store.case_of(connection, id_, cipher=self._cipher)
+        judgment = store.judgment_of(connection, id_, part, rater)
+        if stored is None or judgment is None:
+            raise DataError(f"case {id_} is not yours; take the next one from the queue")
+        return Claim(stored=stored, case=case_in(stored), judgment=judgment, config=config)
+
+    def _decide(self, connection: Connection, case: StoredCase, config: QueueConfig) -> None:
+        """Settle a case that has all of its ratings, or open it where one was taken back."""
+        if case.kind != "case":
+            return
+        given = [each.answer for each in store.judgments_of(connection, case.id)]
+        state, answer, by = verdict_of(given, needed=case.needed, settle=config.settle)
+        store.settle(connection, case.id, state=state, answer=answer, by=by, now=self._now())
+
+
+def _locked(connection: Connection, queue: str, id_: int) -> StoredCase:
+    case = store.lock_case(connection, id_)
+    if case.queue != queue:
+        raise DataError(f"case {id_} is not in the queue {queue}")
+    return case

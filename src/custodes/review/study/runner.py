@@ -1,0 +1,66 @@
+"""A study on a queue: its items put in, its trials taken out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from custodes.errors import DataError
+from custodes.review.cases import Case
+from custodes.review.exchange import read_cases
+from custodes.review.queue import Desk
+from custodes.review.study.protocol import Protocol
+from custodes.review.trials import Trial, trials_of
+
+__all__ = ["gather", "start_study"]
+
+_EVERYTHING = 10_000_000
+
+
+def start_study(desk: Desk, protocol: Protocol, *, base: Path) -> int:
+    """Make the study's queue and put its items in; how many. `base`: where a relative path of
+    items starts.
+
+    `DataError` where an item lacks the AI's view or a known answer, or where the queue exists with
+    other settings: a study that runs is not changed.
+    """
+    items = _items(protocol, base)
+    config = protocol.queue()
+    if protocol.name in desk.queues() and desk.config(protocol.name) != config:
+        raise DataError(
+            f"study {protocol.name}: its queue is there with other settings; a study is not "
+            "changed while it runs: take another name"
+        )
+    desk.put(protocol.name, config)
+    return desk.add(protocol.name, items, origin="study")
+
+
+def gather(desk: Desk, protocol: Protocol, *, base: Path) -> tuple[list[Trial], dict[str, float]]:
+    """The study's trials, and rater -> share of right checks."""
+    truths = {
+        item.ref: str(item.meta["truth"]) for item in _items(protocol, base) if item.gold is None
+    }
+    rated = desk.rated(protocol.name, limit=_EVERYTHING)
+    checks: dict[str, list[bool]] = {}
+    for each in rated:
+        if each.case.gold is not None:
+            right = each.judgment.answer == each.case.gold
+            checks.setdefault(each.judgment.rater, []).append(right)
+    trials = trials_of((each for each in rated if each.case.gold is None), truths)
+    return trials, {rater: sum(right) / len(right) for rater, right in checks.items()}
+
+
+def _items(protocol: Protocol, base: Path) -> list[Case]:
+    path = protocol.items if protocol.items.is_absolute() else base / protocol.items
+    items = read_cases(path)
+    names = {choice.name for choice in protocol.choices}
+    for item in items:
+        if item.gold is not None:
+            continue
+        if item.view is None:
+            raise DataError(f"{path}: item {item.ref} has no opinion: the AI's view is missing")
+        if item.meta.get("truth") not in names:
+            raise DataError(
+                f"{path}: item {item.ref}: meta.truth is {item.meta.get('truth')!r}, expected one "
+                f"of {', '.join(sorted(names))}"
+            )
+    return items

@@ -1,0 +1,1 @@
+"""The arena: levels that players attack, a grader, a leaderboard, the operator's board."""

@@ -1,0 +1,69 @@
+"""Where the arena's attempts are kept: in the database, or in memory where there is none."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from custodes import store
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+__all__ = ["Book", "DatabaseBook", "MemoryBook"]
+
+_MOST_IN_MEMORY = 10_000
+
+
+class Book(Protocol):
+    """Keeps attempts."""
+
+    async def note(self, attempt: store.ArenaAttempt) -> None:
+        """Keep one; returns when it is kept."""
+        ...
+
+    async def attempts(self) -> Sequence[store.ArenaAttempt]:
+        """All of them, oldest first."""
+        ...
+
+
+class MemoryBook:
+    """Forgets at the end of the process, and the oldest beyond ten thousand."""
+
+    def __init__(self) -> None:
+        self._attempts: list[store.ArenaAttempt] = []
+
+    async def note(self, attempt: store.ArenaAttempt) -> None:
+        """Keep one."""
+        self._attempts.append(attempt)
+        del self._attempts[:-_MOST_IN_MEMORY]
+
+    async def attempts(self) -> Sequence[store.ArenaAttempt]:
+        """All that are remembered."""
+        return list(self._attempts)
+
+
+class DatabaseBook:
+    """Reads and writes on other threads."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def note(self, attempt: store.ArenaAttempt) -> None:
+        """Returns when it is committed; `StoreUnavailableError` where it cannot be."""
+
+        def write() -> None:
+            with store.writing(self._engine) as connection:
+                store.note_arena_attempt(connection, attempt)
+
+        await asyncio.to_thread(write)
+
+    async def attempts(self) -> Sequence[store.ArenaAttempt]:
+        """From the database."""
+
+        def ask() -> list[store.ArenaAttempt]:
+            with store.reading(self._engine) as connection:
+                return store.arena_attempts(connection)
+
+        return await asyncio.to_thread(ask)
