@@ -99,7 +99,7 @@ def describe_features(
             suppressed=suppressed,
             changed=token_change(language, features, index, prompts, amount=config.amount),
         )
-        clamps = find_clamps(language, features, index, prompts[:4], targets)
+        clamps = find_clamps(language, features, index, prompts[:2, :16], targets)
         texts = steered_texts(language, features, index, clamps, writing)
         found.append(
             Described(

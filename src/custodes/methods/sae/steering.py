@@ -34,10 +34,20 @@ class Writing:
 
 
 def steered_kl(
-    language: LanguageModel, features: Features, index: int, prompts: Tensor, amounts: Tensor
+    language: LanguageModel,
+    features: Features,
+    index: int,
+    prompts: Tensor,
+    amounts: Tensor,
+    *,
+    clean: Tensor | None = None,
 ) -> Tensor:
-    """KL(clean || steered) [n] of each amount [n], mean over prompts [p, T] and positions."""
-    clean = language.logits(prompts).log_softmax(-1)
+    """KL(clean || steered) [n] of each amount [n], mean over prompts [p, T] and positions.
+
+    `clean`: the prompts' log-probabilities [p, T, V], where they are known already.
+    """
+    if clean is None:
+        clean = language.logits(prompts).log_softmax(-1)
     count = len(amounts)
     rows = prompts.repeat(count, 1)
     each = amounts.repeat_interleave(len(prompts))
@@ -54,7 +64,7 @@ def bisect(
     *,
     start: float = 1.0,
     limit: float = 1e4,
-    steps: int = 12,
+    steps: int = 8,
 ) -> Tensor:
     """Magnitudes [n] at which `value` (rising from 0) meets the targets [n], all at once.
 
@@ -85,11 +95,12 @@ def find_clamps(
     """Clamps [n] for signed KL targets (.25, -.25, ...): the sign is the clamp's."""
     wanted = torch.tensor(list(targets))
     sign = wanted.sign()
-    found = bisect(
-        lambda amounts: steered_kl(language, features, index, prompts, sign * amounts),
-        wanted.abs(),
-    )
-    return sign * found
+    clean = language.logits(prompts).log_softmax(-1)
+
+    def moved(amounts: Tensor) -> Tensor:
+        return steered_kl(language, features, index, prompts, sign * amounts, clean=clean)
+
+    return sign * bisect(moved, wanted.abs())
 
 
 @torch.inference_mode()
