@@ -2,6 +2,7 @@
 
     decomposition/  networks' parameters as sums of parts (arXiv 2501.14926, 2506.20790)
     mona/         myopic optimization with non-myopic approval (arXiv 2501.13011)
+    sae/          sparse autoencoders (arXiv 2501.16615, 2501.17727, 2501.08319)
     similarity/   CAPA and its family (arXiv 2502.04313)
 
 A method is added or removed by its folder and its line in `METHODS`.
@@ -16,6 +17,7 @@ METHODS = Registry(
     {
         "decomposition": "custodes.methods.decomposition.command:app",
         "mona": "custodes.methods.mona.command:app",
+        "sae": "custodes.methods.sae.command:app",
         "similarity": "custodes.methods.similarity.command:app",
     },
 )

@@ -1,0 +1,109 @@
+"""Every figure that the issue of sparse autoencoders asks for, into results.json beside this file.
+
+    python benchmarks/sae/texts.py                                 # gather texts first
+    python benchmarks/sae/run.py --size full --only matching,toy
+    python benchmarks/sae/run.py --declare                         # rows that nobody measured
+
+Sections: training, seeds-at-once, matching, matching-at-scale, formats, toy (no model);
+collection, seeds, networks, descriptions (the embedded model). `--only` leaves the rows of other
+sections as they are; `--declare` writes the rows of sections that nobody measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("GOMP_SPINCOUNT", "0")
+
+from pathlib import Path
+
+import speed
+import study
+from promised import PROMISED
+
+from custodes.errors import DataError
+from custodes.measure import Figure, merge_section, read_results, write_figures
+
+HERE = Path(__file__).parent
+SECTIONS = {
+    "training": speed.training,
+    "seeds-at-once": speed.seeds_from_one_store,
+    "matching": speed.matching,
+    "matching-at-scale": speed.matching_at_scale,
+    "formats": speed.formats,
+    "toy": speed.toy,
+    "collection": study.collection,
+    "seeds": study.seeds,
+    "networks": study.networks,
+    "descriptions": study.descriptions,
+}
+NO_MODEL = tuple(SECTIONS)[:6]
+
+
+def main() -> None:
+    options = arguments()
+    options.work.mkdir(parents=True, exist_ok=True)
+    home = HERE if options.size == "full" or options.declare else options.work
+    out = options.out or home / "results.json"
+    if options.declare:
+        declare(out)
+    else:
+        for name in options.only.split(","):
+            print(f"== {name}", flush=True)
+            rows = SECTIONS[name](options)
+            for row in rows:
+                print(f"  {row['figure']}: {row['value']}", flush=True)
+            merge(out, name, rows, options.size)
+    if out.parent == HERE:
+        write_figures(HERE / "README.md", read_results(out), digits=4)
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--size", choices=("tiny", "full"), default="tiny")
+    parser.add_argument("--only", help="sections, by commas; default: those that need no model")
+    parser.add_argument("--declare", action="store_true", help="add what nobody measured")
+    parser.add_argument("--seeds", type=int, nargs="+", help="of the section seeds")
+    parser.add_argument("--texts", type=Path, default=Path("build/sae/texts"))
+    parser.add_argument("--store", type=Path, help="for descriptions: a store of the hook")
+    parser.add_argument("--autoencoder", type=Path, help="for descriptions: what to describe")
+    parser.add_argument("--work", type=Path, default=Path("build/sae"), help="scratch folder")
+    parser.add_argument("--out", type=Path, help="default: beside this file if full, else --work")
+    options = parser.parse_args()
+    options.only = options.only or ",".join(NO_MODEL)
+    unknown = set(options.only.split(",")) - set(SECTIONS)
+    if unknown:
+        parser.error(f"got {', '.join(sorted(unknown))}; sections are {', '.join(SECTIONS)}")
+    options.seeds = options.seeds or list(range(4 if options.size == "full" else 2))
+    options.work = options.work / options.size
+    return options
+
+
+def merge(path: Path, section: str, rows: list[dict], size: str) -> None:
+    """Put one section's rows into the file; what it promised and did not measure stays a row."""
+    command = f"python benchmarks/sae/run.py --size {size} --only {section}"
+    measured = {row["figure"] for row in rows}
+    missing = [
+        {"figure": figure, "value": None, "target": target, "unit": unit}
+        for figure, target, unit in PROMISED[section]
+        if figure not in measured and size == "full"
+    ]
+    try:
+        merge_section(path, section, [*rows, *missing], order=list(SECTIONS), command=command)
+    except DataError as error:
+        raise SystemExit(str(error)) from error
+
+
+def declare(path: Path) -> None:
+    """Put every promised row of sections without a measured one, as not measured."""
+    known: list[Figure] = read_results(path) if path.exists() else []
+    for section in PROMISED:
+        here = [row for row in known if row.figure.startswith(f"{section}: ")]
+        if all(row.value is None for row in here):
+            merge(path, section, [], "full")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""Collect activations: texts -> contexts of tokens -> forward passes -> shuffled shards.
+
+Resumable: a shard that is there is not computed again. What is done with them is not known here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from custodes.data.atomic import replacing
+from custodes.errors import ConfigError, DataError
+from custodes.methods.sae.config import CollectConfig
+from custodes.methods.sae.hooks import read_hooks
+from custodes.methods.sae.language import LanguageModel
+from custodes.methods.sae.store import (
+    ActivationStore,
+    StoreFacts,
+    read_facts,
+    shard_done,
+    write_facts,
+    write_shard,
+)
+
+__all__ = ["collect", "pack_contexts"]
+
+
+def pack_contexts(
+    language: LanguageModel, texts: Iterable[str], *, length: int, most: int
+) -> NDArray[np.int32]:
+    """Token ids [contexts, length]: texts laid end to end, an end-of-text token between them.
+
+    At most `most` tokens are taken, and what does not fill a context is left out. `DataError`
+    where there is not one whole context.
+    """
+    rows = list(_contexts(language, texts, length, max(most // length, 1)))
+    if not rows:
+        raise DataError(f"texts: fewer than {length} tokens in all; give more, or set context")
+    return np.array(rows, dtype=np.int32)
+
+
+def _contexts(
+    language: LanguageModel, texts: Iterable[str], length: int, count: int
+) -> Iterator[list[int]]:
+    held: list[int] = []
+    for text in texts:
+        held += [*language.encode([text])[0], language.end]
+        while len(held) >= length:
+            yield held[:length]
+            held = held[length:]
+            count -= 1
+            if not count:
+                return
+
+
+def collect(
+    language: LanguageModel,
+    texts: Iterable[str],
+    config: CollectConfig,
+    folder: Path,
+    *,
+    say: Callable[[str], object] | None = None,
+) -> ActivationStore:
+    """Fill the folder with activations at the configured hooks; goes on where it was stopped.
+
+    `ConfigError` where the folder holds a store of other settings, texts or model.
+    """
+    tokens = pack_contexts(language, texts, length=config.context, most=config.tokens)
+    order = np.random.default_rng(config.seed).permutation(len(tokens))
+    a_shard = max(config.shard_rows // (config.context - config.skip), 1)
+    deals = [order[start : start + a_shard] for start in range(0, len(order), a_shard)]
+    facts = _facts(language, tokens, config, deals)
+    _check_same(folder, facts)
+    with replacing(folder / "tokens.npy") as temporary, temporary.open("wb") as file:
+        np.save(file, tokens)
+    write_facts(folder, facts)
+    for number, contexts in enumerate(deals):
+        if not shard_done(folder, facts.widths, number):
+            places, values = _read(language, tokens, contexts, config)
+            mixed = np.random.default_rng((config.seed, number)).permutation(len(places))
+            write_shard(folder, number, places[mixed], {k: v[mixed] for k, v in values.items()})
+        if say is not None:
+            say(f"shard {number + 1} of {len(deals)}")
+    return ActivationStore(folder)
+
+
+def _facts(
+    language: LanguageModel,
+    tokens: NDArray[np.int32],
+    config: CollectConfig,
+    deals: list[NDArray[np.int64]],
+) -> StoreFacts:
+    probe = torch.from_numpy(tokens[:1, :2].astype(np.int64)).to(language.model.device)
+    found = read_hooks(language.model, config.hooks, input_ids=probe)
+    return StoreFacts(
+        model=language.name,
+        widths={hook: found[hook].shape[-1] for hook in config.hooks},
+        context=config.context,
+        rows=tuple(len(deal) * (config.context - config.skip) for deal in deals),
+        dtype=config.dtype,
+        seed=config.seed,
+        source=hashlib.sha256(tokens.tobytes()).hexdigest(),
+    )
+
+
+def _check_same(folder: Path, facts: StoreFacts) -> None:
+    if not (folder / "store.json").exists():
+        return
+    before = read_facts(folder)
+    for name in StoreFacts.__dataclass_fields__:
+        if getattr(before, name) != getattr(facts, name):
+            raise ConfigError(
+                f"{folder}: holds a store with {name} = {getattr(before, name)!r}, got "
+                f"{getattr(facts, name)!r}; give the same settings and texts, or another folder"
+            )
+
+
+def _read(
+    language: LanguageModel,
+    tokens: NDArray[np.int32],
+    contexts: NDArray[np.int64],
+    config: CollectConfig,
+) -> tuple[NDArray[np.int64], dict[str, NDArray[np.floating]]]:
+    """Places and activations of some contexts, in order; the first `skip` positions left out."""
+    kept = np.arange(config.skip, config.context)
+    places = (contexts[:, None] * config.context + kept).reshape(-1)
+    parts: dict[str, list[NDArray[np.floating]]] = {hook: [] for hook in config.hooks}
+    for start in range(0, len(contexts), config.batch):
+        ids = torch.from_numpy(tokens[contexts[start : start + config.batch]].astype(np.int64))
+        ids = ids.to(language.model.device)
+        with np.errstate(over="ignore"):  # write_shard says what to do
+            for hook, values in read_hooks(language.model, config.hooks, input_ids=ids).items():
+                rows = values[:, config.skip :].flatten(0, 1).float().cpu().numpy()
+                parts[hook].append(rows.astype(config.dtype))
+    return places, {hook: np.concatenate(rows) for hook, rows in parts.items()}

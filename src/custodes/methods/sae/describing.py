@@ -1,0 +1,224 @@
+"""Describe features from both ends, score the descriptions, draw the feature page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from custodes.config import Run
+from custodes.errors import ConfigError, DataError
+from custodes.measure.report import Cell
+from custodes.methods.sae.coder import Coder
+from custodes.methods.sae.config import DescribeConfig
+from custodes.methods.sae.evidence import (
+    Evidence,
+    max_activations,
+    token_change,
+    vocabulary_projection,
+)
+from custodes.methods.sae.explaining import METHODS, Explainer, ModelExplainer, TokenExplainer
+from custodes.methods.sae.explaining import describe as describe_one
+from custodes.methods.sae.features import Features, coder_features, read_features
+from custodes.methods.sae.formats import load_coder
+from custodes.methods.sae.language import LanguageModel, load_language_model
+from custodes.methods.sae.page import FeatureView, feature_page, histogram
+from custodes.methods.sae.report import describe_report
+from custodes.methods.sae.scoring import (
+    Embedder,
+    HashedEmbedder,
+    MiniLMEmbedder,
+    embedding_auroc,
+    input_success,
+    output_success,
+    pick_texts,
+)
+from custodes.methods.sae.steering import PROMPTS, Writing, find_clamps, steered_texts
+from custodes.methods.sae.store import ActivationStore
+from custodes.methods.sae.training import only_hook
+from custodes.models import MODELS
+
+__all__ = ["Described", "choose_latents", "describe_features", "run_describe", "score"]
+
+NULL = "null: another feature's (max-act)"
+_EACH = 5  # fitting and neutral texts of the input score
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Described:
+    """One feature: evidence, descriptions, clamps and the texts written under them."""
+
+    evidence: Evidence
+    descriptions: Mapping[str, str]
+    clamps: tuple[float, ...]
+    steered: tuple[str, ...]
+
+
+def choose_latents(
+    language: LanguageModel, coder: Coder, hook: str, ids: Tensor, config: DescribeConfig
+) -> list[int]:
+    """The configured latents, or a draw of those active on the contexts."""
+    if config.chosen:
+        return list(config.chosen)
+    everything = coder_features(coder, hook, range(coder.latents))
+    seen = torch.zeros(coder.latents, dtype=torch.bool)
+    for some in torch.split(ids, 8):
+        seen |= (read_features(language, everything, some) > 0).flatten(0, 1).any(0)
+    alive = seen.nonzero()[:, 0].numpy()
+    if not len(alive):
+        raise DataError("describe: no latent is active on these contexts; give more (contexts)")
+    most = min(config.latents, len(alive))
+    drawn = np.random.default_rng(config.seed).choice(alive, size=most, replace=False)
+    return sorted(int(latent) for latent in drawn)
+
+
+def describe_features(
+    language: LanguageModel,
+    features: Features,
+    ids: Tensor,
+    explainer: Explainer,
+    config: DescribeConfig,
+) -> list[Described]:
+    """Evidence from contexts ids [n, T], every method's description, and steered text."""
+    values = read_features(language, features, ids)
+    projections = vocabulary_projection(language, features.outward)
+    prompts = ids[: config.prompts, :32]
+    targets = [sign * target for target in config.kl_targets for sign in (1, -1)]
+    writing = Writing(tokens=config.steer_tokens, seed=config.seed)
+    found = []
+    for index, name in enumerate(features.names):
+        promoted, suppressed = projections[index]
+        evidence = Evidence(
+            name=name,
+            examples=max_activations(language, values[..., index], ids, examples=config.examples),
+            promoted=promoted,
+            suppressed=suppressed,
+            changed=token_change(language, features, index, prompts, amount=config.amount),
+        )
+        clamps = find_clamps(language, features, index, prompts[:2, :16], targets)
+        texts = steered_texts(language, features, index, clamps, writing)
+        found.append(
+            Described(
+                evidence=evidence,
+                descriptions=describe_one(evidence, explainer),
+                clamps=tuple(clamps.tolist()),
+                steered=tuple(texts),
+            )
+        )
+    return found
+
+
+def score(
+    described: Sequence[Described], values: Tensor, texts: Sequence[str], embed: Embedder,
+    seed: int,
+) -> dict[str, dict[str, list[float]]]:  # fmt: skip
+    """method -> score -> one figure a feature, on held-out texts and their activations.
+
+    `values` [texts, T, L]. The null scores each feature by the next one's description.
+    """
+    peaks = values.amax(1).numpy()
+    found: dict[str, dict[str, list[float]]] = {
+        method: {"input": [], "output": [], "detection": []} for method in (*METHODS, NULL)
+    }
+    rng = np.random.default_rng(seed)
+    for index, one in enumerate(described):
+        others = [at for at in range(len(described)) if at != index]
+        pair = rng.choice(others, size=2, replace=False).tolist() if len(others) > 1 else []
+        sets = [described[at].steered for at in pair]
+        beside = described[(index + 1) % len(described)].descriptions["max-act"]
+        for method, text in {**one.descriptions, NULL: beside}.items():
+            fit, neutral = pick_texts(text, texts, embed, each=_EACH, seed=seed + index)
+            into = found[method]
+            fitting, rest = (peaks[places, index].tolist() for places in (fit, neutral))
+            into["input"].append(float(input_success(fitting, rest)))
+            if sets:
+                into["output"].append(float(output_success(text, one.steered, sets, embed)))
+            active = [texts[at] for at in np.flatnonzero(peaks[:, index] > 0).tolist()]
+            idle = [texts[at] for at in np.flatnonzero(peaks[:, index] <= 0).tolist()]
+            into["detection"].append(embedding_auroc(text, active, idle, embed))
+    return found
+
+
+def run_describe(
+    store: ActivationStore,
+    folder: Path,
+    config: DescribeConfig,
+    out: Path,
+    *,
+    language: LanguageModel | None = None,
+    say: Callable[[str], object] | None = None,
+) -> Path:
+    """Describe and score latents of one autoencoder; features.html and a report in `out`."""
+    language = language or load_language_model(config.model)
+    if store.facts.model != language.name:
+        raise ConfigError(
+            f"model: got {language.name!r}, but {store.folder} was collected from "
+            f"{store.facts.model!r}; give that model"
+        )
+    hook, coder = only_hook(store, config.hook), load_coder(folder)
+    every = torch.from_numpy(store.tokens()[: config.contexts].astype(np.int64))
+    ids, held = torch.split(every, (len(every) + 1) // 2)
+    run = Run(out, config, seed=config.seed)
+    explainer = _explainer(config)
+    embed: Embedder = MiniLMEmbedder(Path(config.minilm)) if config.minilm else HashedEmbedder()
+    latents = choose_latents(language, coder, hook, ids, config)
+    features = coder_features(coder, hook, latents)
+    described = describe_features(language, features, ids, explainer, config)
+    if say is not None:
+        say(f"{len(described)} latents described")
+    # Held-out texts are windows short enough for an encoder to read whole.
+    windows = torch.cat(torch.split(held, 32, dim=1)[: held.shape[1] // 32] or (held,))
+    texts = [str(language.tokenizer.decode(row)) for row in windows.tolist()]
+    scores = score(described, read_features(language, features, windows), texts, embed, config.seed)
+    for at, one in enumerate(described):
+        of_one = {
+            method: {
+                name: None if np.isnan(values[at]) else values[at]  # JSON has no NaN
+                for name, values in found.items()
+                if values
+            }
+            for method, found in scores.items()
+        }
+        run.log(feature=one.evidence.name, descriptions=dict(one.descriptions), scores=of_one)
+    values = read_features(language, features, ids)
+    page = feature_page(
+        f"Features of {folder.name}", f"{language.name}, {hook}", _views(described, values)
+    )
+    (out / "features.html").write_text(page, encoding="utf-8")
+    facts: dict[str, Cell] = {"model": language.name, "autoencoder": str(folder), "hook": hook,
+        "explainer": explainer.name, "judge": embed.name, "features": len(described)}  # fmt: skip
+    report = describe_report(scores, facts)
+    return run.report(report.values(), report.html())
+
+
+def _views(described: Sequence[Described], values: Tensor) -> list[FeatureView]:
+    views = []
+    for index, one in enumerate(described):
+        of_one = values[..., index].double().flatten().numpy()
+        views.append(
+            FeatureView(
+                evidence=one.evidence,
+                descriptions=one.descriptions,
+                density=float((of_one > 0).mean()),
+                greatest=float(max(of_one.max(), 1e-9)),
+                histogram=histogram(of_one),
+                # The first prompt's, one under each clamp.
+                steered=[
+                    (clamp, PROMPTS[0] + text)
+                    for clamp, text in zip(one.clamps, one.steered, strict=False)
+                ],
+            )
+        )
+    return views
+
+
+def _explainer(config: DescribeConfig) -> Explainer:
+    if config.explainer == "tokens":
+        return TokenExplainer()
+    backend = MODELS.load(config.explainer)
+    settings = backend.Config.parse(config.explainer_settings, origin=f"model {config.explainer}")
+    return ModelExplainer(backend(settings), name=config.explainer, seed=config.seed)

@@ -1,0 +1,75 @@
+"""The language model under study: loaded weights, a tokenizer, its logits. Knows no autoencoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from custodes.config import cache_folder
+from custodes.errors import ConfigError
+from custodes.models.causal import CausalConfig
+from custodes.models.tokens import PlainTokenizer
+
+__all__ = ["LanguageModel", "load_language_model"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LanguageModel:
+    """A transformers model and its tokenizer; `name` goes into every report."""
+
+    model: Any
+    tokenizer: Any
+    name: str
+
+    @property
+    def end(self) -> int:
+        """The token that stands between texts; `ConfigError` where the tokenizer has none."""
+        end = self.tokenizer.eos_token_id
+        if end is None:
+            raise ConfigError(f"{self.name}: its tokenizer has no end-of-text token")
+        return int(end)
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of plain texts, special tokens read literally."""
+        plain = PlainTokenizer(self.tokenizer.backend_tokenizer)
+        return [plain.encode(text)[0] for text in texts]
+
+    def token(self, index: int) -> str:
+        """A token as text."""
+        return str(self.tokenizer.decode([index]))
+
+    @torch.inference_mode()
+    def logits(self, ids: Tensor) -> Tensor:
+        """Logits [batch, T, V] of token ids [batch, T]."""
+        found: Tensor = self.model(input_ids=ids, use_cache=False).logits.float()
+        return found
+
+    @torch.inference_mode()
+    def unembed(self, vectors: Tensor) -> Tensor:
+        """Logits [n, V] of vectors [n, d] behind the model's last norm (the logit lens)."""
+        body = getattr(self.model, self.model.base_model_prefix, self.model)
+        norm = next(
+            (getattr(body, name) for name in ("norm", "ln_f", "final_layer_norm")
+             if hasattr(body, name)),
+            None,
+        )  # fmt: skip
+        normed = vectors if norm is None else norm(vectors)
+        found: Tensor = self.model.get_output_embeddings()(normed).float()
+        return found
+
+
+def load_language_model(name: str, *, device: str = "cpu") -> LanguageModel:
+    """`embedded`, a folder, or a hub id."""
+    from custodes.models.embedded import SMOLLM2, prepare
+    from custodes.models.transformers import load_pretrained
+
+    origin, shown = name, name
+    if name == "embedded":
+        origin = str(prepare(SMOLLM2, cache_folder() / "models"))
+        shown = "SmolLM2-135M-Instruct, 4-bit quantised weights (Q4_1)"
+    model, tokenizer = load_pretrained(origin, CausalConfig(device=device))
+    return LanguageModel(model=model.eval(), tokenizer=tokenizer, name=shown)

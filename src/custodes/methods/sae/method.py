@@ -1,0 +1,225 @@
+"""The commands as functions: collect, train, compare, null, toy; each into a folder of its own.
+
+Descriptions have a file of their own, `describing.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from custodes.config import Run, save
+from custodes.errors import DataError
+from custodes.measure.report import Cell
+from custodes.methods.sae.coder import Coder
+from custodes.methods.sae.collecting import collect
+from custodes.methods.sae.config import (
+    CollectConfig,
+    CompareConfig,
+    NullConfig,
+    ToyConfig,
+    TrainConfig,
+)
+from custodes.methods.sae.features import coder_features, read_features
+from custodes.methods.sae.formats import load_coder, save_coder
+from custodes.methods.sae.language import LanguageModel, load_language_model
+from custodes.methods.sae.metrics import Quality, ce_score, judge, substituted_losses
+from custodes.methods.sae.report import (
+    compare_report,
+    mean_interval,
+    null_report,
+    toy_report,
+    train_report,
+)
+from custodes.methods.sae.scoring import lookup_aurocs
+from custodes.methods.sae.seeds import Overlap, compare, permuted, random_directions
+from custodes.methods.sae.store import ActivationStore
+from custodes.methods.sae.texts import read_texts
+from custodes.methods.sae.toy import toy_study
+from custodes.methods.sae.training import Trained, only_hook, train, untrained
+from custodes.methods.sae.variants import token_entropy, variant
+
+__all__ = ["run_collect", "run_compare", "run_null", "run_toy", "run_train"]
+
+Say = Callable[[str], object] | None
+
+
+def run_collect(
+    config: CollectConfig, sources: Sequence[Path], folder: Path, *, say: Say = None
+) -> ActivationStore:
+    """Collect activations of the configured model on the texts; goes on where it was."""
+    language = load_language_model(config.model)
+    store = collect(language, read_texts(sources), config, folder, say=say)
+    save(config, folder / "config.yaml")
+    return store
+
+
+def run_train(store: ActivationStore, config: TrainConfig, out: Path, *, say: Say = None) -> Path:
+    """Train every configured autoencoder into artifacts/NAME; returns the report's path."""
+    run = Run(out, config, seed=config.seeds[0])
+    found = _train(store, config, run.artifacts, say)
+    for one in found:
+        run.log(autoencoder=one.name, **one.quality.values())
+    nulls = []
+    if config.null:
+        first = {(one.config.kind, one.config.latents, one.config.k): one for one in found[::-1]}
+        nulls = [untrained(store, config, one.config) for one in first.values()]
+    facts: dict[str, Cell] = {"model": store.facts.model, "hook": only_hook(store, config.hook),
+                              "rows trained on": store.rows - config.held_out}  # fmt: skip
+    report = train_report(found, nulls, facts)
+    return run.report(report.values(), report.html())
+
+
+def _train(store: ActivationStore, config: TrainConfig, folder: Path, say: Say) -> list[Trained]:
+    found = []
+    hook = only_hook(store, config.hook)
+    metadata = {"model_name": store.facts.model, "hook_name": hook,
+                "context_size": store.facts.context}  # fmt: skip
+    for one in train(store, config, say=say):
+        save_coder(one.coder, folder / one.name, metadata={**metadata, "seed": one.config.seed})
+        found.append(one)
+    return found
+
+
+def run_compare(
+    folders: Sequence[Path],
+    config: CompareConfig,
+    out: Path,
+    *,
+    store: ActivationStore | None = None,
+    hook: str = "",
+    say: Say = None,
+) -> Path:
+    """All pairs of autoencoders, with nulls; with a store, their L0 and explained variance too."""
+    coders = {str(folder): load_coder(folder) for folder in folders}
+    if len(coders) < 2:
+        raise DataError("compare: got fewer than two autoencoders; give two folders or more")
+    run = Run(out, config, seed=config.seed)
+    alike = partial(compare, top=config.top, rounds=config.rounds, say=say)
+    pairs: dict[str, Overlap] = {}
+    for one, two in combinations(coders, 2):
+        pairs[f"{one} and {two}"] = alike(coders[one], coders[two])
+        run.log(first=one, second=two, **pairs[f"{one} and {two}"].values())
+    name, first = next(iter(coders.items()))
+    nulls = {
+        f"{name} and random directions": alike(first, random_directions(first, config.seed)),
+        f"{name} and itself permuted": alike(first, permuted(first, config.seed)),
+    }
+    qualities: dict[str, Quality] = {}
+    if store is not None:
+        hook = only_hook(store, hook)
+        start = max(store.rows - 16_384, 0)
+        qualities = {
+            key: judge(coder, store.batches(hook, 2048, start=start))
+            for key, coder in coders.items()
+        }
+    report = compare_report(pairs, nulls, qualities, {"autoencoders": len(coders)})
+    return run.report(report.values(), report.html())
+
+
+def run_null(
+    config: NullConfig,
+    texts: Callable[[], Iterable[str]],
+    out: Path,
+    *,
+    language: LanguageModel | None = None,
+    say: Say = None,
+) -> Path:
+    """The same autoencoders on the trained network and on random ones; stores are kept."""
+    run = Run(out, config, seed=config.seed)
+    language = language or load_language_model(config.collect.model)
+    rows: list[dict[str, Cell]] = []
+    for name in config.variants:
+        network = variant(language, name, seed=config.seed)
+        folder = run.artifacts / "stores" / name
+        store = collect(network, texts(), config.collect, folder, say=say)
+        for hook in config.collect.hooks:
+            of_hook = config.train.model_copy(update={"hook": hook})
+            coders = run.artifacts / "coders" / name / hook.replace(":", "=")
+            for one in _train(store, of_hook, coders, say):
+                row = _network_row(network, store, hook, one, config)
+                rows.append({"network": f"{name}, {hook}, {one.name}", **row})
+                run.log(network=name, hook=hook, autoencoder=one.name, **_plain(row))
+    report = null_report(rows, {"model": language.name, "seed": config.seed})
+    return run.report(report.values(), report.html())
+
+
+def _plain(row: dict[str, Cell]) -> dict[str, Any]:
+    """Values alone; what is no number is null, as JSON has no NaN."""
+    bare = {key: getattr(value, "value", value) for key, value in row.items()}
+    return {
+        key: None if isinstance(value, float) and np.isnan(value) else value
+        for key, value in bare.items()
+    }
+
+
+def _network_row(
+    network: LanguageModel, store: ActivationStore, hook: str, one: Trained, config: NullConfig
+) -> dict[str, Cell]:
+    """Figures of one autoencoder; latents are scored on the last contexts of the store."""
+    ids = torch.from_numpy(store.tokens()[-config.contexts :].astype(np.int64))
+    skip = config.collect.skip
+    losses = substituted_losses(network, hook, one.coder, ids[:8], skip=skip)
+    latents = _active_latents(network, hook, one.coder, ids, config)
+    entropies, fuzzing, detection = [], [], []
+    if latents:
+        features = coder_features(one.coder, hook, latents)
+        values = read_features(network, features, ids, skip=skip)
+        kept = values[:, skip:].flatten(0, 1), ids[:, skip:].flatten()
+        entropies = token_entropy(*kept).tolist()
+        half = len(ids) // 2
+        for index in range(len(latents)):
+            of_one = values[..., index]
+            scores = lookup_aurocs((of_one[:half], ids[:half]), (of_one[half:], ids[half:]))
+            fuzzing.append(scores[0])
+            detection.append(scores[1])
+    quality = one.quality
+    return {
+        "explained variance": quality.explained,
+        "cosine": quality.cosine,
+        "L0": quality.l0,
+        "L1": quality.l1,
+        "CE score": ce_score(*losses),
+        "token entropy": mean_interval(entropies),
+        "fuzzing AUROC": mean_interval(fuzzing),
+        "detection AUROC": mean_interval(detection),
+        "latents": len(latents),
+    }
+
+
+def _active_latents(
+    network: LanguageModel, hook: str, coder: Coder, ids: torch.Tensor, config: NullConfig
+) -> list[int]:
+    """A draw of those that are active in both halves of the contexts."""
+    everything = coder_features(coder, hook, range(coder.latents))
+    halves = torch.split(ids, (len(ids) + 1) // 2)
+    alive = torch.ones(coder.latents, dtype=torch.bool)
+    for half in halves:
+        seen = torch.zeros(coder.latents, dtype=torch.bool)
+        for some in torch.split(half, 8):  # all latents of few contexts fit in memory
+            values = read_features(network, everything, some, skip=config.collect.skip)
+            seen |= (values > 0).flatten(0, 1).any(0)
+        alive &= seen
+    chosen = alive.nonzero()[:, 0].numpy()
+    most = min(config.latents, len(chosen))
+    drawn = np.random.default_rng(config.seed).choice(chosen, size=most, replace=False)
+    return sorted(int(latent) for latent in drawn)
+
+
+def run_toy(config: ToyConfig, out: Path, *, say: Say = None) -> Path:
+    """The toy model at every penalty and seed; returns the report's path."""
+    run = Run(out, config, seed=config.seeds[0])
+    points = []
+    for point in toy_study(config):
+        run.log(**point.values())
+        points.append(point)
+        if say is not None:
+            say(f"{point.data}, L1 {point.penalty:g}, seed {point.seed}: L0 {point.l0:.1f}")
+    report = toy_report(points, {"seeds": len(config.seeds)})
+    return run.report(report.values(), report.html())

@@ -1,0 +1,124 @@
+"""What a reconstruction is worth: figures over a whole stream of rows, never means of batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from custodes.errors import DataError
+from custodes.methods.sae.coder import Coder
+from custodes.methods.sae.hooks import replaced
+from custodes.methods.sae.language import LanguageModel
+
+__all__ = ["Quality", "QualityStream", "ce_score", "judge", "substituted_losses"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quality:
+    """Figures of one autoencoder on `rows` rows.
+
+    `explained`: 1 - sum ||x - x^||^2 / sum ||x - mean||^2, the mean over all rows. `l0`: active
+    latents a row. `l1`: sum of activations a row. `dead`: share of latents never active on these
+    rows. `cosine`: mean of cos(x, x^).
+    """
+
+    explained: float
+    l0: float
+    l1: float
+    dead: float
+    cosine: float
+    rows: int
+
+    def values(self) -> dict[str, Any]:
+        """Plain JSON."""
+        return asdict(self)
+
+
+class QualityStream:
+    """Accumulates `Quality` over batches."""
+
+    def __init__(self, width: int, latents: int) -> None:
+        self._sum = torch.zeros(width, dtype=torch.float64)
+        self._alive = torch.zeros(latents, dtype=torch.bool)
+        self._first: Tensor | None = None
+        self._rows = 0
+        self._square = self._error = self._active = self._l1 = self._cosine = 0.0
+
+    def add(self, x: Tensor, activations: Tensor, reconstruction: Tensor) -> None:
+        """Take in one batch: [B, d], [B, F], [B, d]."""
+        if self._first is None:
+            self._first = x[0].double().cpu()
+        # Sums of squares are taken about a row, since about 0 they may cancel.
+        shifted = x.double().cpu() - self._first
+        self._sum += shifted.sum(0)
+        self._square += float(shifted.square().sum())
+        self._error += float((x.double() - reconstruction.double()).square().sum())
+        active = activations > 0
+        self._active += int(active.sum())
+        self._l1 += float(activations.double().sum())
+        self._alive |= active.any(0).cpu()
+        self._cosine += float(torch.cosine_similarity(x, reconstruction, dim=1).double().sum())
+        self._rows += len(x)
+
+    def result(self) -> Quality:
+        """The figures so far; `DataError` before any row."""
+        if not self._rows:
+            raise DataError("quality: got no rows; give the store more")
+        variance = self._square - float(self._sum.square().sum()) / self._rows
+        return Quality(
+            explained=1 - self._error / variance if variance > 0 else float("nan"),
+            l0=self._active / self._rows,
+            l1=self._l1 / self._rows,
+            dead=1 - float(self._alive.double().mean()),
+            cosine=self._cosine / self._rows,
+            rows=self._rows,
+        )
+
+
+@torch.inference_mode()
+def judge(coder: Coder, batches: Iterable[Tensor]) -> Quality:
+    """Figures of an autoencoder on batches [B, d]."""
+    stream = QualityStream(coder.width, coder.latents)
+    for x in batches:
+        activations = coder.encode(x)
+        stream.add(x, activations, coder.decode(activations))
+    return stream.result()
+
+
+def ce_score(clean: float, substituted: float, ablated: float) -> float:
+    """Share of the loss that zero-ablation costs which the autoencoder saves: 1 is perfect.
+
+    arXiv 2501.17727 gives the complement of this. NaN where ablation costs nothing, as in a
+    random network.
+    """
+    cost = ablated - clean
+    return (ablated - substituted) / cost if cost > 0 else float("nan")
+
+
+def substituted_losses(
+    language: LanguageModel, hook: str, coder: Coder, ids: Tensor, *, skip: int = 1
+) -> tuple[float, float, float]:
+    """Mean next-token loss on ids [n, T]: clean, with the autoencoder in place, with zeros.
+
+    The first `skip` positions are left as they are, as they were left out of the store.
+    """
+
+    def behind(new: Tensor, old: Tensor) -> Tensor:
+        return torch.cat([old[:, :skip], new[:, skip:].to(old.dtype)], dim=1)
+
+    changes = (
+        lambda x: None,
+        lambda x: behind(coder(x.float()), x),
+        lambda x: behind(torch.zeros_like(x), x),
+    )
+    found = []
+    for change in changes:
+        with replaced(language.model, hook, change):
+            logits = language.logits(ids)
+        loss = torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten())
+        found.append(float(loss))
+    return found[0], found[1], found[2]

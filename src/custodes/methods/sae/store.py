@@ -1,0 +1,182 @@
+"""Activations on disk: shuffled shards of rows, memory-mapped, read as batches.
+
+    store.json              what it holds
+    tokens.npy              int32 [contexts, T], the tokens that were read
+    HOOK/00000.npy          float16 [rows, d]
+    places/00000.npy        int64 [rows]: context x T + position of each row
+
+Contexts are dealt to shards at random and the rows of a shard are shuffled, so that reading a
+store from front to back is reading it at random. How activations are made is not known here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from custodes.config import write_atomically
+from custodes.data.atomic import replacing
+from custodes.errors import ArtifactError, DataError
+
+__all__ = [
+    "ActivationStore",
+    "StoreFacts",
+    "read_facts",
+    "shard_done",
+    "write_facts",
+    "write_shard",
+    "write_store",
+]
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreFacts:
+    """What identifies a store. `widths`: hook -> d; `rows` of each shard."""
+
+    model: str
+    widths: Mapping[str, int]
+    context: int
+    rows: tuple[int, ...]
+    dtype: str
+    seed: int
+    source: str
+
+
+def write_facts(folder: Path, facts: StoreFacts) -> None:
+    """Write `store.json`."""
+    values = {"format": _FORMAT, **asdict(facts), "rows": list(facts.rows)}
+    write_atomically(folder / "store.json", json.dumps(values, indent=2) + "\n")
+
+
+def read_facts(folder: Path) -> StoreFacts:
+    """Read `store.json`; `ArtifactError` where there is none of this format."""
+    path = folder / "store.json"
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if values.pop("format") != _FORMAT:
+            raise ArtifactError(f"{path}: of another format; expected {_FORMAT}")
+        return StoreFacts(**{**values, "rows": tuple(values["rows"])})
+    except FileNotFoundError:
+        raise ArtifactError(
+            f"{path}: no such file; make a store by: custodes method sae collect"
+        ) from None
+    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise ArtifactError(f"{path}: not a description of a store: {error!r}") from error
+
+
+def _shard(folder: Path, part: str, number: int) -> Path:
+    return folder / part.replace(":", "=") / f"{number:05d}.npy"
+
+
+def shard_done(folder: Path, hooks: Mapping[str, int], number: int) -> bool:
+    """Whether every file of a shard is there."""
+    return all(_shard(folder, part, number).exists() for part in (*hooks, "places"))
+
+
+def write_shard(
+    folder: Path, number: int, places: NDArray[np.int64], values: Mapping[str, NDArray[Any]]
+) -> None:
+    """Write one shard; `places` last, so that a shard with places is whole."""
+    for part, array in (*values.items(), ("places", places)):
+        if array.dtype == np.float16 and not np.isfinite(array).all():
+            raise DataError(
+                f"{part}: activations beyond 65,504 do not fit float16; collect with dtype=float32"
+            )
+        with replacing(_shard(folder, part, number)) as temporary, temporary.open("wb") as file:
+            np.save(file, array)
+
+
+def write_store(
+    folder: Path, values: Mapping[str, NDArray[Any]], *, shard_rows: int = 65_536, seed: int = 0
+) -> ActivationStore:
+    """A store of arrays [rows, d] that come from elsewhere, one a hook; rows are shuffled."""
+    counts = {len(array) for array in values.values()}
+    if len(counts) != 1 or 0 in counts:
+        raise DataError(f"store: got arrays of {sorted(counts)} rows; expected the same, above 0")
+    rows = counts.pop()
+    order = np.random.default_rng(seed).permutation(rows)
+    starts = range(0, rows, shard_rows)
+    for number, start in enumerate(starts):
+        chosen = order[start : start + shard_rows]
+        parts = {hook: array[chosen].astype(np.float16) for hook, array in values.items()}
+        write_shard(folder, number, chosen, parts)
+    facts = StoreFacts(
+        model="arrays", widths={hook: array.shape[1] for hook, array in values.items()},
+        context=1, rows=tuple(min(shard_rows, rows - start) for start in starts),
+        dtype="float16", seed=seed, source="arrays",
+    )  # fmt: skip
+    write_facts(folder, facts)
+    return ActivationStore(folder)
+
+
+class ActivationStore:
+    """A finished or growing store; `ArtifactError` where the folder holds none."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.facts = read_facts(folder)
+        self.shards = [
+            number
+            for number in range(len(self.facts.rows))
+            if shard_done(folder, self.facts.widths, number)
+        ]
+        if not self.shards:
+            raise ArtifactError(f"{folder}: no shard is finished; let `collect` go on")
+
+    @property
+    def rows(self) -> int:
+        """Activations of each hook that are there."""
+        return sum(self.facts.rows[number] for number in self.shards)
+
+    def width(self, hook: str) -> int:
+        """d of a hook; `DataError` for one that was not collected."""
+        if hook not in self.facts.widths:
+            raise DataError(f"hook: got {hook!r}; the store has {', '.join(self.facts.widths)}")
+        return self.facts.widths[hook]
+
+    def batches(
+        self, hook: str, size: int, *, start: int = 0, stop: int | None = None
+    ) -> Iterator[Tensor]:
+        """Rows `start` to `stop` as float32 [size, d], the last batch shorter, in stored order."""
+        self.width(hook)
+        stop = self.rows if stop is None else min(stop, self.rows)
+        waiting: list[NDArray[Any]] = []
+        held = first = 0
+        for number in self.shards:
+            last = first + self.facts.rows[number]
+            low, high = max(start, first) - first, min(stop, last) - first
+            if low < high:
+                shard = np.load(_shard(self.folder, hook, number), mmap_mode="r")
+                while low < high:
+                    taken = shard[low : min(low + size - held, high)]
+                    waiting.append(taken)
+                    held += len(taken)
+                    low += len(taken)
+                    if held == size:
+                        yield _batch(waiting)
+                        waiting, held = [], 0
+            first = last
+        if held:
+            yield _batch(waiting)
+
+    def tokens(self) -> NDArray[np.int32]:
+        """Tokens [contexts, T] that the activations were read at."""
+        path = self.folder / "tokens.npy"
+        if not path.exists():
+            raise DataError(f"{path}: a store of arrays has no tokens; collect one from a model")
+        found: NDArray[np.int32] = np.load(path, mmap_mode="r")
+        return found
+
+
+def _batch(parts: list[NDArray[Any]]) -> Tensor:
+    return torch.from_numpy(np.concatenate(parts).astype(np.float32))

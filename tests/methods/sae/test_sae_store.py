@@ -1,0 +1,205 @@
+"""Texts, hooks, collection and the store."""
+
+import gzip
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as parquet
+import pytest
+import torch
+
+from custodes.errors import ArtifactError, ConfigError, DataError
+from custodes.methods.sae.collecting import collect, pack_contexts
+from custodes.methods.sae.config import CollectConfig
+from custodes.methods.sae.hooks import read_hooks, replaced
+from custodes.methods.sae.store import ActivationStore, write_shard, write_store
+from custodes.methods.sae.texts import read_texts
+
+HOOKS = ("residual.1", "model.layers.1.mlp", "model.layers.1.mlp:input")
+
+
+def settings(**changed):
+    of_all = {"hooks": HOOKS, "tokens": 600, "context": 20, "batch": 3, "shard_rows": 100}
+    return CollectConfig(**{**of_all, **changed})
+
+
+def test_texts_of_every_kind(tmp_path):
+    (tmp_path / "a.txt").write_text("one")
+    (tmp_path / "b.jsonl").write_text('{"text": "two"}\n{"text": " "}\n')
+    turns = {"messages": [{"role": "user", "content": "three"}, {"content": "four"}]}
+    with gzip.open(tmp_path / "c.jsonl.gz", "wt") as file:
+        file.write(json.dumps(turns))
+    parquet.write_table(pa.table({"text": ["five"]}), tmp_path / "d.parquet")
+    assert list(read_texts([tmp_path])) == ["one", "two", "three\n\nfour", "five"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("a.jsonl", b"{}\n", "expected a text"),
+        ("a.jsonl", b"[1]\n", "got list"),
+        ("a.jsonl", b"{\n", "not JSON"),
+        ("a.txt", b"\xff", "not UTF-8"),
+        ("a.doc", b"", "expected one of"),
+    ],
+)
+def test_texts_that_cannot_be_read(tmp_path, name, content, says):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=says):
+        list(read_texts([tmp_path / name]))
+
+
+def test_missing_or_empty_sources(tmp_path):
+    with pytest.raises(DataError, match="no such file"):
+        list(read_texts([tmp_path / "nothing"]))
+    with pytest.raises(DataError, match="holds no"):
+        list(read_texts([tmp_path]))
+
+
+def test_hooks_read_what_the_model_computes(language):
+    ids = torch.tensor([[1, 2, 3, 4]])
+    found = read_hooks(language.model, HOOKS, input_ids=ids)
+    hidden = language.model(ids, output_hidden_states=True).hidden_states
+    block = language.model.model.layers[1]
+    assert torch.equal(found["residual.1"], hidden[1])
+    with torch.inference_mode():
+        put_out = block.mlp(found["model.layers.1.mlp:input"])
+    assert torch.equal(put_out, found["model.layers.1.mlp"])
+    assert torch.equal(
+        read_hooks(language.model, ["residual.0"], input_ids=ids)["residual.0"], hidden[0]
+    )
+
+
+def test_a_reading_stops_at_the_deepest_place(language):
+    passed = []
+    handle = language.model.model.layers[2].register_forward_hook(lambda *_: passed.append(1))
+    read_hooks(language.model, ["residual.2"], input_ids=torch.tensor([[1, 2]]))
+    handle.remove()
+    assert passed == []
+
+
+@pytest.mark.parametrize("hook", ["residual.9", "model.layers.1.mlp:side", "nowhere", "layers.mlp"])
+def test_unknown_hooks(language, hook):
+    with pytest.raises(ConfigError, match="hook: got"):
+        read_hooks(language.model, [hook], input_ids=torch.tensor([[1]]))
+
+
+@pytest.mark.parametrize("hook", ["residual.0", "residual.2", "model.layers.1.mlp"])
+def test_replaced_changes_the_logits_and_leaves_no_trace(language, hook):
+    ids = torch.tensor([[1, 2, 3]])
+    before = language.logits(ids)
+    with replaced(language.model, hook, lambda x: x + 1):
+        changed = language.logits(ids)
+    with replaced(language.model, hook, lambda x: None):
+        same = language.logits(ids)
+    assert not torch.allclose(before, changed)
+    assert torch.equal(before, same) and torch.equal(before, language.logits(ids))
+
+
+def test_hooks_that_cannot_be_read(language):
+    ids = torch.tensor([[1, 2]])
+    with pytest.raises(ConfigError, match="not passed"):
+        read_hooks(language.model, ["lm_head:input"], input_ids=ids)
+    with pytest.raises(ConfigError, match="no tensor by position"):
+        read_hooks(language.model, ["model:input"], input_ids=ids)
+    by_name = "model.layers.0.self_attn:input"
+    assert read_hooks(language.model, [by_name], input_ids=ids)[by_name].shape == (1, 2, 16)
+    before = language.logits(ids)
+    with replaced(language.model, by_name, lambda x: x + 1):
+        assert not torch.allclose(language.logits(ids), before)
+    with pytest.raises(ConfigError, match="does not put out"):
+        flat = torch.nn.Sequential(torch.nn.Linear(2, 2))
+        with replaced(flat, "0", lambda x: x):
+            flat(torch.ones(1, 2))
+
+
+def test_contexts_are_the_texts_end_to_end(language):
+    packed = pack_contexts(language, ["ab", "cde"], length=3, most=100)
+    ids = [*language.encode(["ab"])[0], 256, *language.encode(["cde"])[0], 256]
+    assert packed.tolist() == [ids[:3], ids[3:6]]
+    with pytest.raises(DataError, match="fewer than 9"):
+        pack_contexts(language, ["ab"], length=9, most=100)
+
+
+def test_collected_rows_are_those_of_their_places(language, texts, tmp_path):
+    store = collect(language, texts, settings(), tmp_path)
+    tokens = torch.from_numpy(store.tokens().astype(np.int64))
+    places = np.concatenate([np.load(tmp_path / "places" / f"{n:05d}.npy") for n in store.shards])
+    assert store.rows == 30 * 19 == len(set(places.tolist()))
+    assert len(store.shards) > 2
+    assert (places % 20 > 0).all()
+    for hook in HOOKS:
+        whole = torch.cat(list(store.batches(hook, 64)))
+        direct = read_hooks(language.model, [hook], input_ids=tokens)[hook].flatten(0, 1)
+        assert torch.allclose(whole, direct[places], rtol=2e-3, atol=2e-3)
+        assert store.width(hook) == whole.shape[1]
+
+
+def test_batches_cover_a_range_once(planted_store):
+    whole = torch.cat(list(planted_store.batches("x", 700)))
+    sizes = [len(batch) for batch in planted_store.batches("x", 700, start=1000, stop=3200)]
+    part = torch.cat(list(planted_store.batches("x", 700, start=1000, stop=3200)))
+    assert sizes == [700, 700, 700, 100]
+    assert torch.equal(part, whole[1000:3200])
+
+
+def test_a_killed_collection_goes_on(language, texts, tmp_path, monkeypatch):
+    whole = collect(language, texts, settings(), tmp_path / "whole")
+
+    class KilledError(Exception):
+        pass
+
+    def kill(line):
+        if line.startswith("shard 2"):
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        collect(language, texts, settings(), tmp_path / "again", say=kill)
+    grown = ActivationStore(tmp_path / "again")
+    assert grown.shards == [0, 1]
+    made = (tmp_path / "again/residual.1/00000.npy").stat().st_mtime_ns
+    again = collect(language, texts, settings(), tmp_path / "again")
+    assert (tmp_path / "again/residual.1/00000.npy").stat().st_mtime_ns == made
+    for hook in HOOKS:
+        pairs = zip(whole.batches(hook, 64), again.batches(hook, 64), strict=True)
+        assert all(torch.equal(one, other) for one, other in pairs)
+
+
+def test_another_collection_in_the_same_folder_is_refused(language, texts, tmp_path):
+    collect(language, texts, settings(), tmp_path)
+    with pytest.raises(ConfigError, match="seed = 0"):
+        collect(language, texts, settings(seed=1), tmp_path)
+    with pytest.raises(ConfigError, match="source"):
+        collect(language, texts[5:], settings(), tmp_path)
+
+
+def test_stores_that_are_none(tmp_path):
+    with pytest.raises(ArtifactError, match="no such file"):
+        ActivationStore(tmp_path)
+    (tmp_path / "store.json").write_text("[]")
+    with pytest.raises(ArtifactError, match="not a description"):
+        ActivationStore(tmp_path)
+    (tmp_path / "store.json").write_text('{"format": 9}')
+    with pytest.raises(ArtifactError, match="another format"):
+        ActivationStore(tmp_path)
+    store = write_store(tmp_path, {"x": np.ones((3, 2))})
+    with pytest.raises(DataError, match="the store has x"):
+        store.width("y")
+    with pytest.raises(DataError, match="no tokens"):
+        store.tokens()
+    (tmp_path / "places" / "00000.npy").unlink()
+    with pytest.raises(ArtifactError, match="no shard is finished"):
+        ActivationStore(tmp_path)
+
+
+def test_what_does_not_fit_is_refused(tmp_path):
+    huge = np.full((2, 2), np.inf, dtype=np.float16)
+    with pytest.raises(DataError, match="float16"):
+        write_shard(tmp_path, 0, np.arange(2), {"x": huge})
+    with pytest.raises(DataError, match="rows"):
+        write_store(tmp_path, {"x": np.ones((2, 2)), "y": np.ones((3, 2))})
+    with pytest.raises(ConfigError, match="less than context"):
+        CollectConfig.parse({"context": 4, "skip": 4})
+    with pytest.raises(ConfigError, match="each once"):
+        CollectConfig.parse({"hooks": ["a", "a"]})

@@ -1,0 +1,235 @@
+"""Formulas, gradients, training, figures."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from custodes.errors import ConfigError, DataError
+from custodes.methods.sae.coder import Coder, sparse_rows
+from custodes.methods.sae.config import CoderConfig, TrainConfig
+from custodes.methods.sae.losses import jump_relu, l0_penalty
+from custodes.methods.sae.metrics import ce_score, judge, substituted_losses
+from custodes.methods.sae.sparse import batch_top_k, reconstruct, row_top_k
+from custodes.methods.sae.store import write_store
+from custodes.methods.sae.training import Trainer, only_hook, train, untrained
+
+KINDS = ("topk", "batchtopk", "jumprelu", "gated", "relu")
+
+
+def weights(latents=12, width=5, seed=0):
+    torch.manual_seed(seed)
+    shapes = [(latents, width), (latents,), (latents, width), (width,)]
+    return [torch.randn(shape, dtype=torch.float64).requires_grad_() for shape in shapes]
+
+
+@pytest.mark.parametrize("choose", ["rows", "batch", "unrectified"])
+@settings(max_examples=10)
+@given(st.integers(0, 1000), st.integers(1, 6))
+def test_the_sparse_backward_pass_is_the_dense_one(choose, seed, k):
+    encoder, bias, decoder, decoder_bias = weights(seed=seed)
+    x = torch.randn(7, 5, dtype=torch.float64)
+    pre = (x - decoder_bias) @ encoder.T + bias
+    with torch.no_grad():
+        active = batch_top_k(pre, k) if choose == "batch" else row_top_k(
+            pre, k, rectified=choose == "rows")  # fmt: skip
+        mask = torch.zeros_like(pre)
+        ends = [*active.offsets[1:].tolist(), len(active.latents)]
+        for row, (start, end) in enumerate(zip(active.offsets.tolist(), ends, strict=True)):
+            mask[row, active.latents[start:end]] = 1
+    kept = pre * mask if choose == "unrectified" else pre.relu() * mask
+    dense = kept @ decoder + decoder_bias
+    sparse = reconstruct(x, encoder, bias, decoder, decoder_bias, active)
+    assert torch.allclose(sparse, dense)
+    goal = torch.randn_like(x)
+    wanted = torch.autograd.grad(
+        (dense - goal).square().sum(), [encoder, bias, decoder, decoder_bias]
+    )
+    found = torch.autograd.grad(
+        (sparse - goal).square().sum(), [encoder, bias, decoder, decoder_bias]
+    )
+    for one, other in zip(found, wanted, strict=True):
+        assert torch.allclose(one, other)
+
+
+def test_batch_top_k_takes_the_greatest_of_the_batch():
+    pre = torch.tensor([[5.0, 4.0, 3.0], [1.0, 2.0, 0.0]])
+    active = batch_top_k(pre, 2)
+    assert sorted(active.values.tolist()) == [2, 3, 4, 5]
+    assert active.offsets.tolist() == [0, 3]
+
+
+def test_jump_relu_and_its_slopes():
+    """arXiv 2407.14435, eq. 11 and 12, worked by hand at bandwidth 0.4."""
+    pre = torch.tensor([[0.9, 1.1, 2.0, -1.0]]).requires_grad_()
+    threshold = torch.ones(4, requires_grad=True)
+    found = jump_relu(pre, threshold, 0.4)
+    assert found.tolist() == [[0.0, pytest.approx(1.1), 2.0, 0.0]]
+    found.sum().backward()
+    assert pre.grad.tolist() == [[0, 1, 1, 0]]
+    assert threshold.grad.tolist() == pytest.approx([-2.5, -2.5, 0, 0])
+    threshold.grad = None
+    penalty = l0_penalty(pre, threshold, 0.4)
+    penalty.backward()
+    assert penalty == 2
+    assert threshold.grad.tolist() == pytest.approx([-2.5, -2.5, 0, 0])
+
+
+def test_every_kind_encodes_by_its_formula(make_coder):
+    x = torch.randn(6, 16)
+    for kind in KINDS:
+        coder = make_coder(kind)
+        part = coder.tensors
+        linear = (x - part["decoder_bias"]) @ part["encoder"].T
+        found = coder.encode(x)
+        if kind == "gated":
+            magnitude = linear * part["magnitude_log_scale"].exp() + part["magnitude_bias"]
+            wanted = ((linear + part["gate_bias"]) > 0) * magnitude.relu()
+        else:
+            pre = linear + part["encoder_bias"]
+            wanted = pre.relu()
+            if kind == "topk":
+                wanted = wanted * (pre >= pre.topk(4, dim=1).values[:, -1:])
+            elif kind in ("jumprelu", "batchtopk"):
+                wanted = wanted * (pre > part["threshold"])
+        assert torch.allclose(found, wanted, atol=1e-5)
+        assert torch.allclose(coder(x), wanted @ part["decoder"] + part["decoder_bias"], atol=1e-5)
+        assert (found > 0).any()
+        rows, latents, values = sparse_rows(found)
+        assert torch.equal(torch.zeros_like(found).index_put((rows, latents), values), found)
+
+
+def test_coders_that_cannot_be():
+    tensors = {"encoder": torch.ones(3, 2), "decoder": torch.ones(3, 2)}
+    with pytest.raises(DataError, match="expected decoder, decoder_bias, encoder, encoder_bias"):
+        Coder(kind="topk", tensors=tensors, k=1)
+    whole = {**tensors, "encoder_bias": torch.ones(2), "decoder_bias": torch.ones(2)}
+    with pytest.raises(DataError, match="encoder_bias: got shape"):
+        Coder(kind="relu", tensors=whole)
+    with pytest.raises(DataError, match="k: got None"):
+        Coder(kind="topk", tensors={**whole, "encoder_bias": torch.ones(3)})
+    with pytest.raises(ConfigError, match="at most the 4 latents"):
+        CoderConfig.parse({"latents": 4, "k": 5})
+
+
+def short(**changed):
+    of_all = {
+        "latents": (24,), "k": (3,), "batch": 100, "held_out": 500, "epochs": 3, "warm_up": 5,
+        "coder": CoderConfig(latents=24, k=3, learning_rate=5e-3, sparsity=0.3),
+    }  # fmt: skip
+    return TrainConfig(**{**of_all, **changed})
+
+
+def test_training_beats_its_null(planted_store):
+    config = short(kinds=KINDS, seeds=(0,))
+    for one in train(planted_store, config):
+        null = untrained(planted_store, config, one.config)
+        assert one.quality.explained > max(0.55, null.quality.explained + 0.1), one.name
+        assert np.mean(one.losses[-5:]) < 0.7 * np.mean(one.losses[:2])
+        decoder = one.coder.decoder
+        assert torch.allclose(decoder.norm(dim=1), torch.ones(24), atol=1e-5)
+        if one.config.kind == "topk":
+            assert one.quality.l0 <= 3
+        if one.config.kind == "batchtopk":
+            assert null.quality.l0 == pytest.approx(3, abs=1)
+            assert one.quality.l0 == pytest.approx(3, abs=0.6)
+
+
+def test_many_from_one_pass_are_what_each_is_alone(planted_store):
+    config = short(seeds=(0, 1), k=(2, 3), epochs=1)
+    together = {one.name: one for one in train(planted_store, config)}
+    assert len(together) == 4
+    for seed in (0, 1):
+        (alone,) = train(planted_store, short(seeds=(seed,), k=(2,), epochs=1))
+        same = together[alone.name]
+        assert torch.equal(alone.coder.decoder, same.coder.decoder)
+        assert alone.quality == same.quality
+
+
+def test_encoders_start_as_decoders_and_scale_is_folded_back():
+    mean = torch.randn(8)
+    for kind in KINDS:
+        config = CoderConfig(kind=kind, latents=10, k=2)
+        coder, scaled = Trainer(config, mean, 1.0), Trainer(config, mean, 4.0)
+        assert torch.equal(coder.part["encoder"], coder.part["decoder"])
+        found = scaled.finish()
+        assert torch.allclose(found.tensors["decoder_bias"], mean)
+        x = torch.randn(5, 8)
+        part = {name: tensor.detach() for name, tensor in scaled.part.items()}
+        if kind == "jumprelu":
+            part["threshold"] = part.pop("log_threshold").exp()
+        if kind == "batchtopk":
+            part["threshold"] = torch.zeros(10)
+        raw = Coder(kind=kind, tensors=part, k=2)
+        assert torch.allclose(found(x) * 4, raw(x * 4), atol=1e-5)
+
+
+def test_training_finds_planted_directions(planted, tmp_path):
+    rows, directions = planted(width=32, active=2)
+    store = write_store(tmp_path, {"x": rows})
+    coder = CoderConfig(latents=24, k=2, learning_rate=1e-2)
+    (one,) = train(store, short(seeds=(0,), k=(2,), coder=coder, epochs=8))
+    best = (torch.from_numpy(directions) @ one.coder.decoder.T).amax(1)
+    assert best.median() > 0.9
+
+
+def test_auxk_revives_dead_latents(planted):
+    rows = torch.from_numpy(planted()[0])
+    revived = []
+    for auxiliary in (0.0, 0.5):
+        coder = CoderConfig(latents=32, k=2, learning_rate=2e-2, auxiliary=auxiliary)
+        trainer = Trainer(coder, rows.mean(0), 1.0, dead_after=200)
+        with torch.no_grad():
+            trainer.part["encoder_bias"][16:] = -4.0
+        for x in rows.split(100):
+            trainer.step(x)
+        active = trainer.finish().encode(rows) > 0
+        revived.append(int(active.any(0)[16:].sum()))
+    assert revived[0] == 0
+    assert revived[1] >= 8
+
+
+def test_figures_are_global(make_coder):
+    torch.manual_seed(1)
+    x = torch.randn(50, 16) * 3 + 100
+    coder = make_coder("relu")
+    found = judge(coder, x.split(7))
+    y = coder(x)
+    explained = 1 - (x - y).square().sum() / (x - x.mean(0)).square().sum()
+    activations = coder.encode(x)
+    assert found.explained == pytest.approx(float(explained), rel=1e-4)
+    assert found.l0 == pytest.approx(float((activations > 0).sum(1).double().mean()))
+    assert found.dead == pytest.approx(1 - float((activations > 0).any(0).double().mean()))
+    assert found.cosine == pytest.approx(float(torch.cosine_similarity(x, y).mean()), rel=1e-4)
+    assert found.rows == 50
+    assert found.values()["l1"] == pytest.approx(float(activations.sum(1).mean()), rel=1e-4)
+    with pytest.raises(DataError, match="no rows"):
+        judge(coder, [])
+
+
+def test_ce_score(language, make_coder):
+    assert ce_score(2, 2, 5) == 1 and ce_score(2, 5, 5) == 0
+    assert np.isnan(ce_score(2, 2, 2))
+    ids = torch.arange(24).reshape(2, 12)
+    identity = Coder(
+        kind="relu",
+        tensors={
+            "encoder": torch.cat([torch.eye(16), -torch.eye(16)]), "encoder_bias": torch.zeros(32),
+            "decoder": torch.cat([torch.eye(16), -torch.eye(16)]), "decoder_bias": torch.zeros(16),
+        },
+    )  # fmt: skip
+    clean, same, ablated = substituted_losses(language, "residual.1", identity, ids)
+    assert same == pytest.approx(clean, abs=1e-5)
+    assert ablated != pytest.approx(clean, abs=1e-3)
+
+
+def test_too_little_or_ambiguous(tmp_path):
+    store = write_store(tmp_path, {"x": np.ones((10, 2)), "y": np.zeros((10, 2))})
+    with pytest.raises(DataError, match="collect more"):
+        list(train(store, short(hook="x")))
+    with pytest.raises(DataError, match="name one"):
+        only_hook(store, "")
+    few = short(hook="y", batch=2, held_out=2)
+    with pytest.raises(DataError, match="all 0"):
+        list(train(store, few))
