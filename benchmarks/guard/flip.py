@@ -57,7 +57,9 @@ def figures(options: Any, **common: Any) -> Iterator[Figure]:
     before = _made(source, rows, options.seed)
     for rule in FLIPPED:
         after = _made(_flipped(source, rule), rows, options.seed)
-        yield from _compared(rule, before, after, common)
+        restricted = next(each.polarity for each in source.rules if each.id == rule)
+        was = restricted is Polarity.RESTRICTED
+        yield from _compared(rule, before, after, restricted=was, common=common)
 
 
 def _flipped(source: Constitution, rule: str) -> Constitution:
@@ -113,14 +115,18 @@ def _scores(guard: Any, rows: Sequence[Any]) -> np.ndarray:
     return np.array([v.score for v in guard.judge_many(conversations, Mode.INPUT)])
 
 
-def _compared(rule: str, before: Any, after: Any, common: Any) -> Iterator[Figure]:
-    """The share of the rule's items whose verdict follows, and of others' that moves."""
+def _compared(
+    rule: str, before: Any, after: Any, *, restricted: bool, common: Any
+) -> Iterator[Figure]:
+    """The share of the rule's items whose verdict follows (of those that were judged rightly
+    before), and of others' that moves."""
     stopped = dict(before[rule])
     now = dict(after[rule])
-    restricted = sum(stopped.values()) > len(stopped) / 2
     both = sorted(stopped.keys() & now.keys())
     rightly = [text for text in both if stopped[text] is restricted]
     followed = sum(now[text] is not restricted for text in rightly)
+    if not rightly:
+        return
     rate = clopper_pearson(followed, len(rightly))
     way = "restricted to permitted" if restricted else "permitted to restricted"
     yield Figure.of(

@@ -57,7 +57,7 @@ def main() -> None:
             row = replace(figure, figure=named)
             kept.append(row)
             print(
-                f"{row.figure:<75} {row.value:.4g} {row.unit} [{row.low}, {row.high}] "
+                f"{row.figure:<75} {row.value} {row.unit} [{row.low}, {row.high}] "
                 f"target {row.target} met {row.met}",
                 flush=True,
             )
