@@ -162,17 +162,13 @@ def _padded(
     texts: Sequence[tuple[list[int], list[int]]], device: str
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Token ids [B, T] with zeros behind each text, where there is a token, which are judged."""
-    import torch
+    from custodes.models.padding import right_padded
 
-    rows = [prefix + ids for prefix, ids in texts]
-    ids = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.long)
-    present = torch.zeros(ids.shape, dtype=torch.bool)
-    judged = torch.zeros(ids.shape, dtype=torch.bool)
-    for place, ((prefix, _), row) in enumerate(zip(texts, rows, strict=True)):
-        ids[place, : len(row)] = torch.tensor(row)
-        present[place, : len(row)] = True
-        judged[place, len(prefix) : len(row)] = True
-    return ids.to(device), present.to(device), judged.to(device)
+    ids, present = right_padded([prefix + own for prefix, own in texts], device)
+    judged = present.bool()
+    for place, (prefix, _) in enumerate(texts):
+        judged[place, : len(prefix)] = False
+    return ids, present, judged
 
 
 def _low_rank(body: Any) -> dict[str, NDArray[np.float32]]:

@@ -22,6 +22,7 @@ from custodes.models.activation_stream import ActivationStream, Step
 from custodes.models.base import Activations, Reply, Sampling
 from custodes.models.decoding import Decoder, ReplyText, generator
 from custodes.models.key_values import key_values
+from custodes.models.padding import right_padded
 from custodes.models.residual import ResidualReader
 from custodes.models.swaps import promising_swaps, span_tokens, usable_tokens
 from custodes.models.tokens import PlainTokenizer, well_formed
@@ -68,16 +69,6 @@ def pack(lengths: Sequence[int], *, rows: int, tokens: int) -> list[list[int]]:
     return batches
 
 
-def _right_padded(rows: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
-    longest = max(len(row) for row in rows)
-    ids = torch.zeros(len(rows), longest, dtype=torch.long)
-    mask = torch.zeros(len(rows), longest, dtype=torch.long)
-    for index, row in enumerate(rows):
-        ids[index, : len(row)] = torch.tensor(row, dtype=torch.long)
-        mask[index, : len(row)] = 1
-    return ids.to(device), mask.to(device)
-
-
 class CausalModel:
     """A decoder-only language model and its tokenizer.
 
@@ -122,7 +113,8 @@ class CausalModel:
     # Fine-tuning
 
     def trunk(self, depth: int) -> Trunk:
-        """A copy of the first `depth` blocks, to be tuned; the model itself stays as it is."""
+        """The first `depth` blocks as a module to be tuned; what is added to it leaves the model as
+        it is."""
         return Trunk(self._model, depth)
 
     def adapt(self, pairs: Mapping[str, NDArray[np.floating]], *, name: str) -> None:
@@ -183,7 +175,7 @@ class CausalModel:
         return pack(lengths, rows=self._config.batch_size, tokens=self._config.batch_tokens)
 
     def _read(self, layers: tuple[int, ...], rows: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-        ids, mask = _right_padded(rows, self._model.device)
+        ids, mask = right_padded(rows, self._model.device)
         found = self._residual.read(layers, input_ids=ids, attention_mask=mask, use_cache=False)
         return torch.stack([found[layer] for layer in layers]).float().cpu().numpy()
 
@@ -368,7 +360,7 @@ class CausalModel:
         heads = [first[row[:1]].cpu().double().numpy() for row in rows]
         if max(len(row) for row in rows) < 2:
             return heads
-        ids, mask = _right_padded([row[:-1] for row in rows], self._model.device)
+        ids, mask = right_padded([row[:-1] for row in rows], self._model.device)
         past = cache.get_seq_length()
         shared = copy.deepcopy(cache)
         shared.batch_repeat_interleave(len(rows))
@@ -378,7 +370,7 @@ class CausalModel:
             position_ids=torch.arange(past, past + ids.shape[1], device=ids.device).unsqueeze(0),
             **key_values(self._model, shared),
         ).logits
-        targets = _right_padded([row[1:] for row in rows], self._model.device)[0]
+        targets = right_padded([row[1:] for row in rows], self._model.device)[0]
         chosen = logits.gather(2, targets.unsqueeze(2)).squeeze(2).float()
         logs = (chosen - logits.float().logsumexp(dim=-1)).cpu().double().numpy()
         return [

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from custodes.config import Config, cache_folder
 from custodes.errors import ConfigError
 from custodes.models.causal import pack
+from custodes.models.padding import right_padded
 from custodes.models.tokens import PlainTokenizer
 from custodes.models.transformers import quietly
 from custodes.models.trunk import Reading, add_low_rank
@@ -69,7 +70,7 @@ class EncoderTrunk(nn.Module):
 
     def pooled(self, ids: Tensor, present: Tensor) -> Tensor:
         """The mean of the last layer over the tokens that are `present` [B, T], [B, d]."""
-        states = self.body(input_ids=ids, attention_mask=present.long()).last_hidden_state
+        states = self.body(input_ids=ids, attention_mask=present).last_hidden_state
         weights = present.unsqueeze(-1).to(states.dtype)
         pooled: Tensor = (states * weights).sum(1) / weights.sum(1)
         return pooled
@@ -129,7 +130,7 @@ class Encoder:
         trunk = self._trunk_that_serves()
         with torch.inference_mode():
             for batch in batches:
-                ids, present = padded([framed[row] for row in batch], self._config.device)
+                ids, present = right_padded([framed[row] for row in batch], self._config.device)
                 found[batch] = trunk.pooled(ids, present).cpu().numpy()
         return found
 
@@ -161,16 +162,6 @@ def _in_8_bits(body: Any) -> Any:
         warnings.simplefilter("ignore")
         quantize: Any = torch.ao.quantization.quantize_dynamic
         return quantize(body, {nn.Linear}, dtype=torch.qint8)
-
-
-def padded(rows: Sequence[Sequence[int]], device: str) -> tuple[Tensor, Tensor]:
-    """Token ids [B, T], zeros behind each row's end, and where there is a token [B, T]."""
-    ids = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.long)
-    present = torch.zeros(ids.shape, dtype=torch.bool)
-    for place, row in enumerate(rows):
-        ids[place, : len(row)] = torch.tensor(row, dtype=torch.long)
-        present[place, : len(row)] = True
-    return ids.to(device), present.to(device)
 
 
 def _minilm(cache: Path) -> Path:
