@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from custodes.classifiers.canonical import canonical
-from custodes.classifiers.features.adapter import Pairs, adapted
+from custodes.classifiers.features.adapter import ModelFeatures
 from custodes.classifiers.features.base import Judged, Tokens
 from custodes.classifiers.segments import Segment, Segmenter, segments
 from custodes.config import Config
@@ -57,21 +57,15 @@ class ActivationsConfig(Config):
         return self
 
 
-class ActivationFeatures:
+class ActivationFeatures(ModelFeatures):
     """Residual-stream activations; dense, d = layers x width."""
 
     Config = ActivationsConfig
 
     def __init__(self, config: ActivationsConfig) -> None:
-        self.config = config
         backend = MODELS.load(config.model)
-        self.model: Any = backend(backend.Config.parse(config.settings, origin="model settings"))
-        self._pieces: dict[str, tuple[int, ...]] = {}
-        self.adapter: Pairs = {}
-
-    def adapt(self, pairs: Pairs) -> None:
-        """Read through a fine-tuned model from now on; see `adapter.adapted`."""
-        self.adapter = adapted(self.model, self.adapter, pairs)
+        settings = backend.Config.parse(config.settings, origin="model settings")
+        super().__init__(config, backend(settings))
 
     def trunk(self) -> Any:
         """The blocks up to the deepest layer as a module, to be tuned."""
@@ -94,22 +88,7 @@ class ActivationFeatures:
     @property
     def stride(self) -> int:
         """Tokens between two points."""
-        return self.config.stride
-
-    @property
-    def max_tokens(self) -> int:
-        """Tokens of a text that training reads."""
-        return self.config.max_tokens
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What an artifact keeps."""
-        return self.config.model_dump(mode="json")
-
-    @property
-    def cached(self) -> bool:
-        """A pass of the model is worth keeping."""
-        return True
+        return int(self.config.stride)
 
     @property
     def fingerprint(self) -> str:
@@ -164,20 +143,11 @@ class ActivationFeatures:
         return ids + self._plain(f"{_ROLES[role]}:")
 
     def _plain(self, text: str) -> list[int]:
-        return [token for piece in segments(text) for token in self._ids(piece.text)]
-
-    def _ids(self, segment: str) -> tuple[int, ...]:
-        known = self._pieces.get(segment)
-        if known is None:
-            if len(self._pieces) > 100_000:
-                self._pieces.clear()
-            ids, _ = self.model.encode(canonical(segment))
-            known = self._pieces[segment] = tuple(ids)
-        return known
+        return [token for piece in segments(text) for token in self.ids(canonical(piece.text))]
 
     def encode(self, piece: Segment, ids: list[int], ends: list[int]) -> None:
         """Append a segment's tokens; only its last one covers it wholly."""
-        new = self._ids(piece.text)
+        new = self.ids(canonical(piece.text))
         ids.extend(new)
         ends.extend([piece.start] * (len(new) - 1) + [piece.end] * bool(new))
 

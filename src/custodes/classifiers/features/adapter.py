@@ -1,17 +1,23 @@
-"""Low-rank changes of the model that features are read through. Knows no training."""
+"""Features that are read through a model: what they share, and low-rank changes of the model.
+
+Knows no training.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from custodes.errors import ConfigError
 
-__all__ = ["Adaptable", "Pairs", "adapted"]
+__all__ = ["Adaptable", "ModelFeatures", "Pairs", "adapted"]
+
+_REMEMBERED = 100_000
+"""Words whose tokens are kept."""
 
 Pairs = Mapping[str, NDArray[np.floating]]
 """Matrix -> `NAME.down` [r, in] and `NAME.up` [out, r]; see `models.trunk`."""
@@ -23,6 +29,46 @@ class Adaptable(Protocol):
     def adapt(self, pairs: Pairs, *, name: str) -> None:
         """Change them; `name` goes into the model's description."""
         ...
+
+
+class ModelFeatures:
+    """Settings, a model that encodes words, and what the model's weights were changed by."""
+
+    def __init__(self, config: Any, model: Any) -> None:
+        self.config = config
+        self.model = model
+        self.adapter: Pairs = {}
+        self._pieces: dict[str, tuple[int, ...]] = {}
+
+    def adapt(self, pairs: Pairs) -> None:
+        """Read through a fine-tuned model from now on; see `adapted`."""
+        self.adapter = adapted(self.model, self.adapter, pairs)
+
+    def ids(self, word: str) -> tuple[int, ...]:
+        """A word's token ids, remembered."""
+        known = self._pieces.get(word)
+        if known is None:
+            if len(self._pieces) > _REMEMBERED:
+                self._pieces.clear()
+            found, _ = self.model.encode(word)
+            known = self._pieces[word] = tuple(found)
+        return known
+
+    @property
+    def max_tokens(self) -> int:
+        """Tokens of a text that training reads."""
+        return int(self.config.max_tokens)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What an artifact keeps."""
+        kept: dict[str, Any] = self.config.model_dump(mode="json")
+        return kept
+
+    @property
+    def cached(self) -> bool:
+        """A pass of the model is worth keeping."""
+        return True
 
 
 def adapted(model: Adaptable, present: Pairs, pairs: Pairs) -> Pairs:

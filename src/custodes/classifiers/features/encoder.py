@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import Field
 
 from custodes.classifiers.canonical import canonical
-from custodes.classifiers.features.adapter import Pairs, adapted
+from custodes.classifiers.features.adapter import ModelFeatures
 from custodes.classifiers.features.base import Judged, Tokens
 from custodes.classifiers.segments import Segment, Segmenter, segments
 from custodes.classifiers.unscramble import unscrambled
@@ -41,7 +41,7 @@ class EncoderFeaturesConfig(Config):
     """Training views the first tokens of a text, this many."""
 
 
-class EncoderFeatures:
+class EncoderFeatures(ModelFeatures):
     """Mean-pooled states of an encoder's last layer; dense, d = its width."""
 
     Config = EncoderFeaturesConfig
@@ -51,45 +51,24 @@ class EncoderFeatures:
     def __init__(self, config: EncoderFeaturesConfig) -> None:
         from custodes.models.encoder import Encoder
 
-        self.config = config
-        self.model = Encoder(Encoder.Config.parse(config.model, origin="encoder settings"))
+        model = Encoder(Encoder.Config.parse(config.model, origin="encoder settings"))
+        super().__init__(config, model)
         if not config.context_tokens < config.window <= self.model.longest:
             raise ConfigError(
                 f"window: got {config.window}, expected more than context_tokens "
                 f"({config.context_tokens}) and at most {self.model.longest}"
             )
-        self.adapter: Pairs = {}
-        self._pieces: dict[str, tuple[int, ...]] = {}
 
     @property
     def dim(self) -> int:
         """The encoder's width."""
-        return self.model.width
-
-    @property
-    def max_tokens(self) -> int:
-        """Tokens of a text that training reads."""
-        return self.config.max_tokens
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What an artifact keeps."""
-        return self.config.model_dump(mode="json")
-
-    @property
-    def cached(self) -> bool:
-        """A pass of the model is worth keeping."""
-        return True
+        return int(self.model.width)
 
     @property
     def fingerprint(self) -> str:
         """Model and the way of viewing."""
         read = self.config.model_dump_json(exclude={"model", "max_tokens"})
         return f"encoder-1:{self.model.description}:{read}"
-
-    def adapt(self, pairs: Pairs) -> None:
-        """View through a fine-tuned encoder from now on; see `adapter.adapted`."""
-        self.adapter = adapted(self.model, self.adapter, pairs)
 
     def trunk(self) -> Any:
         """The encoder as a module, to be tuned."""
@@ -135,16 +114,6 @@ class EncoderFeatures:
         """The token ids of words, their ciphers undone."""
         plain = unscrambled([canonical(word) for word in words], lambda word: len(self.ids(word)))
         return [token for word in plain for token in self.ids(word)]
-
-    def ids(self, word: str) -> tuple[int, ...]:
-        """A word's token ids, remembered."""
-        known = self._pieces.get(word)
-        if known is None:
-            if len(self._pieces) > 100_000:
-                self._pieces.clear()
-            found, _ = self.model.encode(word)
-            known = self._pieces[word] = tuple(found)
-        return known
 
 
 class _EncoderStream:
