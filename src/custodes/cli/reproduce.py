@@ -28,9 +28,7 @@ REPRODUCTIONS = Registry(
 def reproduce(
     name: Annotated[
         str,
-        typer.Argument(
-            help="Which: apd, capa, human-ai-complementarity, mona, relearning or spd."
-        ),
+        typer.Argument(help="Which: apd, capa, human-ai-complementarity, mona, relearning or spd."),
     ],
     out: Annotated[
         Path | None, typer.Option("--out", help="Run folder; default: out/reproduce/NAME.")

@@ -1,9 +1,14 @@
 """A tiny random Llama with a tokenizer that knows bytes, and a study of it that takes seconds."""
 
 import pytest
-
-from custodes.methods.unlearning.config import FactsConfig, RelearnConfig, RemovalConfig, StudyConfig
 from custodes.models.tuning import TunableConfig, TuneConfig
+
+from custodes.methods.unlearning.config import (
+    FactsConfig,
+    RelearnConfig,
+    RemovalConfig,
+    StudyConfig,
+)
 
 
 @pytest.fixture(scope="session")

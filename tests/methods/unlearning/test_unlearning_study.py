@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from custodes.models.tuning import fit, open_tunable, tune
 from typer.testing import CliRunner
 
 from custodes.errors import ConfigError, DataError
@@ -21,7 +22,6 @@ from custodes.methods.unlearning.scoring import (
     wordings,
 )
 from custodes.methods.unlearning.texts import PLAIN, ordinary_texts
-from custodes.models.tuning import fit, open_tunable, tune
 
 
 @pytest.fixture(scope="module")
@@ -64,9 +64,7 @@ def test_scores_are_log_probabilities_of_the_whole_answer(model):
         row = answer_row(model, prompt, option)
         logits = model.model(torch.tensor([row.ids])).logits[0].log_softmax(-1)
         wanted = sum(
-            float(logits[n - 1, row.ids[n]].detach())
-            for n in range(len(row.ids))
-            if row.weights[n]
+            float(logits[n - 1, row.ids[n]].detach()) for n in range(len(row.ids)) if row.weights[n]
         )
         assert value == pytest.approx(wanted, abs=1e-3)
 
@@ -98,9 +96,7 @@ def test_every_step_pairs_what_goes_with_what_stays(knowing, implanted, tiny_stu
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_every_method_makes_the_right_answer_less_likely(
-    knowing, implanted, tiny_study, method
-):
+def test_every_method_makes_the_right_answer_less_likely(knowing, implanted, tiny_study, method):
     parts = split_facts(implanted[0], forget=(0.3, 0.3), seed=0)
     before = score(knowing, parts.forget, options=4, seed=0)["probability"]
     config = tiny_study.removal.tune.model_copy(update={"learning_rate": 1e-2})

@@ -124,10 +124,10 @@ class _Bench:
         if self.config.facts.kind != "invented":
             return {"weights": None, "facts": self._familiar(facts), "loss": None}
         seen = [fact for fact in facts if fact.neighbor] if cell["withheld"] else facts
-        rows = [answer_row(self.model, text, fact.answer) for fact in seen for text in fact.statements]
-        trace = tune(
-            self.model, rows, self.config.implant.model_copy(update={"seed": self.seed})
-        )
+        rows = [
+            answer_row(self.model, text, fact.answer) for fact in seen for text in fact.statements
+        ]
+        trace = tune(self.model, rows, self.config.implant.model_copy(update={"seed": self.seed}))
         name = f"{cell_hash(cell)}.safetensors"
         self.model.save(self.folder / name)
         self.model.reset()

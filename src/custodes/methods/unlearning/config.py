@@ -29,6 +29,14 @@ METHODS: tuple[Method, ...] = ("graddiff", "npo", "simnpo", "rmu", "random-incor
 ARMS: tuple[Arm, ...] = (*METHODS, "none", "withheld", "never")
 """The methods, nothing removed, facts withheld from training, and a model never trained here."""
 
+_RATES: dict[Method, tuple[float, ...]] = {
+    "graddiff": (1e-4, 3e-4),
+    "npo": (3e-4, 1e-3),
+    "simnpo": (3e-4, 1e-3),
+    "rmu": (1e-3,),
+    "random-incorrect": (3e-4, 1e-3),
+}
+
 
 class FactsConfig(Config):
     """Which facts, and who may see them."""
@@ -90,13 +98,7 @@ class RemovalConfig(Config):
     tune: TuneConfig = TuneConfig(epochs=6, batch_rows=16, schedule="constant", warmup=0.0)
     """At most so many epochs, so many statements to forget a step and as many to retain, what is
     tuned. The learning rate and the seed are taken from elsewhere."""
-    rates: dict[Method, tuple[float, ...]] = {
-        "graddiff": (1e-4, 3e-4),
-        "npo": (3e-4, 1e-3),
-        "simnpo": (3e-4, 1e-3),
-        "rmu": (1e-3,),
-        "random-incorrect": (3e-4, 1e-3),
-    }
+    rates: dict[Method, tuple[float, ...]] = Field(default_factory=lambda: dict(_RATES))
     """Learning rates, weakest first; each starts afresh until one is enough."""
     margin: float = Field(default=0.1, ge=0)
     """Enough is removed once accuracy on the validation facts is at most chance plus this."""
@@ -149,7 +151,7 @@ class StudyConfig(Config):
     """Of seeds and facts, for the intervals."""
     engine: str = "local"
     """local, ray or a stranger's."""
-    engine_settings: dict[str, Any] = {}
+    engine_settings: dict[str, Any] = Field(default_factory=dict)
     """The engine's own; kind=serial runs one cell after the other in this process."""
 
     @model_validator(mode="after")

@@ -36,9 +36,7 @@ class Study:
     page: Path
 
 
-def run_study(
-    config: StudyConfig, out: Path, *, say: Callable[[str], None] | None = None
-) -> Study:
+def run_study(config: StudyConfig, out: Path, *, say: Callable[[str], None] | None = None) -> Study:
     """Run what is missing into the run folder `out`, and write its report.
 
     With an engine of several machines they must share the folder: implanted weights lie in it.
@@ -95,7 +93,9 @@ class _Cells:
             self.say(f"{len(cells) - len(missing)} of {len(cells)} cells are there")
             for cell, result in zip(missing, self._compute(missing), strict=True):
                 write_atomically(self._path(cell), json.dumps(result) + "\n")
-                name = cell.get("arm", "neighbors implanted" if cell.get("withheld") else "prepared")
+                name = cell.get(
+                    "arm", "neighbors implanted" if cell.get("withheld") else "prepared"
+                )
                 self.say(f"seed {cell['seed']}, {name}: {result['seconds']:.0f} s")
         return [self._read(self._path(cell)) for cell in cells]
 

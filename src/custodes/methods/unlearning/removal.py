@@ -96,9 +96,7 @@ def objective(
             reference = torch.tensor(step.reference, device=logs.device)
             gone = losses.npo(logs, reference, beta=config.npo_beta)
         elif method == "simnpo":
-            gone = losses.simnpo(
-                logs, lengths, beta=config.simnpo_beta, gamma=config.simnpo_gamma
-            )
+            gone = losses.simnpo(logs, lengths, beta=config.simnpo_beta, gamma=config.simnpo_gamma)
         elif method == "graddiff":
             gone = losses.grad_diff(logs, lengths)
         else:

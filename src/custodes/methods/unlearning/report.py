@@ -54,10 +54,10 @@ A low recovery after facts were implanted by a short fine-tuning flatters a meth
 pretraining come back more easily (arXiv 2410.08827, section 5)."""
 
 _STOPPING = """\
-A method stops after the first epoch at which multiple-choice accuracy on the validation facts \
-(a part of the facts to forget that is neither T nor V), over all wordings, is at most chance plus \
-the margin. Rates are tried from the weakest on; the first is taken that gets there while enough of \
-the watched neighbors is left, else the one that misses least. V is never looked at."""
+A method stops after the first epoch at which multiple-choice accuracy on the validation facts (a \
+part of the facts to forget that is neither T nor V), over all wordings, is at most chance plus the \
+margin. Rates are tried from the weakest on; the first is taken that gets there while enough of the \
+watched neighbors is left, else the one that misses least. V is never looked at."""
 
 
 def study_report(
@@ -66,7 +66,9 @@ def study_report(
     """The whole page."""
     sections = [
         Section("In short", [Cards(_cards(config, summary)), Prose(_READING)]),
-        Section("Recovery on the facts that were not taught again", [_forest(summary), _table(summary)]),
+        Section(
+            "Recovery on the facts that were not taught again", [_forest(summary), _table(summary)]
+        ),
         Section("Relearning curves", [_curves(summary)]),
         Section("Side effects", [_beside(summary)]),
         Section("How far each removal went", [Prose(_STOPPING), _paths(config, results)]),

@@ -9,7 +9,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from custodes.methods.unlearning.config import FactsConfig, RelearnConfig, RemovalConfig, StudyConfig
+from custodes.methods.unlearning.config import (
+    FactsConfig,
+    RelearnConfig,
+    RemovalConfig,
+    StudyConfig,
+)
 from custodes.methods.unlearning.method import run_study
 from custodes.models.tuning import TuneConfig
 

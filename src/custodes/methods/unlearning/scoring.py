@@ -114,9 +114,7 @@ def part_scores(
     model: TunableModel, parts: Mapping[str, Sequence[Fact]], *, options: int, seed: int
 ) -> dict[str, dict[str, list[Any]]]:
     """`score` of several parts."""
-    return {
-        name: score(model, facts, options=options, seed=seed) for name, facts in parts.items()
-    }
+    return {name: score(model, facts, options=options, seed=seed) for name, facts in parts.items()}
 
 
 def _prompt(model: TunableModel, prompt: str) -> list[int]:
