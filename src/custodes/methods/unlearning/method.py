@@ -9,7 +9,7 @@ of all it depends on, so another seed, method or rate costs only its own cells.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -48,10 +48,14 @@ def run_study(config: StudyConfig, out: Path, *, say: Callable[[str], None] | No
     needed = [(seed, False) for seed in seeds]
     if "withheld" in config.arms:
         needed += [(seed, True) for seed in seeds]
-    made = cells.run([prepare_cell(config, seed, withheld=held) for seed, held in needed])
-    prepared = dict(zip(needed, made, strict=True))
+    first = [prepare_cell(config, seed, withheld=held) for seed, held in needed]
+    handed = [
+        {"of": cell_hash(cell), "weights": made["weights"], "facts": made["facts"]}
+        for cell, made in zip(first, cells.run(first), strict=True)
+    ]
+    prepared = dict(zip(needed, handed, strict=True))
     rows = [
-        arm_cell(config, seed, arm, _handed(prepared[seed, arm == "withheld"]))
+        arm_cell(config, seed, arm, prepared[seed, arm == "withheld"])
         for seed in seeds
         for arm in config.arms
     ]
@@ -62,11 +66,6 @@ def run_study(config: StudyConfig, out: Path, *, say: Callable[[str], None] | No
     report = study_report(config, summary, results)
     page = run.report({**report.values(), "figures": summary.values()}, report.html())
     return Study(config, tuple(results), summary, page)
-
-
-def _handed(prepared: Mapping[str, Any]) -> dict[str, Any]:
-    """What an arm depends on: the weights' name is a hash of how they were made."""
-    return {"weights": prepared["weights"], "facts": prepared["facts"]}
 
 
 def _engine(config: StudyConfig) -> Engine:

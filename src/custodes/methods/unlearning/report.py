@@ -55,9 +55,9 @@ pretraining come back more easily (arXiv 2410.08827, section 5)."""
 
 _STOPPING = """\
 A method stops after the first epoch at which multiple-choice accuracy on the validation facts (a \
-part of the facts to forget that is neither T nor V), over all wordings, is at most chance plus the \
-margin. Rates are tried from the weakest on; the first is taken that gets there while enough of the \
-watched neighbors is left, else the one that misses least. V is never looked at."""
+part of the facts to forget that is neither T nor V), over all wordings, is at most chance plus \
+the margin. Rates are tried from the weakest on; the first is taken that gets there while enough \
+of the watched neighbors is left, else the one that misses least. V is never looked at."""
 
 
 def study_report(
