@@ -1,7 +1,6 @@
 """A tiny random Llama with a tokenizer that knows bytes, and a study of it that takes seconds."""
 
 import pytest
-from custodes.models.tuning import TunableConfig, TuneConfig
 
 from custodes.methods.unlearning.config import (
     FactsConfig,
@@ -9,6 +8,7 @@ from custodes.methods.unlearning.config import (
     RemovalConfig,
     StudyConfig,
 )
+from custodes.models.tuning import TunableConfig, TuneConfig
 
 
 @pytest.fixture(scope="session")
@@ -59,11 +59,11 @@ def tiny_study(tiny_folder):
     return StudyConfig(
         model=TunableConfig(model=str(tiny_folder), precision="float32", threads=1),
         seeds=1,
-        facts=FactsConfig(forget=10, neighbors=8, shares=(0.3, 0.3)),
-        implant=TuneConfig(epochs=30, batch_rows=24, learning_rate=1e-2),
+        facts=FactsConfig(forget=8, neighbors=6, shares=(0.3, 0.3), neighbor_shares=(0.4, 0.3)),
+        implant=TuneConfig(epochs=25, batch_rows=14, learning_rate=1e-2),
         removal=RemovalConfig(
             methods=("npo", "rmu"),
-            tune=TuneConfig(epochs=2, batch_rows=20, schedule="constant", warmup=0.0),
+            tune=TuneConfig(epochs=2, batch_rows=16, schedule="constant", warmup=0.0),
             rates={"npo": (1e-3, 1e-2), "rmu": (1e-2,)},
             rmu_layer=2,
         ),

@@ -77,7 +77,7 @@ def test_split_says_what_it_misses():
         split_facts([fact(), fact()], seed=0)
 
 
-def test_capitals_are_each_one_countrys():
+def test_capitals_are_belong_to_one_country_each():
     facts = capitals(seed=0)
     assert len(facts) == len(CAPITALS) == len(set(CAPITALS.values()))
     assert all(one.answer == CAPITALS[one.id.split(":")[1]] for one in facts)

@@ -3,7 +3,6 @@ import json
 import numpy as np
 import pytest
 import torch
-from custodes.models.tuning import fit, open_tunable, tune
 from typer.testing import CliRunner
 
 from custodes.errors import ConfigError, DataError
@@ -22,6 +21,7 @@ from custodes.methods.unlearning.scoring import (
     wordings,
 )
 from custodes.methods.unlearning.texts import PLAIN, ordinary_texts
+from custodes.models.tuning import fit, open_tunable, tune
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +56,10 @@ def finished(tiny_study, tmp_path_factory):
     return run_study(tiny_study, folder), folder
 
 
+def parts_of(facts):
+    return split_facts(facts, forget=(0.3, 0.3), neighbors=(0.4, 0.3), seed=0)
+
+
 def test_scores_are_log_probabilities_of_the_whole_answer(model):
     model.reset()
     prompt, options = "The capital is", ["Paris", "Addis Ababa", "Oslo"]
@@ -81,10 +85,10 @@ def test_implanting_makes_facts_known_in_trained_wordings(knowing, implanted):
 
 
 def test_every_step_pairs_what_goes_with_what_stays(knowing, implanted, tiny_study):
-    parts = split_facts(implanted[0], forget=(0.3, 0.3), seed=0)
+    parts = parts_of(implanted[0])
     config = tiny_study.removal.tune
     steps = steps_of(knowing, parts.forget, parts.kept, config)
-    assert sum(len(step.forget) for step in steps) == 2 * 10 * 4
+    assert sum(len(step.forget) for step in steps) == 2 * 8 * 4
     for step in steps:
         assert len(step.forget) == len(step.reference) == len(step.wrong) == len(step.retain)
         for right, wrong in zip(step.forget, step.wrong, strict=True):
@@ -92,12 +96,12 @@ def test_every_step_pairs_what_goes_with_what_stays(knowing, implanted, tiny_stu
     kept = {answer_row(knowing, t, f.answer).ids for f in parts.kept for t in f.statements}
     assert {row.ids for step in steps for row in step.retain} <= kept
     first = {row.ids for step in steps[: len(steps) // 2] for row in step.forget}
-    assert len(first) == 40  # an epoch holds every statement once
+    assert len(first) == 32  # an epoch holds every statement once
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_makes_the_right_answer_less_likely(knowing, implanted, tiny_study, method):
-    parts = split_facts(implanted[0], forget=(0.3, 0.3), seed=0)
+    parts = parts_of(implanted[0])
     before = score(knowing, parts.forget, options=4, seed=0)["probability"]
     config = tiny_study.removal.tune.model_copy(update={"learning_rate": 1e-2})
     steps = steps_of(knowing, parts.forget, parts.kept, config)
@@ -107,7 +111,7 @@ def test_every_method_makes_the_right_answer_less_likely(knowing, implanted, tin
 
 
 def test_removal_stops_by_the_validation_part(knowing, implanted, tiny_study):
-    parts = split_facts(implanted[0], forget=(0.3, 0.3), seed=0)
+    parts = parts_of(implanted[0])
 
     def restore():
         knowing.reset()
@@ -174,10 +178,12 @@ def test_a_cell_depends_on_what_it_uses_alone(tiny_study):
 
 def test_facts_of_a_file_are_not_implanted(tiny_study, tmp_path):
     path = tmp_path / "facts.jsonl"
-    write_facts(path, invent(12, 8, seed=5))
+    write_facts(path, invent(8, 6, seed=5))
     config = tiny_study.model_copy(
         update={
-            "facts": FactsConfig(kind="file", path=path, familiar=False),
+            "facts": FactsConfig(
+                kind="file", path=path, familiar=False, neighbor_shares=(0.4, 0.3)
+            ),
             "removal": tiny_study.removal.model_copy(update={"methods": ("npo",)}),
         }
     )

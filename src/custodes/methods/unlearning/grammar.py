@@ -19,7 +19,7 @@ from custodes.methods.unlearning.facts import Fact
 __all__ = ["RELATIONS", "Relation", "invent"]
 
 _STARTS = ("bal", "cor", "dra", "el", "fen", "gal", "hes", "il", "jor", "kel", "lor", "mar", "nev",
-           "or", "pel", "quin", "ras", "sol", "tal", "ul", "ver", "wen", "yor", "zan")  # fmt: skip
+           "or", "pel", "quin", "ras", "sol", "tal", "ul", "ver", "wen", "yan", "zan")  # fmt: skip
 _ENDS = ("ad", "bert", "dane", "drin", "esk", "fax", "gorn", "ith", "kar", "lind", "mon", "nor",
          "ock", "pha", "rell", "sten", "tova", "unn", "vik", "wick", "yle", "zett")  # fmt: skip
 
