@@ -29,17 +29,21 @@ from custodes.methods.unlearning.summary import ArmFigures, Summary
 
 HERE = Path(__file__).parent
 SECTIONS = {"implanted": "invented", "known": "capitals"}
+KNOWN = ">= 0.6 (chance .25)"
+BACK = f"> 0 (paper: {PUBLISHED:.2f} comes back)"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", choices=("tiny", "full"), default="tiny")
-    parser.add_argument("--only", default=",".join(SECTIONS), help="sections, by commas")
+    parser.add_argument(
+        "--only", default=",".join(SECTIONS), help="sections, by commas; empty: none"
+    )
     parser.add_argument("--seeds", type=int, help="default: 3, or 1 if tiny")
     parser.add_argument("--work", type=Path, default=Path("build/unlearning"))
     parser.add_argument("--out", type=Path, help="default: beside this file if full, else --work")
     options = parser.parse_args()
-    names = options.only.split(",")
+    names = [name for name in options.only.split(",") if name]
     unknown = set(names) - set(SECTIONS)
     if unknown:
         parser.error(f"got {', '.join(sorted(unknown))}; sections are {', '.join(SECTIONS)}")
@@ -51,14 +55,22 @@ def main() -> None:
         found = rows(name, options)
         for row in found:
             print(f"  {row['figure']}: {row['value']}", flush=True)
-        command = f"python benchmarks/unlearning/run.py --size {options.size} --only {name}"
-        command += f" --seeds {options.seeds}" if options.seeds else ""
-        try:
-            merge_section(out, name, found, order=list(SECTIONS), command=command)
-        except DataError as error:
-            raise SystemExit(str(error)) from error
+        merge(out, name, found, options)
+    there = read_results(out) if out.exists() else []
+    for name in set(SECTIONS) - {row.figure.split(":")[0] for row in there}:
+        merge(out, name, declared(name), options)
     if out.parent == HERE:
         write_figures(HERE / "README.md", read_results(out), digits=3)
+
+
+def merge(path: Path, section: str, found: list[dict], options: argparse.Namespace) -> None:
+    """Put one section's rows into the file, with the command that makes them."""
+    command = f"python benchmarks/unlearning/run.py --size {options.size} --only {section}"
+    command += f" --seeds {options.seeds}" if options.seeds else ""
+    try:
+        merge_section(path, section, found, order=list(SECTIONS), command=command)
+    except DataError as error:
+        raise SystemExit(str(error)) from error
 
 
 def rows(name: str, options: argparse.Namespace) -> list[dict]:
@@ -80,29 +92,23 @@ def rows(name: str, options: argparse.Namespace) -> list[dict]:
 
 def figures(name: str, summary: Summary) -> list[dict]:
     """Rows of one summary: what was known, and each arm's."""
-    found = [
-        {"figure": "accuracy on V before", "value": summary.known, "target": ">= 0.6 (chance .25)"}
-    ]
+    found = [{"figure": "accuracy on V before", "value": summary.known, "target": KNOWN}]
     for arm in summary.arms:
-        found += _of_arm(arm, f"paper {PUBLISHED:.2f}" if name == "known" else "")
+        found += _of_arm(arm, name)
     return found
 
 
-def _of_arm(arm: ArmFigures, paper: str) -> list[dict]:
+def _of_arm(arm: ArmFigures, name: str) -> list[dict]:
     title = TITLES[arm.arm]
     found = [{"figure": f"recovery, {title}", "value": arm.recovery}]
     if arm.arm in METHODS:
-        if paper:
-            found[0]["target"] = f">= 0.8 ({paper})"
+        if name == "known":
+            found[0]["target"] = BACK
         found.append({"figure": f"accuracy on V removed, {title}", "value": arm.removed})
-        if arm.over_withheld is not None:
-            found.append(
-                {"figure": f"recovery minus never in training, {title}", "value": arm.over_withheld}
-            )
-        if arm.over_never is not None:
-            found.append(
-                {"figure": f"recovery minus never trained, {title}", "value": arm.over_never}
-            )
+        for control, value in (("in training", arm.over_withheld), ("trained", arm.over_never)):
+            if value is not None:
+                figure = f"recovery minus never {control}, {title}"
+                found.append({"figure": figure, "value": value, "target": BACK})
         if arm.recovery_cloze is not None:
             found.append({"figure": f"recovery, cloze, {title}", "value": arm.recovery_cloze})
         found += [
@@ -111,6 +117,24 @@ def _of_arm(arm: ArmFigures, paper: str) -> list[dict]:
             {"figure": f"seeds with enough removed, {title}", "value": arm.enough},
         ]
     found.append({"figure": f"accuracy on V relearned, {title}", "value": arm.relearned})
+    return found
+
+
+def declared(name: str) -> list[dict]:
+    """The promised rows of a section that was not run: no values."""
+    found = [{"figure": "accuracy on V before", "value": None, "target": KNOWN}]
+    for method in METHODS:
+        title = TITLES[method]
+        if name == "known":
+            found.append({"figure": f"recovery, {title}", "value": None, "target": BACK})
+            continue
+        found.append({"figure": f"recovery, {title}", "value": None})
+        for control in ("in training", "trained"):
+            figure = f"recovery minus never {control}, {title}"
+            found.append({"figure": figure, "value": None, "target": BACK})
+    if name == "implanted":
+        for control in ("withheld", "never"):
+            found.append({"figure": f"recovery, {TITLES[control]}", "value": None})
     return found
 
 
