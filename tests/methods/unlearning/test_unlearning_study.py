@@ -12,6 +12,7 @@ from custodes.methods.unlearning.facts import split_facts, write_facts
 from custodes.methods.unlearning.grammar import invent
 from custodes.methods.unlearning.method import run_study
 from custodes.methods.unlearning.removal import objective, remove, steps_of
+from custodes.methods.unlearning.reproduce import study_config
 from custodes.methods.unlearning.scoring import (
     answer_row,
     choose,
@@ -237,3 +238,19 @@ def test_the_commands_run(tiny_study, tmp_path):
     )
     assert done.exit_code == 0 and "recovery" in done.output
     assert (tmp_path / "run" / "report.html").exists()
+
+
+@pytest.mark.slow  # worker processes load torch
+def test_workers_give_what_one_process_gives(finished, tiny_study, tmp_path):
+    study, _ = finished
+    settings = {"kind": "process", "workers": 2}
+    config = tiny_study.model_copy(update={"engine_settings": settings})
+    again = run_study(config, tmp_path / "run")
+    assert again.summary == study.summary
+
+
+def test_reproduction_is_a_small_study_of_all_controls():
+    tiny, full = study_config("tiny", 4), study_config("full", 4)
+    assert (tiny.seeds, full.seeds, tiny.first_seed) == (1, 3, 4)
+    assert tiny.arms == ("graddiff", "npo", "none", "withheld", "never")
+    assert full.arms[:5] == METHODS
