@@ -70,6 +70,24 @@ def test_parts_are_apart_and_cover_everything():
     assert parts == split_facts(facts, seed=5) != split_facts(facts, seed=6)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_every_part_has_its_share_of_each_relation(seed):
+    parts = split_facts(invent(48, 32, seed=seed), seed=seed)
+    assert [len(part) for part in (parts.select, parts.taught, parts.held)] == [12, 18, 18]
+    assert [len(part) for part in (parts.kept, parts.watched, parts.beside)] == [16, 6, 10]
+    for part, share in ((parts.select, 3), (parts.taught, 4.5), (parts.held, 4.5)):
+        counts = Counter(one.relation for one in part)
+        assert len(counts) == 4
+        assert all(abs(count - share) <= 1 for count in counts.values())
+
+
+def test_a_facts_part_is_a_matter_of_the_seed():
+    facts = invent(48, 32, seed=0)
+    held = Counter(one.id for seed in range(400) for one in split_facts(facts, seed=seed).held)
+    shares = [held[one.id] / 400 for one in facts if not one.neighbor]
+    assert min(shares) > 0.25 and max(shares) < 0.5  # 0.375, give or take
+
+
 def test_split_says_what_it_misses():
     with pytest.raises(DataError, match="0 neighbors"):
         split_facts([one for one in invent(12, 6, seed=0) if not one.neighbor], seed=0)

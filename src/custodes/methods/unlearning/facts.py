@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from custodes.errors import DataError
 
@@ -110,6 +111,8 @@ def split_facts(
 ) -> Parts:
     """Split at random: shares of the first two parts of each kind, the third takes the rest.
 
+    Every part gets its share of each relation, as nearly as numbers allow: a relation that is
+    removed more easily than another must not set T and V apart.
     `DataError` where a part stays empty or an id is there twice.
     """
     names = [fact.id for fact in facts]
@@ -120,17 +123,30 @@ def split_facts(
     parts: list[tuple[Fact, ...]] = []
     for kind, shares in ((False, forget), (True, neighbors)):
         found = [fact for fact in facts if fact.neighbor == kind]
-        order = rng.permutation(len(found))
         cuts = np.round(np.cumsum(shares) * len(found)).astype(int)
-        groups = np.split(order, cuts)
-        if not all(group.size for group in groups):
+        sizes = np.diff([0, *cuts, len(found)])
+        if sizes.min() < 1:
             what = "neighbors" if kind else "facts to forget"
             raise DataError(
                 f"facts: got {len(found)} {what}; expected enough for three parts with shares "
                 f"{shares[0]:g}, {shares[1]:g} and the rest"
             )
-        parts += [tuple(found[place] for place in group) for group in groups]
+        parts += _dealt(found, sizes, rng)
     return Parts(*parts)
+
+
+def _dealt(
+    found: Sequence[Fact], sizes: NDArray[np.int64], rng: np.random.Generator
+) -> list[tuple[Fact, ...]]:
+    """Facts dealt to parts of these sizes, each to the part that is furthest behind its share."""
+    shuffled = [found[place] for place in rng.permutation(len(found))]
+    names = list(dict.fromkeys(fact.relation for fact in shuffled))
+    shuffled.sort(key=lambda fact: names.index(fact.relation))
+    dealt: list[list[Fact]] = [[] for _ in sizes]
+    for number, fact in enumerate(shuffled, start=1):
+        behind = sizes * number / len(found) - np.array([len(part) for part in dealt])
+        dealt[int(np.argmax(behind))].append(fact)
+    return [tuple(part) for part in dealt]
 
 
 def read_facts(path: Path) -> list[Fact]:
