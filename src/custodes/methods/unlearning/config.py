@@ -31,7 +31,7 @@ ARMS: tuple[Arm, ...] = (*METHODS, "none", "withheld", "never")
 
 _RATES: dict[Method, tuple[float, ...]] = {
     "graddiff": (1e-4, 3e-4),
-    "npo": (3e-4, 1e-3),
+    "npo": (1e-3, 2e-3),
     "simnpo": (3e-4, 1e-3),
     "rmu": (1e-3,),
     "random-incorrect": (3e-4, 1e-3),
@@ -133,7 +133,7 @@ class StudyConfig(Config):
     """The first run's."""
     facts: FactsConfig = FactsConfig()
     """Which facts."""
-    implant: TuneConfig = TuneConfig(epochs=10, batch_rows=32, learning_rate=1e-3)
+    implant: TuneConfig = TuneConfig(epochs=8, batch_rows=32, learning_rate=1e-3)
     """How invented facts are put in."""
     removal: RemovalConfig = RemovalConfig()
     """How they are taken out."""
