@@ -70,6 +70,11 @@ class CachedFeatures:
         return self.features.settings
 
     @property
+    def modes(self) -> tuple[Mode, ...]:
+        """As without a cache."""
+        return getattr(self.features, "modes", tuple(Mode))
+
+    @property
     def cached(self) -> bool:
         """It is."""
         return True
