@@ -45,7 +45,9 @@ def test_a_reply_holds_what_one_pass_over_it_holds(talking_llama, seed, dtype):
     sampling = Sampling(max_tokens=25, temperature=1.0, seed=seed)
     found, values, ends = watched(model, sampling)
     text = "".join(p.text for p in found)
-    assert text == "".join(model.stream(ASKED, sampling)) == model.generate([ASKED], sampling)[0].text
+    assert (
+        text == "".join(model.stream(ASKED, sampling)) == model.generate([ASKED], sampling)[0].text
+    )
     ids, whole = model.encode(text)
     np.testing.assert_array_equal(ends, [0, 0, 0, *whole])
     prompt = model.prompt_ids(ASKED)
@@ -100,9 +102,7 @@ def test_stop_strings_and_an_empty_reply(model):
 def test_a_token_covers_the_characters_that_it_makes_whole(model):
     text = "fox \U0001f98a é!"
     ids, _ = model.encode(text)
-    reply = ReplyText(
-        model._tokenizer.backend_tokenizer, ends={1}, stop=(), limit=len(ids)
-    )
+    reply = ReplyText(model._tokenizer.backend_tokenizer, ends={1}, stop=(), limit=len(ids))
     drawn = iter([*ids, 1])
     read = iter(range(100))
 

@@ -21,8 +21,9 @@ def watched_reply(
 ) -> Iterator[Decision]:
     """The decision on each piece of the reply, the last with the verdict; a stop ends the reply.
 
-    The prompt is not judged. `ConfigError` where the guard has no stage with features `guarded`, or
-    was trained on another model.
+    The prompt is not judged. What was put into the assistant's mouth (a last turn of its own) is
+    judged and released with the reply. `ConfigError` where the guard has no stage with features
+    `guarded`, or was trained on another model.
     """
     features = guard.guarded
     if features is None:
@@ -39,7 +40,7 @@ def watched_reply(
         context, Mode.EXCHANGE if asked else Mode.OUTPUT
     )
     if begun:
-        session.feed(begun)
+        yield session.feed(begun)
     for passage in model.watch(
         conversation, sampling, record.layers, prompt_tokens=record.prompt_tokens
     ):
