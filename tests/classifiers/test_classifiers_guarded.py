@@ -141,7 +141,7 @@ def test_another_model_is_an_error(features, talking_llama):
     known.bind(features.model, name="upstream x")
     assert known.model is features.model
     strange = GuardedFeatures(config_of(talking_llama, identity="0123"))
-    with pytest.raises(ConfigError, match="upstream x is model .* was trained on 0123"):
+    with pytest.raises(ConfigError, match=r"upstream x is model .* was trained on 0123"):
         strange.bind(features.model, name="upstream x")
     with pytest.raises(ConfigError, match="trained on 0123"):
         _ = strange.model

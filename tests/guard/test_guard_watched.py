@@ -222,5 +222,5 @@ def test_a_guard_with_a_probe_is_built_calibrated_and_loaded(talking_llama, tmp_
     verdicts = guard.judge_many([row.messages for row in rows])
     stopped = [v.action is Action.STOP for v in verdicts]
     assert np.mean([s == bool(row.label) for s, row in zip(stopped, rows, strict=True)]) > 0.9
-    text, last = said(guard, model)
+    _, last = said(guard, model)
     assert last.verdict.failure is None

@@ -118,7 +118,7 @@ def test_upstreams_that_cannot_be_read_are_refused_at_the_start(upstream, talkin
         begin(local(talking_llama), words=False)
     with pytest.raises(ConfigError, match="upstream far: another process replies"):
         begin({**local(talking_llama), "far": remote})
-    with pytest.raises(ConfigError, match="upstream main is model .*trained on 0123"):
+    with pytest.raises(ConfigError, match=r"upstream main is model .*trained on 0123"):
         begin(local(talking_llama), identity="0123")
     with pytest.raises(ConfigError, match="upstream main, whose passes cannot be looked at"):
         begin({"main": {"model": "scripted"}})

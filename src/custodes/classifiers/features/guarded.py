@@ -29,6 +29,8 @@ __all__ = ["GuardedConfig", "GuardedFeatures"]
 
 _NOBODY: Conversation = (Message("user", ""),)
 """What a reply whose prompt is not known is read behind."""
+_TOGETHER = 32
+"""Texts whose whole activations are in memory at a time: some 70 kB a token, the prompt's too."""
 _NOTHING = Tokens(np.zeros(0, np.int64), np.zeros((0, 0), np.float32))
 
 
@@ -77,6 +79,8 @@ class GuardedFeatures:
 
     def bind(self, model: object, *, name: str) -> None:
         """Read this model, which replies; `ConfigError` where it is not the one of training."""
+        if model is self._model:
+            return
         checked = self._checked(model, name)
         with self._loading:
             self._model = checked
@@ -154,11 +158,14 @@ class GuardedFeatures:
     def extract(self, rows: Sequence[Judged], *, limit: int | None = None) -> list[Tokens]:
         """Tokens of whole replies, at most `limit` of each, batched by length."""
         read = [self._ids(row, limit) for row in rows]
-        found = self.model.exchange_activations([(p, ids) for p, ids, _ in read], self.layers)
         results = []
-        for (prompt, ids, ends), values in zip(read, found, strict=True):
-            seen = len(ends) - len(ids)
-            results.append(Tokens(ends, _joined(values[:, len(prompt) - seen :])))
+        for start in range(0, len(read), _TOGETHER):
+            few = read[start : start + _TOGETHER]
+            given = [(prompt, ids) for prompt, ids, _ in few]
+            found = self.model.exchange_activations(given, self.layers)
+            for (prompt, ids, ends), values in zip(few, found, strict=True):
+                seen = len(ends) - len(ids)
+                results.append(Tokens(ends, _joined(values[:, len(prompt) - seen :])))
         return results
 
     def _ids(

@@ -22,7 +22,8 @@ __all__ = ["PassRecord"]
 class PassRecord:
     """What `WatchedModel.watch` says of one reply.
 
-    `layers` and `prompt_tokens`: what it is to be asked for. Tokens are given out once, so memory holds only those that are not judged yet.
+    `layers` and `prompt_tokens`: what it is to be asked for. Tokens are given out once, so memory
+    holds only those that are not judged yet.
     """
 
     def __init__(self, layers: tuple[int, ...], *, prompt_tokens: int) -> None:
