@@ -151,7 +151,7 @@ def _arms(features: GuardedFeatures, sampling: Sampling) -> dict[str, Callable[[
     return {
         "no guard": bare,
         "probe on all layers": probed,
-        "stage that reads a second model (layers 4, 8)": second,
+        "the shipped stage that reads a second model": second,
     }
 
 
