@@ -105,6 +105,12 @@ def test_text_that_no_pass_wrote_is_an_error(features):
     silent = features.listening(features.record()).open(ASKED, Mode.EXCHANGE)
     with pytest.raises(InputError, match="0 characters so far"):
         silent.push("a")
+    record = features.record()
+    record.add(Passage(text="the fox", values=np.zeros((4, 1, 32)), ends=np.array([3])))
+    short = features.listening(record).open(ASKED, Mode.EXCHANGE)
+    short.push("the fox")
+    with pytest.raises(InputError, match="7 characters and activations of the first 3"):
+        short.finish()
     longer = heard(features, Sampling(max_tokens=6))[1].open(ASKED, Mode.EXCHANGE)
     longer.push(text)
     with pytest.raises(InputError):

@@ -12,11 +12,12 @@ import pytest
 from custodes.classifiers import Head, TokenScorer, Windows
 from custodes.classifiers.features.guarded import GuardedConfig, GuardedFeatures
 from custodes.classifiers.scripted import Pattern, ScriptedConfig, ScriptedScorer
-from custodes.errors import ConfigError
+from custodes.errors import ConfigError, DataError
 from custodes.guard import Cascade, Edition, Guard, Policy, Stage, load_guard, watched_reply
 from custodes.guard.build import GuardConfig, GuardStage, build_guard
 from custodes.guard.calibration import CalibrationConfig, calibrate_guard
 from custodes.models import Sampling
+from custodes.redteam.targets.guarded import GuardedTarget
 from custodes.types import Action, Example, Message, Mode
 
 ASKED = (Message("user", "say the fox"),)
@@ -195,7 +196,6 @@ def test_a_guard_with_a_probe_is_built_calibrated_and_loaded(talking_llama, tmp_
     settings = {"model": "transformers", "settings": {"model": str(talking_llama), "threads": 1}}
     windows = Windows(input=4, output=4, exchange=4)
     stages = (
-        GuardStage(name="hashed", features="hashed", windows=windows, learning_rate=0.02),
         GuardStage(
             name="probe",
             features="guarded",
@@ -206,13 +206,14 @@ def test_a_guard_with_a_probe_is_built_calibrated_and_loaded(talking_llama, tmp_
             learning_rate=0.02,
             weight=4.0,
         ),
+        GuardStage(name="hashed", features="hashed", windows=windows, learning_rate=0.02),
     )
     config = GuardConfig(stages=stages)
     build_guard(rows, constitution, config, folder=tmp_path / "guard", card="a card")
     report = calibrate_guard(
         tmp_path / "guard",
         rows,
-        CalibrationConfig(budget=0.2, escalate={"hashed": 0.5}),
+        CalibrationConfig(budget=0.2, escalate={"probe": 0.5}),
         folder=tmp_path / "ready",
         cache=tmp_path / "cache",
     )
@@ -221,6 +222,19 @@ def test_a_guard_with_a_probe_is_built_calibrated_and_loaded(talking_llama, tmp_
     assert guard.guarded.config.identity == model.identity
     verdicts = guard.judge_many([row.messages for row in rows])
     stopped = [v.action is Action.STOP for v in verdicts]
-    assert np.mean([s == bool(row.label) for s, row in zip(stopped, rows, strict=True)]) > 0.9
+    assert np.mean([s == bool(row.label) for s, row in zip(stopped, rows, strict=True)]) > 0.85
     _, last = said(guard, model)
     assert last.verdict.failure is None
+    # the probe says nothing of prompts
+    prompts = [dataclasses.replace(row, messages=row.messages[:1]) for row in rows]
+    with pytest.raises(DataError, match="no benign rows of a mode that stage probe judges"):
+        calibrate_guard(
+            tmp_path / "guard",
+            prompts,
+            CalibrationConfig(budget=0.2, escalate={"probe": 0.5}),
+            folder=tmp_path / "never",
+        )
+    assert guard.judge(prompts[0].messages).mode is Mode.INPUT
+    strange = GuardedTarget.Config(guard=str(tmp_path / "ready"), model={"kind": "scripted"})
+    with pytest.raises(ConfigError, match="the target's model, whose passes cannot be looked at"):
+        GuardedTarget(strange)

@@ -21,7 +21,7 @@ from pydantic import Field
 from custodes.classifiers.features.base import FeatureStream, Judged, Tokens
 from custodes.classifiers.features.record import PassRecord
 from custodes.config import Config
-from custodes.errors import ConfigError
+from custodes.errors import ConfigError, InputError
 from custodes.models import MODELS, WatchedModel
 from custodes.types import Conversation, Message, Mode
 
@@ -212,6 +212,7 @@ class _WatchedReply:
         self._record = record
         self._after = after
         self._length = 0
+        self._covered = after
 
     def push(self, text: str) -> Tokens:
         begun = min(max(self._after - self._length, 0), len(text))
@@ -220,7 +221,13 @@ class _WatchedReply:
         return self._take(max(self._length - self._after, 0))
 
     def finish(self) -> Tokens:
-        return self._take(None)
+        tokens = self._take(None)
+        if self._covered < self._length:
+            raise InputError(
+                f"got a reply of {self._length - self._after} characters and activations of the "
+                f"first {self._covered - self._after}; expected a token for each"
+            )
+        return tokens
 
     def _take(self, until: int | None) -> Tokens:
         values, ends = self._record.take(until)
@@ -228,6 +235,7 @@ class _WatchedReply:
             return _NOTHING
         joined = np.concatenate(ends)
         placed = np.where(joined > 0, np.minimum(joined + self._after, self._length), 0)
+        self._covered = max(self._covered, int(placed[-1]))
         return Tokens(placed, np.concatenate([_joined(each) for each in values]))
 
 
