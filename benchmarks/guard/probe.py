@@ -36,7 +36,15 @@ from custodes.classifiers.features.guarded import GuardedConfig, GuardedFeatures
 from custodes.classifiers.fitting import HeadFit, Targets, TrainingSet
 from custodes.classifiers.smoothing import ema, sliding_mean
 from custodes.guard import Cascade, Edition, Guard, Policy, Stage, load_guard, watched_reply
-from custodes.measure import Figure, Interval, auprc, bootstrap, bootstrap_difference
+from custodes.measure import (
+    Figure,
+    Interval,
+    auprc,
+    bootstrap,
+    bootstrap_difference,
+    read_results,
+    write_results,
+)
 from custodes.models import Sampling
 from custodes.types import Message, Mode
 
@@ -69,18 +77,27 @@ class Size:
 
 SIZES = {
     "tiny": Size(16, 16, 4, 32, 48, 2, 1, 8, 1),
-    "full": Size(240, 200, 60, 112, 208, 5, 4, 48, 4),
+    "full": Size(240, 200, 60, 112, 208, 5, 2, 32, 3),
 }
 
 
 def figures(options: Any, **common: Any) -> Iterator[Figure]:
-    """Of the embedded model."""
+    """Of the embedded model. What was measured is kept below --work, half by half, and what was
+    read text by text: an interrupted run goes on."""
     size = SIZES[options.size]
     features = GuardedFeatures(
         GuardedConfig(prompt_tokens=PROMPT_TOKENS, settings={"threads": 1}, stride=4)
     )
-    yield from _cost(features, size, **common)
-    yield from _mismatch(features, size, options, **common)
+    halves = {
+        "cost": lambda: _cost(features, size, **common),
+        "mismatch": lambda: _mismatch(features, size, options, **common),
+    }
+    for name, half in halves.items():
+        kept = options.work / f"probe/{name}-{options.size}-{options.seed}.json"
+        if not kept.is_file():
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            write_results(kept, list(half()))
+        yield from read_results(kept)
 
 
 # Cost
@@ -175,15 +192,9 @@ def _mismatch(
     cached = CachedFeatures(features, options.work / "probe")
     train, test = _parted(replies("gptfuzz_labelled_train"), size, seed=options.seed)
     spliced, starts = _spliced(test, size.spliced, seed=options.seed)
-    read = cached.extract(
-        [Judged(i.conversation, Mode.EXCHANGE) for i in train], limit=size.train_tokens
-    )
-    tested = cached.extract(
-        [Judged(i.conversation, Mode.EXCHANGE) for i in test], limit=size.test_tokens
-    )
-    joined = cached.extract(
-        [Judged(i.conversation, Mode.EXCHANGE) for i in spliced], limit=size.test_tokens
-    )
+    read = _read(cached, train, size.train_tokens)
+    tested = _read(cached, test, size.test_tokens)
+    joined = _read(cached, spliced, size.test_tokens)
     labels = np.array([item.label for item in test])
     groups = [item.group for item in test]
     yield Figure.of("replies trained on", float(len(train)), **common)
@@ -207,6 +218,16 @@ def _mismatch(
             )
             yield Figure.of(f"gptfuzz replies, {name}: AUPRC above EMA, EMA", gap, **common)
     yield from _layers(read, tested, train, labels, groups, features, size, options, **common)
+
+
+def _read(cached: CachedFeatures, items: Sequence[Item], limit: int) -> list[Tokens]:
+    """A few at a time, so that what is read is kept soon."""
+    rows = [Judged(item.conversation, Mode.EXCHANGE) for item in items]
+    return [
+        tokens
+        for start in range(0, len(rows), 20)
+        for tokens in cached.extract(rows[start : start + 20], limit=limit)
+    ]
 
 
 def _layers(
