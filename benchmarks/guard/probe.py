@@ -7,8 +7,8 @@ shipped guard's stage that reads a language model of its own.
 Mismatch: Constitutional Classifiers++ trains with a sliding-window mean (SWiM) and serves an
 exponential moving average (EMA). Probes are trained with either and served with either, on
 GPTFuzz's labelled replies, parted by question. Delay: refusals that go on into a harmful reply to
-the same question, so that it is known where harm begins. The embedded model reads these replies; it
-did not write them.
+the same question, so that it is known where harm begins. The embedded model (in 8 bits) reads these
+replies; it did not write them.
 """
 
 from __future__ import annotations
@@ -85,12 +85,9 @@ def figures(options: Any, **common: Any) -> Iterator[Figure]:
     """Of the embedded model. What was measured is kept below --work, half by half, and what was
     read text by text: an interrupted run goes on."""
     size = SIZES[options.size]
-    features = GuardedFeatures(
-        GuardedConfig(prompt_tokens=PROMPT_TOKENS, settings={"threads": 1}, stride=4)
-    )
     halves = {
-        "cost": lambda: _cost(features, size, **common),
-        "mismatch": lambda: _mismatch(features, size, options, **common),
+        "cost": lambda: _cost(_features("float32"), size, **common),
+        "mismatch": lambda: _mismatch(_features("int8"), size, options, **common),
     }
     for name, half in halves.items():
         kept = options.work / f"probe/{name}-{options.size}-{options.seed}.json"
@@ -98,6 +95,12 @@ def figures(options: Any, **common: Any) -> Iterator[Figure]:
             kept.parent.mkdir(parents=True, exist_ok=True)
             write_results(kept, list(half()))
         yield from read_results(kept)
+
+
+def _features(dtype: str) -> GuardedFeatures:
+    """All layers of the embedded model; in 8 bits it reads faster."""
+    settings = {"threads": 1, "dtype": dtype}
+    return GuardedFeatures(GuardedConfig(prompt_tokens=PROMPT_TOKENS, settings=settings))
 
 
 # Cost
