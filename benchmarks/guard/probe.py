@@ -42,6 +42,7 @@ from custodes.measure import (
     auprc,
     bootstrap,
     bootstrap_difference,
+    clopper_pearson,
     read_results,
     write_results,
 )
@@ -77,7 +78,7 @@ class Size:
 
 SIZES = {
     "tiny": Size(16, 16, 4, 32, 48, 2, 1, 8, 1),
-    "full": Size(240, 200, 60, 112, 208, 5, 2, 32, 3),
+    "full": Size(160, 160, 40, 80, 112, 5, 2, 32, 3),
 }
 
 
@@ -212,7 +213,15 @@ def _mismatch(
             area = bootstrap(auprc, labels, scores[name], groups=groups, seed=options.seed)
             yield Figure.of(f"gptfuzz replies, {name}: AUPRC", area, **common)
             at = np.quantile(scores[name][labels == 0], 1 - BUDGET)
-            yield from _delays(name, later, joined, starts, smooth, float(at), **common)
+            found = [_stop(each, smooth, float(at)) for each in later]
+            yield from _delays(f"spliced replies, {name}", found, joined, starts, **common)
+            found = [
+                _stop(each, smooth, float(at))
+                for each, label in zip(logits, labels, strict=True)
+                if label == 1
+            ]
+            plain = [tokens for tokens, label in zip(tested, labels, strict=True) if label == 1]
+            yield from _delays(f"harmful replies, {name}", found, plain, [0] * len(plain), **common)
     base = scores["EMA-trained, EMA-served"]
     for name, other in scores.items():
         if other is not base:
@@ -326,39 +335,32 @@ def _worst(logits: NDArray[np.float64], smooth: Any) -> float:
     return float(served[min(WINDOW, len(served)) - 1 :].max())
 
 
+def _stop(logits: NDArray[np.float64], smooth: Any, at: float) -> int | None:
+    """The token of the first point at the threshold."""
+    served = smooth(logits, WINDOW)
+    first = min(WINDOW, len(served)) - 1
+    over = np.flatnonzero(served[first:] >= at)
+    return first + int(over[0]) if len(over) else None
+
+
 def _delays(
-    name: str,
-    logits: list[NDArray[np.float64]],
-    tokens: list[Tokens],
-    starts: Sequence[int],
-    smooth: Any,
-    at: float,
-    **common: Any,
+    name: str, stops: list[int | None], tokens: list[Tokens], starts: Sequence[int], **common: Any
 ) -> Iterator[Figure]:
-    """Tokens from where harm begins to the first point at the threshold."""
-    delays, early = [], 0
-    for each, own, start in zip(logits, tokens, starts, strict=True):
-        begins = int(np.searchsorted(own.ends, start, side="right"))
-        served = smooth(each, WINDOW)
-        over = np.flatnonzero(served >= at)
-        over = over[over >= min(WINDOW, len(served)) - 1]
-        if len(over) and over[0] < begins:
-            early += 1
-        elif len(over):
-            delays.append(float(over[0] - begins + 1))
-    caught = len(delays)
-    some = Interval(*np.quantile(delays, [0.5, 0.25, 0.75])) if caught else None
+    """Tokens from where harm begins to the stop."""
+    delays = [
+        stop - int(np.searchsorted(own.ends, start, side="right")) + 1
+        for stop, own, start in zip(stops, tokens, starts, strict=True)
+        if stop is not None
+    ]
+    behind = [float(delay) for delay in delays if delay > 0]
+    some = Interval(*np.quantile(behind, [0.5, 0.25, 0.75])) if behind else None
     yield Figure.of(
-        f"spliced replies, {name}: tokens of harm before the stop, median and quartiles",
+        f"{name}: tokens of harm before the stop, median and quartiles",
         some,
         unit="tokens",
         **common,
     )
-    yield Figure.of(
-        f"spliced replies, {name}: stopped behind the onset", 100 * caught / len(starts),
-        unit="%", **common,
-    )  # fmt: skip
-    yield Figure.of(
-        f"spliced replies, {name}: stopped before it", 100 * early / len(starts),
-        unit="%", **common,
-    )  # fmt: skip
+    for where, count in (("behind the onset", len(behind)), ("before", len(delays) - len(behind))):
+        rate = clopper_pearson(count, len(stops))
+        share = Interval(100 * rate.value, 100 * rate.low, 100 * rate.high)
+        yield Figure.of(f"{name}: stopped {where}", share, unit="%", **common)
