@@ -222,6 +222,9 @@ def _mismatch(
             ]
             plain = [tokens for tokens, label in zip(tested, labels, strict=True) if label == 1]
             yield from _delays(f"harmful replies, {name}", found, plain, [0] * len(plain), **common)
+    both = [(labels, scores[f"SWiM-trained, {served}-served"]) for served in ("EMA", "SWiM")]
+    gap = bootstrap_difference(auprc, *both, groups=groups, seed=options.seed)
+    yield Figure.of("gptfuzz replies, SWiM-trained: AUPRC of EMA above SWiM served", gap, **common)
     base = scores["EMA-trained, EMA-served"]
     for name, other in scores.items():
         if other is not base:
