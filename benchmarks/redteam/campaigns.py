@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from custodes.engine import ENGINES
 from custodes.redteam import CampaignConfig, conclude
+from custodes.redteam.attack import attack_names, make_attack
+from custodes.redteam.campaign import target_of
+from custodes.redteam.fight import Terms, openings
+from custodes.redteam.judges import make_judge
+from custodes.redteam.question_files import read_questions
 
 # A reply of the embedded model costs a second or more here, so that single-turn attacks get one
 # draw a question; strategies of turns and searches get what they need to come to a reply.
@@ -28,7 +34,10 @@ BUDGETS = {
 }
 SETTINGS = {"autodan": {"population": 4}, "gcg": {"candidates": 4, "every": 1}}
 TINY_ATTACKS = ("direct", "base64", "role_play", "reconstruction", "obfuscation", "crescendo")
-BY_MODEL = ("paraphrase_by_model", "translation")
+# The model under attack and the one that writes attacks: the same in every condition.
+MODEL = {"kind": "embedded", "dtype": "int8"}
+REPLY_TOKENS = 64
+BATCH = 32
 # The order in which they are run: a run that is cut short has tried a prefix of it.
 FIRST = (
     "direct", "role_play", "reconstruction", "obfuscation", "prefill", "crescendo", "hypothetical",
@@ -41,14 +50,11 @@ FIRST = (
 
 def attacks(size: str) -> list[dict]:
     """Every attack of the issue's list, with its budget."""
-    from custodes.redteam.attack import attack_names
-
     rest = [name for name in attack_names() if name not in FIRST]
     names = TINY_ATTACKS if size == "tiny" else (*FIRST, *rest)
     return [
         {"kind": name, "budget": BUDGETS.get(name, BUDGETS[""]), **SETTINGS.get(name, {})}
         for name in names
-        if name not in BY_MODEL
     ]
 
 
@@ -57,9 +63,9 @@ def config(options, target: dict, **settings) -> CampaignConfig:
     size = options.size
     return CampaignConfig.parse(
         {
-            "target": target,
+            "target": {"model": MODEL, "max_tokens": REPLY_TOKENS, **target},
             "attacks": attacks(size)[: options.most_attacks],
-            "attacker": {"kind": "embedded"},
+            "attacker": MODEL,
             "budget": BUDGETS[""],
             "wave": 2,
             "seed": options.seed,
@@ -92,6 +98,33 @@ def run(options, name: str, settings: CampaignConfig) -> dict:
     figures["wall"] = time.monotonic() - began
     done.write_text(json.dumps({"identity": identity, "figures": figures}), encoding="utf-8")
     return figures
+
+
+def warm(options, settings: CampaignConfig) -> None:
+    """Ask the model for the first replies of all attacks in whole batches: an attack by itself asks
+    for eight. Replies are kept by content, so that every condition finds them."""
+    cache = options.work / "replies"
+    target = target_of(settings, cache)
+    questions = read_questions(settings.questions, only=settings.only)
+    terms = Terms(
+        target=target, judge=make_judge(settings.judge), bars={}, budget=settings.queries,
+        wave=settings.wave, seed=settings.seed,
+    )  # fmt: skip
+    asked = [
+        probe.turns
+        for each in settings.chosen_attacks()
+        for probe in openings(
+            each.name,
+            make_attack(each),
+            questions.questions,
+            replace(terms, budget=each.budget or terms.budget),
+        )
+        if probe.want == "reply"
+    ]
+    asked.sort(key=lambda turns: sum(len(turn.content) for turn in turns))
+    for start in range(0, len(asked), BATCH):
+        target.replies.ask(asked[start : start + BATCH])
+        print(f"  first replies: {start + BATCH} of {len(asked)}", flush=True)
 
 
 def _guard(settings: CampaignConfig) -> str:

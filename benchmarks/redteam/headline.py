@@ -7,12 +7,12 @@ import campaigns
 from custodes.measure import Interval, wilson
 
 CONDITIONS = {
-    # Those that stop most prompts first: they need few replies.
+    # Without a guard first: the replies that it asks for are kept for the others.
+    "no guard": None,
     "cascade": ("input", "exchange"),
     "input": ("input",),
-    "no guard": None,
-    "exchange": ("exchange",),
     "output": ("output",),
+    "exchange": ("exchange",),
 }
 FIRST = ("cascade", "no guard")
 TRAFFIC = {"tiny": ("mt_vicuna_bench",), "full": ("mt_vicuna_bench", "humaneval", "arena_hard_v01")}
@@ -25,6 +25,7 @@ def figures(options) -> list[dict]:
         modes = CONDITIONS[name]
         if modes is None:
             settings = campaigns.config(options, {"kind": "model"}, neighbors=0)
+            campaigns.warm(options, settings)
         else:
             guard = "cascade" if name == "cascade" else "guard"
             # Long replies cost: the other conditions see fewer of them than the one that counts.

@@ -74,9 +74,19 @@ def test_an_adapter_is_felt(tiny_folder) -> None:
     assert np.linalg.norm(after - expected) < 0.05 * np.linalg.norm(expected)
 
 
-def test_gradients_are_refused(tiny_folder) -> None:
+def test_gradients_are_refused() -> None:
+    linear = EightBitLinear(nn.Linear(4, 4))
     with pytest.raises(ConfigError, match="no gradients"):
-        made(tiny_folder).swaps((Message("user", "the fox"),), "fox", "dog", top=2)
+        linear(torch.ones(1, 4, requires_grad=True))
+
+
+def test_swaps_are_those_of_the_weights_before_rounding(tiny_folder) -> None:
+    asked = (Message("user", "the fox"),)
+    model = made(tiny_folder)
+    before = model.log_probabilities(asked, ["dog"])[0]
+    found = model.swaps(asked, "fox", "dog", top=3)
+    assert found == made(tiny_folder, "float32").swaps(asked, "fox", "dog", top=3)
+    assert np.array_equal(model.log_probabilities(asked, ["dog"])[0], before)
 
 
 def test_off_the_processor_it_is_refused() -> None:

@@ -8,6 +8,8 @@ batch shares one scale (torch's `quantize_dynamic`).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -16,7 +18,7 @@ from torch import Tensor, nn
 from custodes.errors import ConfigError
 from custodes.models.residual import blocks_of
 
-__all__ = ["EightBitLinear", "in_eight_bits"]
+__all__ = ["EightBitLinear", "exact", "in_eight_bits"]
 
 _STEPS = 127
 
@@ -30,10 +32,14 @@ class EightBitLinear(nn.Module):
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
         self.weight, self.bias = linear.weight, linear.bias
+        self.exact = False
         self._packed: tuple[int, Tensor, Tensor] | None = None
 
     def forward(self, values: Tensor) -> Tensor:
-        """[..., in] -> [..., out]; `ConfigError` where a gradient is asked for."""
+        """[..., in] -> [..., out]; `ConfigError` where a gradient is asked for outside
+        of `exact`."""
+        if self.exact:
+            return nn.functional.linear(values, self.weight, self.bias)
         if values.requires_grad and torch.is_grad_enabled():
             raise ConfigError("dtype int8 has no gradients: use float32 for what needs them")
         matrix, scale = self._pack()
@@ -70,6 +76,20 @@ def in_eight_bits(model: Any) -> None:
         for name, child in list(module.named_children()):
             if isinstance(child, nn.Linear):
                 setattr(module, name, EightBitLinear(child))
+
+
+@contextmanager
+def exact(model: nn.Module) -> Iterator[None]:
+    """Compute with the weights as they are meanwhile, which have gradients; a model that is not in
+    8 bits is left alone."""
+    rounded = [module for module in model.modules() if isinstance(module, EightBitLinear)]
+    for module in rounded:
+        module.exact = True
+    try:
+        yield
+    finally:
+        for module in rounded:
+            module.exact = False
 
 
 def _step(rows: Tensor) -> Tensor:

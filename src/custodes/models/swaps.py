@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from custodes.models.eight_bits import exact
+
 __all__ = ["promising_swaps", "span_tokens", "usable_tokens"]
 
 
@@ -38,7 +40,8 @@ def promising_swaps(
 ) -> Tensor:
     """Score of each token at each place, [places, V]: greater promises more; unusable ones -inf.
 
-    `ids` is the prompt, `wished` the reply whose log-likelihood is to rise.
+    `ids` is the prompt, `wished` the reply whose log-likelihood is to rise. The gradient of a model
+    in 8 bits is that of its weights before rounding.
     """
     table = model.get_input_embeddings().weight.detach()
     row = torch.tensor([*ids, *wished], device=table.device)
@@ -47,7 +50,8 @@ def promising_swaps(
     hot.requires_grad_(True)
     embedded = table[row].clone()
     embedded = embedded.index_put((spots,), hot @ table)
-    logits = model(inputs_embeds=embedded.unsqueeze(0)).logits[0]
+    with exact(model):
+        logits = model(inputs_embeds=embedded.unsqueeze(0)).logits[0]
     first = len(ids)
     logs = torch.log_softmax(logits[first - 1 : -1].float(), dim=-1)
     gain = logs.gather(1, row[first:].unsqueeze(1)).sum()

@@ -19,7 +19,7 @@ from custodes.redteam.questions import Question
 from custodes.redteam.records import Attempt, Fight
 from custodes.redteam.targets import Target
 
-__all__ = ["Terms", "fight"]
+__all__ = ["Terms", "fight", "openings"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +71,22 @@ def fight(name: str, attack: Attack, questions: Sequence[Question], terms: Terms
         queries={line.question.id: line.spent for line in lines},
         seconds={what: after[what] - before.get(what, 0.0) for what in after},
     )
+
+
+def openings(
+    name: str, attack: Attack, questions: Sequence[Question], terms: Terms
+) -> list[Probe]:
+    """The probes that `fight` will send first, so that many attacks' can be asked in one batch
+    before they fight; none where the attack does not suit the target."""
+    if attack.needs - terms.target.can:
+        return []
+    try:
+        lines = [_begin(name, attack, question, terms) for question in questions]
+    except UnsuitedError:
+        return []
+    for line in lines:
+        line.strategy.close()
+    return [probe for line in lines for probe in line.probes[: terms.budget]]
 
 
 def _begin(name: str, attack: Attack, question: Question, terms: Terms) -> _Line:

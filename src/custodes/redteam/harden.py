@@ -35,7 +35,7 @@ from custodes.redteam.conclude import conclude
 from custodes.redteam.harvest import benign_twins, harvest
 from custodes.redteam.records import Fight
 from custodes.redteam.refusals import Refusals
-from custodes.redteam.tally import success_per_attempt, success_rate
+from custodes.redteam.tally import past_the_guard, success_per_attempt, success_rate
 from custodes.types import Example
 
 __all__ = ["Round", "harden_guard", "held_out_attacks"]
@@ -267,6 +267,12 @@ def _row(one: Round, held_out: frozenset[str]) -> dict[str, object]:
         "never learned": success_rate(unseen).to_values(),
         "all fresh": success_rate(one.fresh.fights).to_values(),
         "per attempt": success_per_attempt(one.fresh.fights).to_values(),
+        "past the guard": {
+            "known": past_the_guard(known).to_values(),
+            "fresh draws": past_the_guard(learned).to_values(),
+            "never learned": past_the_guard(unseen).to_values(),
+            "all fresh": past_the_guard(one.fresh.fights).to_values(),
+        },
         "refused": {each.name: [len(each.refused), each.rows] for each in one.refusals},
     }
 
@@ -281,8 +287,10 @@ def _report(rounds: Sequence[Round], loop: _Loop) -> Report:
         known = one.known.fights if one.known is not None else learned
         rates: list[Interval] = [success_rate(each) for each in (known, learned, unseen)]
         shares.append([rate.value for rate in rates])
-        rows.append([f"{one.number}", one.learned, *rates, *(r.rate for r in one.refusals)])
+        passed = past_the_guard(one.fresh.fights)
+        rows.append([f"{one.number}", one.learned, *rates, passed, *(r.rate for r in one.refusals)])
     columns = ["round", "rows learned", "known", "fresh draws", "never learned from"]
+    columns.append("fresh: past the guard")
     columns += [f"refused: {each.name}" for each in rounds[0].refusals]
     numbers = [one.number for one in rounds]
     curves = [
@@ -295,7 +303,8 @@ def _report(rounds: Sequence[Round], loop: _Loop) -> Report:
     prose = Prose(
         "Known: the attacks that rows were learned from, drawn exactly as before. Fresh draws: the "
         "same attacks, drawn anew. Never learned from: attacks that no row came from. A guard that "
-        "memorizes falls in the first column and not in the others.\n\nNever learned from: "
+        "memorizes falls in the first column and not in the others. Past the guard: the share of all "
+        "replies asked for that it did not stop, whether they told anything or not.\n\nNever learned from: "
         + ", ".join(sorted(held_out))
     )
     table = Table(columns=columns, rows=rows, spec=["", "", *[".1%"] * (len(columns) - 2)])
