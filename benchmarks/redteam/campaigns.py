@@ -69,7 +69,7 @@ def config(options, target: dict, **settings) -> CampaignConfig:
             "budget": BUDGETS[""],
             "wave": 2,
             "seed": options.seed,
-            "neighbors": 12 if size == "tiny" else 24,
+            "neighbors": 12 if size == "tiny" else 40,
             **settings,
         }
     )

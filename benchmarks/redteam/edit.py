@@ -63,8 +63,8 @@ def figures(options) -> list[dict]:
             "target": "<= 300 s",
             "seeds": seeds,
         },
-        {"figure": "of it, processor seconds of synthesis, training and calibration", "value": spent,
-         "unit": "s", "seeds": seeds},
+        {"figure": "of it, processor seconds of synthesis, training and calibration",
+         "value": spent, "unit": "s", "seeds": seeds},
         {"figure": "the topic was stopped before the edit", "value": float(stopped_before),
          "target": "== 0", "seeds": seeds},
         *(

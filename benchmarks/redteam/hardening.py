@@ -15,8 +15,8 @@ from custodes.redteam.transcripts import read_transcripts
 
 # Attacks that need no search, no turns and no second model: each costs one draw a question.
 DEAR = (
-    "autodan", "crescendo", "decomposition", "foot_in_the_door", "gcg", "pair", "paraphrase_by_model",
-    "random_search", "tap", "translation",
+    "autodan", "crescendo", "decomposition", "foot_in_the_door", "gcg", "pair",
+    "paraphrase_by_model", "random_search", "tap", "translation",
 )  # fmt: skip
 
 
@@ -27,7 +27,6 @@ def figures(options) -> list[dict]:
     settings = campaigns.config(
         options,
         campaigns.guarded(options, "input", "exchange"),
-        neighbors=40,
         harden={
             "budget": 0.0075,
             "benign": [

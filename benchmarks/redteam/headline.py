@@ -15,7 +15,10 @@ CONDITIONS = {
     "exchange": ("exchange",),
 }
 FIRST = ("cascade", "no guard")
-TRAFFIC = {"tiny": ("mt_vicuna_bench",), "full": ("mt_vicuna_bench", "humaneval", "arena_hard_v01")}
+TRAFFIC = {
+    "tiny": ("mt_vicuna_bench",),
+    "full": ("mt_vicuna_bench", "humaneval", "arena_hard_v01", "alpaca_instructions"),
+}
 
 
 def figures(options) -> list[dict]:
@@ -29,7 +32,7 @@ def figures(options) -> list[dict]:
         else:
             guard = "cascade" if name == "cascade" else "guard"
             # Long replies cost: the other conditions see fewer of them than the one that counts.
-            rows = {"tiny": 20, "full": 40 if name == "cascade" else 30}[options.size]
+            rows = {"tiny": 20, "full": 60 if name == "cascade" else 30}[options.size]
             settings = campaigns.config(
                 options,
                 campaigns.guarded(options, *modes, guard=guard),

@@ -16,11 +16,16 @@ from custodes.redteam import (
     run_campaign,
     user,
 )
+from custodes.redteam.attack import make_attack
+from custodes.redteam.campaign import target_of
+from custodes.redteam.fight import Terms, fight, openings
 from custodes.redteam.found import read_found
+from custodes.redteam.judges import make_judge
 from custodes.redteam.probes import Probe, last_user_text, prefill_of
 from custodes.redteam.refusals import count_refusals
 from custodes.redteam.report import judges_agreement
 from custodes.redteam.tally import (
+    past_the_guard,
     per_thousand,
     success_by_budget,
     success_by_question,
@@ -117,17 +122,20 @@ def test_seeds_and_attacks_are_what_a_result_depends_on(questions, tmp_path):
 
 
 def test_a_guard_stops_prompts_and_replies(guard, questions, tmp_path):
-    rates = {}
+    rates, passed = {}, {}
     for modes in (("input",), ("output",), ("exchange",), ("input", "exchange")):
         settings = config(questions, attacks=("direct",), target=guarded(guard, *modes))
         campaign = run_campaign(
             settings, tmp_path / "-".join(modes), engine=engine(), cache=tmp_path / "c"
         )
         rates[modes] = success_rate(campaign.fights).value
+        passed[modes] = past_the_guard(campaign.fights).value
         stops = {a.stopped for f in campaign.fights for a in f.attempts}
         assert stops - {None} <= set(modes)
     assert rates["input",] == 0.0
     assert rates["input", "exchange"] == 0.0
+    assert passed["input",] == 0.0
+    assert passed["output",] >= rates["output",]
 
 
 def test_what_left_before_the_cut_is_what_counts(guard, tmp_path):
@@ -384,3 +392,16 @@ def test_an_attacker_model_writes_for_a_campaign(questions, tmp_path):
     )
     campaign = run_campaign(settings, tmp_path / "run", engine=engine(), cache=tmp_path / "c")
     assert [set(fight.broken) for fight in campaign.fights] == [{"kraut"}, {"kraut"}]
+
+
+def test_openings_are_what_a_fight_asks_first(questions, tmp_path):
+    settings = config(questions, attacks=("crescendo", "best_of_n", "random_search", "pair"))
+    target = target_of(settings, tmp_path / "c")
+    terms = Terms(target=target, judge=make_judge(settings.judge), bars={}, budget=3, wave=2)
+    for each in settings.attacks:
+        attack = make_attack(each)
+        asked = openings(each.name, attack, SET.questions, terms)
+        fought = fight(each.name, attack, SET.questions, terms)
+        begun = [a.turns for a in fought.attempts if a.query <= len(asked) / len(SET.questions)]
+        assert [probe.turns for probe in asked] == begun
+        assert bool(asked) == (fought.skipped is None)

@@ -84,6 +84,9 @@ def test_a_guard_learns_what_got_through(trained, questions, tmp_path):
     before, after = summary(tmp_path / "out")
     assert after["rows learned"] > 0
     assert after["known"]["value"] <= before["known"]["value"]
+    passed = [each["past the guard"]["known"]["value"] for each in (before, after)]
+    assert passed[1] <= passed[0]
+    assert after["refused"]["neighbors"][1] == before["refused"]["neighbors"][1] == 8
     assert "caesar" in page.read_text()
     learned = [
         row

@@ -100,6 +100,8 @@ class CampaignConfig(Config):
     """At most so many rows of each."""
     seed: int = Field(default=0, ge=0)
     """Two campaigns of one seed agree."""
+    benign_seed: int | None = Field(default=None, ge=0)
+    """Draws the benign neighbors and traffic; null: `seed`."""
     harden: HardenConfig = HardenConfig()
     """How `--harden` retrains."""
 
@@ -189,6 +191,7 @@ def _identity(config: CampaignConfig, measured: Mapping[str, float]) -> str:
             "neighbors",
             "traffic",
             "traffic_rows",
+            "benign_seed",
             "size",
             "harden",
         },

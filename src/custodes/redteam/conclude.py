@@ -48,7 +48,7 @@ def conclude(
         neighbors=config.neighbors,
         traffic=config.traffic,
         rows=config.traffic_rows,
-        seed=config.seed,
+        seed=config.seed if config.benign_seed is None else config.benign_seed,
     )
     spent = {what: s - before.get(what, 0.0) for what, s in target.clock.seconds.items()}
     progress("benign traffic", 1.0)

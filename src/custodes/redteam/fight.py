@@ -73,9 +73,7 @@ def fight(name: str, attack: Attack, questions: Sequence[Question], terms: Terms
     )
 
 
-def openings(
-    name: str, attack: Attack, questions: Sequence[Question], terms: Terms
-) -> list[Probe]:
+def openings(name: str, attack: Attack, questions: Sequence[Question], terms: Terms) -> list[Probe]:
     """The probes that `fight` will send first, so that many attacks' can be asked in one batch
     before they fight; none where the attack does not suit the target."""
     if attack.needs - terms.target.can:

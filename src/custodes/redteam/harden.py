@@ -245,6 +245,7 @@ def _attack(
     changes: dict[str, object] = {
         "target": type(target).parse({"kind": target.kind, **extra}),
         "seed": loop.config.seed + 1000 * seed,
+        "benign_seed": loop.config.seed,  # what is refused compares from round to round
     }
     if attacks:
         changes["attacks"] = tuple(attacks)
@@ -303,9 +304,9 @@ def _report(rounds: Sequence[Round], loop: _Loop) -> Report:
     prose = Prose(
         "Known: the attacks that rows were learned from, drawn exactly as before. Fresh draws: the "
         "same attacks, drawn anew. Never learned from: attacks that no row came from. A guard that "
-        "memorizes falls in the first column and not in the others. Past the guard: the share of all "
-        "replies asked for that it did not stop, whether they told anything or not.\n\nNever learned from: "
-        + ", ".join(sorted(held_out))
+        "memorizes falls in the first column and not in the others. Past the guard: the share of "
+        "all replies asked for that it did not stop, whether they told anything or not.\n\n"
+        "Never learned from: " + ", ".join(sorted(held_out))
     )
     table = Table(columns=columns, rows=rows, spec=["", "", *[".1%"] * (len(columns) - 2)])
     return Report(
