@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from custodes.guard.ablations.bench import Arm
+from custodes.guard.ablations.config import AblationsConfig
 from custodes.measure import Interval, auroc, bootstrap, bootstrap_difference, recall_at_fpr
 
 __all__ = ["MARGIN", "METRICS", "Claim", "Labelled", "difference", "level", "verdict"]
@@ -59,38 +60,31 @@ def _statistic(metric: Metric, budget: float) -> Callable[..., float]:
 
 
 def level(
-    metric: Metric, arm: Arm, name: str, table: Labelled, *, budget: float, seed: int, resamples: int
+    metric: Metric, arm: Arm, name: str, table: Labelled, *, config: AblationsConfig
 ) -> Interval:
     """The metric of an arm, averaged over its seeds; the interval resamples groups of rows."""
     return bootstrap(
-        _statistic(metric, budget),
+        _statistic(metric, config.budget),
         table.labels,
         *arm.scores[name],
         groups=table.groups,
-        seed=seed,
-        resamples=resamples,
+        seed=config.seed,
+        resamples=config.resamples,
     )
 
 
 def difference(
-    metric: Metric,
-    arms: tuple[Arm, Arm],
-    name: str,
-    table: Labelled,
-    *,
-    budget: float,
-    seed: int,
-    resamples: int,
+    metric: Metric, arms: tuple[Arm, Arm], name: str, table: Labelled, *, config: AblationsConfig
 ) -> Interval:
     """The first arm's metric less the second's, on the same rows in each resample."""
     first, second = ((table.labels, *arm.scores[name]) for arm in arms)
     return bootstrap_difference(
-        _statistic(metric, budget),
+        _statistic(metric, config.budget),
         first,
         second,
         groups=table.groups,
-        seed=seed,
-        resamples=resamples,
+        seed=config.seed,
+        resamples=config.resamples,
     )
 
 

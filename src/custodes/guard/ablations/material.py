@@ -18,7 +18,7 @@ from custodes.classifiers import Judged, LabelledRow
 from custodes.data import conversation, load, read, split
 from custodes.guard.ablations.config import AblationsConfig
 from custodes.synthesis import SynthesisConfig, synthesize
-from custodes.types import Conversation, Example, Message, Mode
+from custodes.types import Conversation, Example, Label, Message, Mode
 
 __all__ = ["CALIBRATION", "HELD_OUT", "HELD_OUT_TRANSFORMS", "Material", "gather", "readings"]
 
@@ -94,7 +94,7 @@ def gather(config: AblationsConfig, folder: Path) -> Material:
         HELD_OUT: _prompts(held_out),
         CALIBRATION: [*_prompts(parts[CALIBRATION]), *public.get(CALIBRATION, [])],
     }
-    told = _compliant(parts["test"])
+    told = _compliant([*parts["test"], *held_out])
     return Material(
         restricted=[row for row in _prompts(parts["train"]) if row.label == 1],
         harmless=[row for row in benign if row.example.rule in twins],
@@ -126,7 +126,7 @@ def readings(examples: Sequence[Example], mode: Mode) -> Rows:
 
 
 def _row(turns: Conversation, mode: Mode, example: Example) -> LabelledRow:
-    label = 1 if example.label == 1 else 0
+    label: Label = 1 if example.label == 1 else 0
     return LabelledRow(Judged(turns, mode), label, None, example)
 
 

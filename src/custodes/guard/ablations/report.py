@@ -29,6 +29,7 @@ from custodes.measure import (
     Section,
     Series,
     Table,
+    auroc,
     forest_plot,
     line_plot,
 )
@@ -75,28 +76,20 @@ def measure_study(
     study: Study, tables: Mapping[str, Labelled], config: AblationsConfig
 ) -> Measured:
     """Levels of every arm on every table of the study, and its claims."""
-    from custodes.measure import auroc
-
-    given = {"budget": config.budget, "seed": config.seed, "resamples": config.resamples}
     arms = {arm.name: arm for arm in study.arms}
     levels = []
     for name in study.tables:
         for arm in study.arms:
             table = tables[name]
-            if name not in arm.scores:
-                continue
-            values = {m: level(m, arm, name, table, **given) for m in METRICS}  # type: ignore[arg-type]
+            values = {m: level(m, arm, name, table, config=config) for m in METRICS}
             areas = [auroc(table.labels, each) for each in arm.scores[name]]
             levels.append(Level(arm.name, name, values, (min(areas), max(areas))))
     findings = []
     for claim in study.claims:
         pair = (arms[claim.arm], arms[claim.against])
-        findings.append(
-            Finding(
-                claim,
-                {m: difference(m, pair, claim.table, tables[claim.table], **given) for m in METRICS},  # type: ignore[arg-type]
-            )
-        )
+        over = tables[claim.table]
+        gains = {m: difference(m, pair, claim.table, over, config=config) for m in METRICS}
+        findings.append(Finding(claim, gains))
     return Measured(study, levels, findings)
 
 
@@ -170,9 +163,7 @@ def _section(measured: Measured, config: AblationsConfig) -> Section:
         known = by_name[each.arm].facts
         rows.append([*cells, f"{low:.3f} to {high:.3f}", *(_fact(known.get(n)) for n in facts)])
     plots = [Plot(svg, caption) for svg, caption in _plots(measured)]
-    return Section(
-        study.name, [Prose(study.told), Table([*columns, *facts], rows), Plots(plots)]
-    )
+    return Section(study.name, [Prose(study.told), Table([*columns, *facts], rows), Plots(plots)])
 
 
 def _fact(value: float | None) -> str | None:
@@ -194,7 +185,7 @@ def _plots(measured: Measured) -> list[tuple[str, str]]:
                 title=f"{study.name}: {name}",
                 x_label=study.axis,
                 y_label="recall, AUROC",
-                log=study.axis != "layer" and study.axis != "layers joined",
+                log=study.axis not in ("layer", "layers joined"),
             )
         else:
             bars = [(each.arm, each.values["AUROC"]) for each in levels]
@@ -203,9 +194,7 @@ def _plots(measured: Measured) -> list[tuple[str, str]]:
     return found
 
 
-def _series(
-    metric: Metric, levels: Sequence[Level], places: Mapping[str, float | None]
-) -> Series:
+def _series(metric: Metric, levels: Sequence[Level], places: Mapping[str, float | None]) -> Series:
     on = [(x, each.values[metric]) for each in levels if (x := places[each.arm]) is not None]
     on.sort(key=lambda pair: pair[0])
     values = [value for _, value in on]

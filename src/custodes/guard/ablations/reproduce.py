@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from custodes.classifiers import LabelledRow
 from custodes.config import Run, cache_folder
 from custodes.guard.ablations.bench import Bench
 from custodes.guard.ablations.claims import METRICS, Labelled
@@ -62,8 +63,8 @@ def run_studies(
         yield measure_study(study, tables, config)
 
 
-def _tables(material: Material) -> dict[str, list[object]]:
-    return {**material.prompts, EXCHANGES: material.exchanged}  # type: ignore[dict-item]
+def _tables(material: Material) -> dict[str, list[LabelledRow]]:
+    return {**material.prompts, EXCHANGES: material.exchanged}
 
 
 def _log(run_folder: Run, measured: Measured) -> None:

@@ -71,8 +71,8 @@ def harmless(on: Setting) -> Study:
     said = "Without the harmless constitution robustness at a fixed refusal rate falls by over 40 %"
     return Study(
         name="Harmless constitution removed",
-        told="Training without the rows of the permitted rules; ordinary traffic and the restricted "
-        "rules stay. Every row weighs so that harmful and benign rows have the same total.",
+        told="Training without the rows of the permitted rules; ordinary traffic and the "
+        "restricted rules stay. Every row weighs so that harmful and benign rows have the same total.",
         arms=arms,
         claims=[
             Claim(statement=said, source=f"{V1}, app. E.5", arm=features,
@@ -163,8 +163,8 @@ def loss(on: Setting) -> Study:
     arms = [on.arm(name, rows, Recipe(loss=name), tables=tables) for name in LOSSES.names()]
     return Study(
         name="Loss",
-        told="The probe on prompts and exchanges, one fit a loss; all are served by the same moving "
-        "average.",
+        told="The probe on prompts and exchanges, one fit a loss; all are served by the same "
+        "moving average.",
         arms=arms,
         claims=[
             Claim(statement="Softmax-weighted smoothed windows beat the annealed maximum of v1",
@@ -250,9 +250,10 @@ def exchange(on: Setting) -> Study:
     ]
     return Study(
         name="Exchange against input and output",
-        told="Generated exchanges, kept out of training, whose reply complies; requests and replies "
-        "carry transforms in part. Input or output: the greater of two calibrated logits, of the "
-        "prompt alone and of the reply alone, by one probe trained on both.",
+        told="Generated exchanges, kept out of training, whose reply complies; requests and "
+        "replies carry transforms in part, some of them never trained on. Input or output: the "
+        "greater of two calibrated logits, of the prompt alone and of the reply alone, by one "
+        "probe trained on both.",
         arms=arms,
         claims=[
             Claim(statement="Judging the reply in its context beats input + output apart",
