@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import random
 import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -52,7 +51,7 @@ def quoted(text: str) -> str:
 
 
 def _escape(character: str) -> str:
-    if character != "<" and unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Zl", "Zp"):
+    if character != "<" and character.isprintable():
         return character
     units = character.encode("utf-16-be", "surrogatepass")
     return "".join(f"\\u{units[i]:02x}{units[i + 1]:02x}" for i in range(0, len(units), 2))

@@ -31,6 +31,11 @@ _HARMFUL = {"circuit_breaker_requests": 400, "safety_tuned_llamas_eval": 400, "d
 _BENIGN = {"medical_safety_queries": 300, "alpaca_eval": 300}
 _TRAFFIC = {"refusal_direction_harmless": 400}
 _PEOPLE = 600
+_ORDINARY = (
+    "business_marketing", "coding_help", "cooking_and_home", "general_knowledge", "homework_help",
+    "small_talk_relationships", "travel_and_leisure", "writing_editing",
+)  # fmt: skip
+"""Permitted rules whose rows stand for ordinary traffic where there are no public sets."""
 _SHARES = {"train": 0.7, CALIBRATION: 0.1, "test": 0.2}
 
 Rows = list[LabelledRow]
@@ -85,7 +90,8 @@ def gather(config: AblationsConfig, folder: Path) -> Material:
     parts = split(
         [row for row in written if row.meta.get("split") != "held_out"], _SHARES, seed=config.seed
     )
-    twins = {rule.id for rule in source.permitted if config.public or rule.boundary_with}
+    ordinary = () if config.public else _ORDINARY
+    twins = {rule.id for rule in source.permitted if rule.id not in ordinary}
     benign = [row for row in _prompts(parts["train"]) if row.label == 0]
     public = _public(config) if config.public else {}
     tables = {**({"validation": public["measured"]} if public else {})}

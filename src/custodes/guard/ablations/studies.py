@@ -72,7 +72,7 @@ def harmless(on: Setting) -> Study:
     return Study(
         name="Harmless constitution removed",
         told="Training without the rows of the permitted rules; ordinary traffic and the "
-        "restricted rules stay. Every row weighs so that harmful and benign rows have the same total.",
+        "restricted rules stay. Rows weigh so that harmful and benign ones have the same total.",
         arms=arms,
         claims=[
             Claim(statement=said, source=f"{V1}, app. E.5", arm=features,
