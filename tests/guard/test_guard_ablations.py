@@ -10,7 +10,8 @@ from custodes.guard.ablations.bench import Arm, Bench, Recipe
 from custodes.guard.ablations.claims import Claim, Labelled, difference, verdict
 from custodes.guard.ablations.config import AblationsConfig
 from custodes.guard.ablations.material import HELD_OUT, HELD_OUT_TRANSFORMS, gather
-from custodes.guard.ablations.studies import STUDIES, Setting
+from custodes.guard.ablations.studies import STUDIES
+from custodes.guard.ablations.study import Workplace
 from custodes.measure import Interval
 
 CLAIM = Claim(statement="", source="", arm="good", against="bad", table="t")
@@ -53,9 +54,9 @@ def test_scores_are_kept_and_differ_by_seed_and_recipe(material, tmp_path):
 
 def test_every_study_has_the_arms_that_its_claims_compare(material, tmp_path):
     config, rows = material
-    setting = Setting(Bench(config.model_copy(update={"seeds": 1}), tmp_path, None), rows)
+    place = Workplace(Bench(config.model_copy(update={"seeds": 1}), tmp_path, None), rows)
     for make in STUDIES.values():
-        study = make(setting)
+        study = make(place)
         arms = {arm.name: arm for arm in study.arms}
         assert len(arms) == len(study.arms)
         assert study.claims
@@ -120,6 +121,7 @@ def test_the_command_writes_a_page_with_every_statement(tmp_path, monkeypatch):
         "Window M",
         "Exchange against input and output",
         "Cascade and ensemble",
+        "Members of an ensemble",
     ]
     statements = report["sections"][0]["blocks"][1]["rows"]
     assert len(statements) >= 15

@@ -77,7 +77,9 @@ def test_a_member_that_says_nothing_gets_no_weight():
 
 
 def test_halves_share_no_group():
-    first, second = made().halves(0)
+    scored = made()
+    half = scored.half(0)
+    first, second = scored.of(half), scored.of(~half)
     assert not set(first.groups) & set(second.groups)
     assert len(first.labels) + len(second.labels) == ROWS
 
@@ -87,4 +89,4 @@ def test_too_little_is_said_plainly():
     with pytest.raises(DataError, match="at least two"):
         pairs(Scored(labels=scored.labels, logits={"one": scored.logits["best"]}, groups=[]))
     with pytest.raises(DataError, match="one label"):
-        made(rows=2).halves(0)
+        made(rows=2).half(0)

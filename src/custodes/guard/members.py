@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -22,7 +22,16 @@ from numpy.typing import NDArray
 from custodes.errors import DataError
 from custodes.measure import Interval, auprc, auroc, bootstrap, bootstrap_difference, recall_at_fpr
 
-__all__ = ["Chosen", "Pair", "Scored", "choose_pair", "error_correlation", "pairs"]
+__all__ = [
+    "Chosen",
+    "Pair",
+    "Scored",
+    "choose_pair",
+    "error_correlation",
+    "pairs",
+    "ranking",
+    "two_best",
+]
 
 Floats = NDArray[np.float64]
 _RIDGE = 1e-3
@@ -44,8 +53,9 @@ class Scored:
             groups=[group for group, kept in zip(self.groups, rows, strict=True) if kept],
         )
 
-    def halves(self, seed: int) -> tuple[Scored, Scored]:
-        """The rows in two parts that share no group; which, follows from a group's name."""
+    def half(self, seed: int) -> NDArray[np.bool_]:
+        """Which rows, [N], are in the first of two parts that share no group: it follows from a
+        group's name. `DataError` where a part has one label alone."""
         first = np.array([_bit(group, seed) for group in self.groups])
         for part in (first, ~first):
             if len(np.unique(self.labels[part])) < 2:
@@ -53,7 +63,7 @@ class Scored:
                     f"ensemble: got {len(self.labels)} rows, of which one half has one label "
                     "alone; give more rows of both labels"
                 )
-        return self.of(first), self.of(~first)
+        return first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,19 +126,26 @@ def pairs(scored: Scored) -> list[Pair]:
     return sorted(found, key=lambda pair: -pair.separation)
 
 
+def ranking(scored: Scored) -> list[str]:
+    """The members by AUPRC, the best first."""
+    alone = {name: auprc(scored.labels, values) for name, values in scored.logits.items()}
+    return sorted(alone, key=lambda name: -alone[name])
+
+
+def two_best(scored: Scored) -> Pair:
+    """The two best single members with equal weights; its separation is that of the best ones."""
+    best = set(ranking(scored)[:2])
+    pair = next(pair for pair in pairs(scored) if set(pair.names) == best)
+    return replace(pair, weights=(0.5, 0.5))
+
+
 def choose_pair(scored: Scored, *, budget: float, seed: int, resamples: int = 500) -> Chosen:
     """Choose on half of the groups, measure on the others."""
-    first, second = scored.halves(seed)
+    half = scored.half(seed)
+    first, second = scored.of(half), scored.of(~half)
     found = pairs(first)
-    alone = {name: auprc(first.labels, values) for name, values in first.logits.items()}
-    ranked = sorted(alone, key=lambda name: -alone[name])
-    usual = next(pair for pair in found if set(pair.names) == set(ranked[:2]))
-    equal = Pair(
-        names=usual.names,
-        correlation=usual.correlation,
-        weights=(0.5, 0.5),
-        separation=usual.separation,
-    )
+    ranked = ranking(first)
+    equal = two_best(first)
     scores = {**second.logits, "chosen pair": found[0].combined(second)}
     scores["two best alone, equal weights"] = equal.combined(second)
     figures = {

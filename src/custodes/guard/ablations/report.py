@@ -17,7 +17,7 @@ from custodes.guard.ablations.claims import (
     verdict,
 )
 from custodes.guard.ablations.config import AblationsConfig
-from custodes.guard.ablations.studies import Study
+from custodes.guard.ablations.study import Study
 from custodes.measure import (
     Card,
     Cards,
@@ -103,10 +103,10 @@ def ablations_report(
     findings = [finding for one in measured for finding in one.findings]
     said = Counter(finding.verdict("recall") for finding in findings)
     summary = (
-        f"Nine ablations of the papers, {config.seeds} fits an arm. Of {len(findings)} statements "
-        f"{said['agrees']} are found here, {said['does not']} are not, and of "
-        f"{said['cannot tell']} these rows cannot tell (by recall at {config.budget:.0%} false "
-        "refusals). The papers' classifiers are large, their data private; what is compared is "
+        f"{len(measured)} ablations of the papers, {config.seeds} fits an arm. Of "
+        f"{len(findings)} statements {said['agrees']} are found here, {said['does not']} are not, "
+        f"and of {said['cannot tell']} these rows cannot tell (by recall at {config.budget:.0%} "
+        "false refusals). The papers' classifiers are large, their data private; what is compared is "
         "the direction of an effect, not its size."
     )
     if config.size == "tiny":

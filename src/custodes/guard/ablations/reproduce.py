@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -15,7 +15,8 @@ from custodes.guard.ablations.claims import METRICS, Labelled
 from custodes.guard.ablations.config import AblationsConfig
 from custodes.guard.ablations.material import Material, gather
 from custodes.guard.ablations.report import Measured, ablations_report, measure_study
-from custodes.guard.ablations.studies import EXCHANGES, run
+from custodes.guard.ablations.studies import run
+from custodes.guard.ablations.study import EXCHANGES
 
 __all__ = ["reproduce", "run_studies"]
 
@@ -51,16 +52,18 @@ def run_studies(
     every += [material.asked, material.answered, *material.calibrated.values()]
     tokens = sum(bench.prepare(rows) for rows in every)
     say(f"features of {sum(map(len, every))} rows, {tokens} tokens")
-    tables = {
-        name: Labelled(
-            np.array([row.label for row in rows]),
-            [row.example.group or row.example.id for row in rows],
-        )
-        for name, rows in told.items()
-    }
+    tables = {name: _labelled(rows) for name, rows in told.items()}
     for study in run(bench, material):
         say(study.name)
-        yield measure_study(study, tables, config)
+        own = {name: _labelled(rows) for name, rows in study.own.items()}
+        yield measure_study(study, tables | own, config)
+
+
+def _labelled(rows: Sequence[LabelledRow]) -> Labelled:
+    return Labelled(
+        np.array([row.label for row in rows]),
+        [row.example.group or row.example.id for row in rows],
+    )
 
 
 def _tables(material: Material) -> dict[str, list[LabelledRow]]:

@@ -4,63 +4,21 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
 
-import numpy as np
-
-from custodes.classifiers import LOSSES, LabelledRow, fit_calibration
-from custodes.guard.ablations.bench import Arm, Bench, Floats, Recipe
+from custodes.classifiers import LOSSES
+from custodes.guard.ablations.bench import Bench, Recipe
 from custodes.guard.ablations.claims import Claim
-from custodes.guard.ablations.material import CALIBRATION, HELD_OUT, Material
-from custodes.types import Mode
+from custodes.guard.ablations.material import HELD_OUT, Material
+from custodes.guard.ablations.study import EXCHANGES, V1, V2, Study, Workplace, group_of
+from custodes.guard.ablations.systems import cascade, exchange, members
 
-__all__ = ["EXCHANGES", "STUDIES", "Study"]
+__all__ = ["STUDIES", "run"]
 
-V1, V2 = "Constitutional Classifiers (2501.18837)", "CC++ (2601.04603)"
-EXCHANGES = "generated exchanges"
 FRACTIONS = (0.03, 0.06, 0.12, 0.25, 0.5, 1.0)
 WINDOWS = (1, 4, 16, 64, 256)
-ESCALATED = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
-BASE = "probe"
-
-Rows = Sequence[LabelledRow]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Study:
-    """One ablation. `axis` names what `Arm.x` is; `tables` are those that it is measured on."""
-
-    name: str
-    told: str
-    arms: Sequence[Arm]
-    claims: Sequence[Claim]
-    tables: Sequence[str]
-    axis: str = ""
-
-
-class Setting(NamedTuple):
-    """What a study has to work with."""
-
-    bench: Bench
-    material: Material
-
-    def arm(
-        self,
-        name: str,
-        train: Rows,
-        recipe: Recipe | None = None,
-        *,
-        tables: Mapping[str, Rows] | None = None,
-        x: float | None = None,
-    ) -> Arm:
-        """An arm fitted on `train`, measured on every table of prompts unless others are given."""
-        over = self.material.prompts if tables is None else tables
-        scores = self.bench.judged(recipe or Recipe(), train, over)
-        return Arm(name=name, scores=scores, x=x, facts={"rows": len(train)})
-
-
-def harmless(on: Setting) -> Study:
+def harmless(on: Workplace) -> Study:
     """Without the harmless constitution."""
     own, all_rows = on.material, on.material.training
     without = [*own.restricted, *own.traffic]
@@ -83,14 +41,14 @@ def harmless(on: Setting) -> Study:
     )  # fmt: skip
 
 
-def amount(on: Setting) -> Study:
+def amount(on: Workplace) -> Study:
     """Fractions of the training data."""
-    groups = sorted({str(_group(row)) for row in on.material.training})
+    groups = sorted({group_of(row) for row in on.material.training})
     random.Random(on.bench.config.seed).shuffle(groups)
     arms = []
     for share in FRACTIONS:
         kept = set(groups[: max(1, round(share * len(groups)))])
-        rows = [row for row in on.material.training if str(_group(row)) in kept]
+        rows = [row for row in on.material.training if group_of(row) in kept]
         arms.append(on.arm(f"{share:.0%}", rows, x=share))
     first, quarter, last = "3%", "25%", "100%"
     table = on.material.measured
@@ -110,7 +68,7 @@ def amount(on: Setting) -> Study:
     )  # fmt: skip
 
 
-def depth(on: Setting) -> Study:
+def depth(on: Workplace) -> Study:
     """One layer after another."""
     layers = on.bench.config.layers
     arms = [
@@ -131,7 +89,7 @@ def depth(on: Setting) -> Study:
     )  # fmt: skip
 
 
-def augmentation(on: Setting) -> Study:
+def augmentation(on: Workplace) -> Study:
     """Without transformed rows, on transforms never trained on."""
     own = on.material
     written = [*own.restricted, *own.harmless]
@@ -156,7 +114,7 @@ def augmentation(on: Setting) -> Study:
     )  # fmt: skip
 
 
-def loss(on: Setting) -> Study:
+def loss(on: Workplace) -> Study:
     """All four losses."""
     tables = {**on.material.prompts, EXCHANGES: on.material.exchanged}
     rows = [*on.material.training, *on.material.exchanges]
@@ -180,7 +138,7 @@ def loss(on: Setting) -> Study:
     )  # fmt: skip
 
 
-def layers(on: Setting) -> Study:
+def layers(on: Workplace) -> Study:
     """How many layers the probe reads."""
     kept = on.bench.config.layers
     arms = [
@@ -200,7 +158,7 @@ def layers(on: Setting) -> Study:
     )  # fmt: skip
 
 
-def window(on: Setting) -> Study:
+def window(on: Workplace) -> Study:
     """M, in training and in serving."""
     tables = {**on.material.prompts, EXCHANGES: on.material.exchanged}
     rows = [*on.material.training, *on.material.exchanges]
@@ -224,91 +182,7 @@ def window(on: Setting) -> Study:
     )
 
 
-def exchange(on: Setting) -> Study:
-    """Exchange against input and output."""
-    own = on.material
-    whole = on.arm("exchange", [*own.training, *own.exchanges], tables={EXCHANGES: own.exchanged})
-    asked = on.arm("input classifier reads the exchange", own.training,
-                   tables={EXCHANGES: own.exchanged})  # fmt: skip
-    pair = on.bench.judged(
-        Recipe(),
-        [*own.training, *own.replies],
-        {
-            "asked": own.asked,
-            "answered": own.answered,
-            "input": own.calibrated[Mode.INPUT],
-            "output": own.calibrated[Mode.OUTPUT],
-        },
-    )
-    prompt = _calibrated(pair["asked"], pair["input"], own.calibrated[Mode.INPUT])
-    reply = _calibrated(pair["answered"], pair["output"], own.calibrated[Mode.OUTPUT])
-    arms = [
-        whole,
-        asked,
-        Arm(name="input or output", scores={EXCHANGES: np.maximum(prompt, reply)}),
-        Arm(name="output alone", scores={EXCHANGES: reply}),
-    ]
-    return Study(
-        name="Exchange against input and output",
-        told="Generated exchanges, kept out of training, whose reply complies; requests and "
-        "replies carry transforms in part, some of them never trained on. Input or output: the "
-        "greater of two calibrated logits, of the prompt alone and of the reply alone, by one "
-        "probe trained on both.",
-        arms=arms,
-        claims=[
-            Claim(statement="Judging the reply in its context beats input + output apart",
-                  source=f"{V2}, section 3", arm="exchange", against="input or output",
-                  table=EXCHANGES),
-            Claim(statement="An input classifier is an effective exchange classifier untrained",
-                  source=f"{V2}, section 3", arm=asked.name, against="exchange",
-                  table=EXCHANGES, no_worse=True),
-        ],
-        tables=[EXCHANGES],
-    )  # fmt: skip
-
-
-def cascade(on: Setting) -> Study:
-    """Share escalated against quality, and the ensemble."""
-    own = on.material
-    hashed = on.arm("hashed", own.training, Recipe("hashed"))
-    probe = on.arm("probe", own.training)
-    table, calibration = own.measured, own.prompts[CALIBRATION]
-    first, second = (
-        _calibrated(arm.scores[table], arm.scores[CALIBRATION], calibration)
-        for arm in (hashed, probe)
-    )
-    screened = _calibrated(hashed.scores[CALIBRATION], hashed.scores[CALIBRATION], calibration)
-    benign = np.array([row.label == 0 for row in calibration])
-    ordinary = np.array([row.label == 0 for row in own.prompts[table]])
-    arms = [hashed, probe]
-    for share in ESCALATED:
-        above = np.quantile(screened[:, benign], 1 - share, axis=1)[:, None]
-        onward = first > above if share < 1 else np.ones_like(first, bool)
-        scores = {table: np.where(onward, (first + second) / 2, first)}
-        facts = {
-            "benign escalated": float(onward[:, ordinary].mean()),
-            "harmful escalated": float(onward[:, ~ordinary].mean()),
-        }
-        arms.append(Arm(name=f"escalate {share:.0%}", x=share, scores=scores, facts=facts))
-    return Study(
-        name="Cascade and ensemble",
-        told="Hashed n-grams judge everything and pass on the share named, of benign calibration "
-        "rows; what is passed on gets the mean of both calibrated logits. Of whole texts, not of "
-        "their streams.",
-        arms=arms,
-        claims=[
-            Claim(statement="About 10 % escalated keep the quality of judging all by both",
-                  source=V2, arm="escalate 10%", against="escalate 100%", table=table,
-                  no_worse=True),
-            Claim(statement="The mean of two logits beats the better classifier alone", source=V2,
-                  arm="escalate 100%", against="probe", table=table),
-        ],
-        tables=[table],
-        axis="share of benign rows passed on",
-    )  # fmt: skip
-
-
-STUDIES: Mapping[str, Callable[[Setting], Study]] = {
+STUDIES: Mapping[str, Callable[[Workplace], Study]] = {
     "harmless": harmless,
     "amount": amount,
     "depth": depth,
@@ -318,6 +192,7 @@ STUDIES: Mapping[str, Callable[[Setting], Study]] = {
     "window": window,
     "exchange": exchange,
     "cascade": cascade,
+    "members": members,
 }
 """Name -> ablation."""
 
@@ -325,19 +200,7 @@ STUDIES: Mapping[str, Callable[[Setting], Study]] = {
 def run(bench: Bench, material: Material) -> Iterator[Study]:
     """All of them, in order."""
     for study in STUDIES.values():
-        yield study(Setting(bench, material))
-
-
-def _calibrated(scores: Floats, fitted: Floats, rows: Rows) -> Floats:
-    """Platt scaling, fitted seed by seed on `fitted`, the scores of calibration `rows`."""
-    labels = np.array([row.label for row in rows])
-    fits = [fit_calibration(each, labels) for each in fitted]
-    pairs = zip(fits, scores, strict=True)
-    return np.stack([fit.slope * each + fit.intercept for fit, each in pairs])
-
-
-def _group(row: LabelledRow) -> str:
-    return row.example.group or row.example.id
+        yield study(Workplace(bench, material))
 
 
 def _named(layers: Sequence[int]) -> str:
