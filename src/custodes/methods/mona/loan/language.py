@@ -37,6 +37,7 @@ class LanguagePolicy:
     def __init__(self, game: PhraseGame, config: LanguageConfig, *, seed: int) -> None:
         torch.manual_seed(seed)
         torch.set_num_threads(config.threads)
+        self._rounded = config.precision == "bfloat16"
         name = config.model or str(prepare(SMOLLM2, cache_folder() / "models"))
         model, tokenizer = load_pretrained(name, CausalConfig())
         self._tokenizer: Any = tokenizer.backend_tokenizer
@@ -92,7 +93,8 @@ class LanguagePolicy:
             longest = max(map(len, batch))
             ids = torch.tensor([[*row, *[0] * (longest - len(row))] for row in batch])
             mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in batch])
-            states = backbone(input_ids=ids, attention_mask=mask).last_hidden_state
+            with torch.autocast("cpu", torch.bfloat16, enabled=self._rounded):
+                states = backbone(input_ids=ids, attention_mask=mask).last_hidden_state.float()
             spots = torch.tensor(places[at : at + _BATCH])
             chosen = states[torch.arange(len(batch))[:, None], spots]
             parts.append(chosen @ weights.T)
