@@ -10,7 +10,7 @@ import hashlib
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -96,6 +96,12 @@ class Bench:
         tables: Mapping[str, Sequence[LabelledRow]],
     ) -> dict[str, Floats]:
         """What heads of every seed, fitted on `train`, say of each table: [seeds, rows] each."""
+        # Two ways to name one recipe are one file of scores.
+        recipe = replace(
+            recipe,
+            layers=(recipe.layers or self.config.layers) if recipe.features == "probe" else (),
+            window=recipe.window or self.config.window,
+        )
         found = [self._seed(recipe, train, tables, seed) for seed in range(self.config.seeds)]
         return {name: np.stack([one[name] for one in found]) for name in tables}
 

@@ -37,7 +37,7 @@ class AblationsConfig(Config):
     """Heads that are fitted of each arm, with seeds from 0."""
     rows: int = Field(default=32, ge=1)
     """Generated rows a rule of the default constitution."""
-    model: dict[str, Any] = Field(default_factory=lambda: {"kind": "embedded"})
+    model: dict[str, Any] = Field(default_factory=lambda: {"kind": "embedded", "dtype": "int8"})
     """The language model behind the probe: `kind` and settings."""
     layers: tuple[int, ...] = (2, 4, 8, 12)
     """Blocks whose outputs are kept, first to last."""
@@ -45,7 +45,7 @@ class AblationsConfig(Config):
     """Tokens of a text that are read, in training and in measuring."""
     window: int = Field(default=16, ge=1)
     """M, unless M is what is varied."""
-    epochs: int = Field(default=6, ge=1)
+    epochs: int = Field(default=4, ge=1)
     """Passes of a head over its rows."""
     public: bool = True
     """Train on and measure on public sets, too; false: on generated rows alone."""

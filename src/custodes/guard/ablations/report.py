@@ -106,8 +106,8 @@ def ablations_report(
         f"{len(measured)} ablations of the papers, {config.seeds} fits an arm. Of "
         f"{len(findings)} statements {said['agrees']} are found here, {said['does not']} are not, "
         f"and of {said['cannot tell']} these rows cannot tell (by recall at {config.budget:.0%} "
-        "false refusals). The papers' classifiers are large, their data private; what is compared is "
-        "the direction of an effect, not its size."
+        "false refusals). The papers' classifiers are large, their data private; what is compared "
+        "is the direction of an effect, not its size."
     )
     if config.size == "tiny":
         summary += (
