@@ -14,6 +14,7 @@ from custodes.classifiers import PromptedConfig, PromptedScorer, load_scorer
 from custodes.classifiers.questioning import question, quoted, read_answer
 from custodes.errors import ArtifactError, ConfigError, ModelRequestError, ModelServerError
 from custodes.guard import Cascade, Stage
+from custodes.models import Reply
 from custodes.models.scripted import ScriptedModel
 from custodes.types import Message, Mode
 
@@ -261,6 +262,26 @@ def test_an_exchange_is_read_with_its_request_and_an_output_without():
 def test_settings_that_make_no_sense_are_refused(settings, words):
     with pytest.raises(ConfigError, match=words):
         PromptedConfig.parse(settings)
+
+
+def test_a_backend_without_probabilities_is_refused_before_it_is_asked():
+    settings = {"model": {"kind": f"{__name__}:Writer"}, "by": "log_probabilities"}
+    with pytest.raises(ConfigError, match="Writer, which is no LogProbabilityModel"):
+        PromptedScorer.of(PromptedConfig.parse(settings))
+    wrote = PromptedScorer.of(PromptedConfig.parse({**settings, "by": "auto", "budget": 1}))
+    assert wrote.score([ASKED], Mode.INPUT)[0].logit == pytest.approx(math.log(3))
+
+
+class Writer:
+    """A backend that writes and does no more."""
+
+    Config = ScriptedModel.Config
+
+    def __init__(self, config):
+        pass
+
+    def generate(self, conversations, sampling):
+        return [Reply(text="Yes") for _ in conversations]
 
 
 def test_it_is_saved_and_loaded_as_any_stage(tmp_path):

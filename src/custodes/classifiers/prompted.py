@@ -31,8 +31,8 @@ from custodes.classifiers.base import Point, split_conversation
 from custodes.classifiers.questioning import Question, question, read_answer
 from custodes.classifiers.scorer import Calibration
 from custodes.config import Config, write_atomically
-from custodes.errors import ArtifactError, ModelRequestError
-from custodes.models import MODELS, LogProbabilityModel, Reply, Sampling
+from custodes.errors import ArtifactError, ConfigError, ModelRequestError
+from custodes.models import MODELS, GenerateModel, LogProbabilityModel, Reply, Sampling
 from custodes.types import Conversation, Message, Mode, RuleId
 
 __all__ = ["PROMPTED_FILE", "PromptedConfig", "PromptedScorer"]
@@ -103,10 +103,16 @@ class PromptedScorer:
 
     @classmethod
     def of(cls, config: PromptedConfig, calibration: Mapping[Mode, Calibration] = {}) -> Self:
-        """With the backend that the settings name."""
+        """With the backend that the settings name; `ConfigError` where it cannot answer so."""
         settings = dict(config.model)
         kind = MODELS.load(str(settings.pop("kind", "embedded")))
         backend = kind(kind.Config.parse(settings, origin="settings of the prompted model"))
+        needed: type = LogProbabilityModel if config.by == "log_probabilities" else GenerateModel
+        if not isinstance(backend, needed):
+            raise ConfigError(
+                f"stage {config.name}: got by {config.by!r} with a {kind.__name__}, which is no "
+                f"{needed.__name__}; choose another model or another way"
+            )
         return cls(config=config, model=backend, calibration=dict(calibration))
 
     @property
