@@ -16,6 +16,8 @@ from custodes.measure import Interval
 
 CLAIM = Claim(statement="", source="", arm="good", against="bad", table="t")
 
+GOOD = Interval(0.8, 0.75, 0.85)
+
 
 @pytest.fixture(scope="module")
 def material(tmp_path_factory):
@@ -84,9 +86,9 @@ def test_a_difference_is_told_where_there_is_one_and_only_there():
         }.items()
     }
     for metric in ("recall", "AUROC"):
-        assert verdict(CLAIM, gains[metric, "ahead"]) == "agrees"
-        assert verdict(CLAIM, gains[metric, "behind"]) == "does not"
-        assert verdict(CLAIM, gains[metric, "same"]) == "cannot tell"
+        assert verdict(CLAIM, gains[metric, "ahead"], GOOD, chance=0.5) == "agrees"
+        assert verdict(CLAIM, gains[metric, "behind"], GOOD, chance=0.5) == "does not"
+        assert verdict(CLAIM, gains[metric, "same"], GOOD, chance=0.5) == "cannot tell"
 
 
 @pytest.mark.parametrize(
@@ -99,7 +101,10 @@ def test_a_difference_is_told_where_there_is_one_and_only_there():
 )
 def test_no_worse_allows_a_margin(interval, said):
     claim = Claim(statement="", source="", arm="a", against="b", table="t", no_worse=True)
-    assert verdict(claim, Interval(sum(interval) / 2, *interval)) == said
+    gain = Interval(sum(interval) / 2, *interval)
+    assert verdict(claim, gain, GOOD, chance=0.5) == said
+    # Where the other arm is no better than chance there was nothing to lose.
+    assert verdict(claim, gain, Interval(0.5, 0.45, 0.6), chance=0.5) == "cannot tell"
 
 
 def test_the_command_writes_a_page_with_every_statement(tmp_path, monkeypatch):

@@ -88,9 +88,15 @@ def difference(
     )
 
 
-def verdict(claim: Claim, gain: Interval) -> str:
-    """agrees, does not, or cannot tell: from the interval alone."""
+def verdict(claim: Claim, gain: Interval, against: Interval, *, chance: float) -> str:
+    """agrees, does not, or cannot tell: from intervals alone.
+
+    `against`: what the second arm reaches. Where that is no more than chance, nothing was there to
+    be lost, and a claim that nothing is lost cannot be told.
+    """
     least = -MARGIN if claim.no_worse else 0.0
+    if claim.no_worse and not against.low > chance + MARGIN:
+        return "cannot tell"
     if gain.low > least:
         return "agrees"
     if gain.high < least:

@@ -43,14 +43,18 @@ _VERDICTS = ("agrees", "does not", "cannot tell")
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A claim, by how much its arm is ahead on each metric, and what that says by each."""
+    """A claim, by how much its arm is ahead on each metric (`gains`), what the other arm reaches
+    (`against`), and what that says by each."""
 
     claim: Claim
     gains: Mapping[Metric, Interval]
+    against: Mapping[Metric, Interval]
+    budget: float
 
     def verdict(self, metric: Metric) -> str:
         """agrees, does not, or cannot tell."""
-        return verdict(self.claim, self.gains[metric])
+        chance = self.budget if metric == "recall" else 0.5
+        return verdict(self.claim, self.gains[metric], self.against[metric], chance=chance)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +93,8 @@ def measure_study(
         pair = (arms[claim.arm], arms[claim.against])
         over = tables[claim.table]
         gains = {m: difference(m, pair, claim.table, over, config=config) for m in METRICS}
-        findings.append(Finding(claim, gains))
+        reached = {m: level(m, pair[1], claim.table, over, config=config) for m in METRICS}
+        findings.append(Finding(claim, gains, reached, config.budget))
     return Measured(study, levels, findings)
 
 
@@ -123,7 +128,8 @@ def ablations_report(
                 [_told(finding) for finding in findings],
                 f"Difference of the two arms, 95 % intervals by paired bootstrap over groups of "
                 f"rows, mean of {config.seeds} seeds. Found: the interval lies above 0, or, where "
-                f"the paper says that nothing is lost, above -{MARGIN}.",
+                f"the paper says that nothing is lost, above -{MARGIN}, and the arm that it is "
+                "compared with is above chance.",
                 "+.3f",
             ),
             Prose(
