@@ -10,11 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from custodes.config import write_atomically
 from custodes.guard.ablations import run_studies
 from custodes.guard.ablations.config import AblationsConfig
 from custodes.measure import Figure, Interval
 
 ROOT = Path(__file__).parents[2]
+MARK = "<!-- ablations -->"
 
 
 def figures(options: Any, **common: Any) -> Iterator[Figure]:
@@ -38,6 +40,15 @@ def figures(options: Any, **common: Any) -> Iterator[Figure]:
             gains = " | ".join(_points(gain) for gain in finding.gains.values())
             table.append(f"| {claim.statement} ({compared}) | {gains} | {told} |")
     print("\n".join(table))
+    if options.size == "full" and options.out is None:
+        _put("\n".join(table))
+
+
+def _put(table: str) -> None:
+    """The table into this folder's page, between its two marks."""
+    page = Path(__file__).with_name("README.md")
+    before, _, after = page.read_text(encoding="utf-8").split(MARK)
+    write_atomically(page, f"{before}{MARK}\n{table}\n{MARK}{after}")
 
 
 def _points(gain: Interval) -> str:
