@@ -45,6 +45,8 @@ def test_scores_are_kept_and_differ_by_seed_and_recipe(material, tmp_path):
     table = {"t": rows.prompts["generated"]}
     first = bench.judged(Recipe("hashed"), rows.training, table)["t"]
     assert first.shape == (config.seeds, len(table["t"]))
+    # Each seed leaves out other training rows.
+    assert not np.allclose(first[0], first[1])
     files = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     again = bench.judged(Recipe("hashed"), rows.training, table)["t"]
     assert np.array_equal(first, again)
@@ -89,6 +91,18 @@ def test_a_difference_is_told_where_there_is_one_and_only_there():
         assert verdict(CLAIM, gains[metric, "ahead"], GOOD, chance=0.5) == "agrees"
         assert verdict(CLAIM, gains[metric, "behind"], GOOD, chance=0.5) == "does not"
         assert verdict(CLAIM, gains[metric, "same"], GOOD, chance=0.5) == "cannot tell"
+
+
+def test_the_interval_of_a_difference_holds_every_fit():
+    rng = np.random.default_rng(0)
+    labels = np.arange(600) % 2
+    table = Labelled(labels, [f"g{i}" for i in range(600)])
+    noise = rng.standard_normal(600)
+    even = Arm(name="even", scores={"t": np.stack([labels + noise, labels + noise])})
+    torn = Arm(name="torn", scores={"t": np.stack([3 * labels + noise, noise])})
+    gain = difference("AUROC", (torn, even), "t", table, config=AblationsConfig.of("tiny", 0))
+    assert gain.low < -0.2 and gain.high > 0.2
+    assert verdict(CLAIM, gain, GOOD, chance=0.5) == "cannot tell"
 
 
 @pytest.mark.parametrize(

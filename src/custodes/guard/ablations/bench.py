@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -32,9 +32,12 @@ from custodes.classifiers.training import balanced_weights
 from custodes.config import write_atomically
 from custodes.guard.ablations.config import AblationsConfig
 
-__all__ = ["Arm", "Bench", "Floats", "Recipe"]
+__all__ = ["Arm", "Bench", "Floats", "Recipe", "Train"]
 
 Floats = NDArray[np.float64]
+Train = Sequence[LabelledRow] | Callable[[int], Sequence[LabelledRow]]
+"""Rows to train on, or those of each seed."""
+_LEFT_OUT = 0.1
 _RATES = {"hashed": 0.02, "probe": 0.002}
 
 
@@ -92,17 +95,25 @@ class Bench:
     def judged(
         self,
         recipe: Recipe,
-        train: Sequence[LabelledRow],
+        train: Train,
         tables: Mapping[str, Sequence[LabelledRow]],
     ) -> dict[str, Floats]:
-        """What heads of every seed, fitted on `train`, say of each table: [seeds, rows] each."""
+        """What heads of every seed, fitted on `train`, say of each table: [seeds, rows] each.
+
+        Each seed leaves out a tenth of the training rows, whole groups and the same for all arms:
+        a linear head that starts at nought would hardly differ otherwise.
+        """
         # Two ways to name one recipe are one file of scores.
         recipe = replace(
             recipe,
             layers=(recipe.layers or self.config.layers) if recipe.features == "probe" else (),
             window=recipe.window or self.config.window,
         )
-        found = [self._seed(recipe, train, tables, seed) for seed in range(self.config.seeds)]
+        found = []
+        for seed in range(self.config.seeds):
+            rows = train(seed) if callable(train) else train
+            kept = [row for row in rows if not _left_out(row, seed)]
+            found.append(self._seed(recipe, kept, tables, seed))
         return {name: np.stack([one[name] for one in found]) for name in tables}
 
     def _seed(
@@ -198,6 +209,11 @@ class Bench:
             ):
                 self._known[features, id(row)] = tokens
         return [self._known[features, id(row)] for row in rows]
+
+
+def _left_out(row: LabelledRow, seed: int) -> bool:
+    name = f"{seed}\0{row.example.group or row.example.id}".encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.sha256(name).digest()[:8], "big") < _LEFT_OUT * 2**64
 
 
 def _content(rows: Sequence[LabelledRow]) -> str:

@@ -126,10 +126,10 @@ def ablations_report(
             Table(
                 ["statement", "source", "compared", "recall", "AUROC", "by recall", "by AUROC"],
                 [_told(finding) for finding in findings],
-                f"Difference of the two arms, 95 % intervals by paired bootstrap over groups of "
-                f"rows, mean of {config.seeds} seeds. Found: the interval lies above 0, or, where "
-                f"the paper says that nothing is lost, above -{MARGIN}, and the arm that it is "
-                "compared with is above chance.",
+                "Difference of the two arms, 95 % intervals by paired bootstrap over groups of "
+                f"rows, mean of {config.seeds} fits, widened to hold every fit's own. Found: the "
+                f"interval lies above 0, or, where the paper says that nothing is lost, above "
+                f"-{MARGIN}, and the arm that it is compared with is above chance.",
                 "+.3f",
             ),
             Prose(
@@ -159,7 +159,7 @@ def _told(finding: Finding) -> list[Cell]:
 
 def _section(measured: Measured, config: AblationsConfig) -> Section:
     study = measured.study
-    columns = ["table", "arm", f"recall at {config.budget:.0%}", "AUROC", "AUROC of seeds"]
+    columns = ["table", "arm", f"recall at {config.budget:.0%}", "AUROC", "AUROC of fits"]
     facts = list(dict.fromkeys(name for arm in study.arms for name in arm.facts))
     by_name = {arm.name: arm for arm in study.arms}
     rows: list[list[Cell]] = []

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 
 from custodes.classifiers import LOSSES
 from custodes.guard.ablations.bench import Bench, Recipe
 from custodes.guard.ablations.claims import Claim
 from custodes.guard.ablations.material import HELD_OUT, Material
-from custodes.guard.ablations.study import EXCHANGES, V1, V2, Study, Workplace, group_of
+from custodes.guard.ablations.study import EXCHANGES, V1, V2, Rows, Study, Workplace, group_of
 from custodes.guard.ablations.systems import cascade, exchange, members
 
 __all__ = ["STUDIES", "run"]
@@ -44,18 +45,19 @@ def harmless(on: Workplace) -> Study:
 def amount(on: Workplace) -> Study:
     """Fractions of the training data."""
     groups = sorted({group_of(row) for row in on.material.training})
-    random.Random(on.bench.config.seed).shuffle(groups)
-    arms = []
-    for share in FRACTIONS:
-        kept = set(groups[: max(1, round(share * len(groups)))])
-        rows = [row for row in on.material.training if group_of(row) in kept]
-        arms.append(on.arm(f"{share:.0%}", rows, x=share))
+
+    def part(share: float, seed: int) -> Rows:
+        shuffled = random.Random(seed).sample(groups, len(groups))
+        kept = set(shuffled[: max(1, round(share * len(groups)))])
+        return [row for row in on.material.training if group_of(row) in kept]
+
+    arms = [on.arm(f"{share:.0%}", partial(part, share), x=share) for share in FRACTIONS]
     first, quarter, last = "3%", "25%", "100%"
     table = on.material.measured
     return Study(
         name="Amount of data",
-        told="The probe on a share of the training rows, whole groups at a time; a larger share "
-        "holds the smaller.",
+        told="The probe on a share of the training rows, whole groups at a time; each fit draws "
+        "its own, a larger share holds the smaller.",
         arms=arms,
         claims=[
             Claim(statement="More data, more robust", source=V1, arm=last, against=first,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from custodes.classifiers import LabelledRow
-from custodes.guard.ablations.bench import Arm, Bench, Recipe
+from custodes.guard.ablations.bench import Arm, Bench, Recipe, Train
 from custodes.guard.ablations.claims import Claim
 from custodes.guard.ablations.material import Material
 
@@ -41,7 +41,7 @@ class Workplace(NamedTuple):
     def arm(
         self,
         name: str,
-        train: Rows,
+        train: Train,
         recipe: Recipe | None = None,
         *,
         tables: Mapping[str, Rows] | None = None,
@@ -50,7 +50,12 @@ class Workplace(NamedTuple):
         """An arm fitted on `train`, measured on every table of prompts unless others are given."""
         over = self.material.prompts if tables is None else tables
         scores = self.bench.judged(recipe or Recipe(), train, over)
-        return Arm(name=name, scores=scores, x=x, facts={"rows": len(train)})
+        return Arm(
+            name=name,
+            scores=scores,
+            x=x,
+            facts={"rows": len(train(0) if callable(train) else train)},
+        )
 
 
 def group_of(row: LabelledRow) -> str:
