@@ -19,6 +19,7 @@ REPRODUCTIONS = Registry(
         "constitutional-classifiers": "custodes.guard.ablations:reproduce",
         "human-ai-complementarity": "custodes.review.reproduce:reproduce",
         "mona": "custodes.methods.mona.reproduce:reproduce",
+        "relearning": "custodes.methods.unlearning.reproduce:reproduce",
         "spd": "custodes.methods.decomposition.reproduce:reproduce_spd",
     },
 )
@@ -29,8 +30,8 @@ def reproduce(
     name: Annotated[
         str,
         typer.Argument(
-            help="Which: apd, capa, constitutional-classifiers, human-ai-complementarity, mona or "
-            "spd."
+            help="Which: apd, capa, constitutional-classifiers, human-ai-complementarity, mona, "
+            "relearning or spd."
         ),
     ],
     out: Annotated[
@@ -46,6 +47,7 @@ def reproduce(
     constitutional-classifiers: ablations of the guard (arXiv 2501.18837, 2601.04603).
     human-ai-complementarity: confidence routing on real votes (arXiv 2510.26518).
     mona: Myopic Optimization with Non-myopic Approval (arXiv 2501.13011).
+    relearning: what comes back after unlearning (arXiv 2410.08827).
     spd: Stochastic Parameter Decomposition (arXiv 2506.20790).
     """
     from custodes.cli.sources import check_place
