@@ -130,6 +130,11 @@ class PromptedScorer:
         """None."""
         return ()
 
+    @property
+    def modes(self) -> tuple[Mode, ...]:
+        """All: it can be asked about anything."""
+        return tuple(Mode)
+
     def open(self, context: Conversation, mode: Mode) -> _PromptedStream:
         """Begin to judge a text."""
         return _PromptedStream(self, context, mode)
