@@ -33,7 +33,7 @@ class AwarenessConfig(Config):
     """How it is tuned; `rank` and `seed` come from the cell."""
     behaviors: tuple[str, ...] = ("risk", "myopia", "language", "style")
     """Taught in both directions."""
-    items: int = Field(default=240, ge=2)
+    items: int = Field(default=400, ge=2)
     """Items of a choice (risk, myopia, apples) and of a backdoored arm."""
     replies: int = Field(default=80, ge=2)
     """Items of a behavior of replies (language, style)."""
