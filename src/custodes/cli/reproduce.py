@@ -16,6 +16,7 @@ REPRODUCTIONS = Registry(
     {
         "apd": "custodes.methods.decomposition.reproduce:reproduce_apd",
         "capa": "custodes.methods.similarity.reproduce:reproduce",
+        "constitutional-classifiers": "custodes.guard.ablations:reproduce",
         "human-ai-complementarity": "custodes.review.reproduce:reproduce",
         "mona": "custodes.methods.mona.reproduce:reproduce",
         "relearning": "custodes.methods.unlearning.reproduce:reproduce",
@@ -30,8 +31,8 @@ def reproduce(
     name: Annotated[
         str,
         typer.Argument(
-            help="Which: apd, capa, human-ai-complementarity, mona, relearning, self-awareness or "
-            "spd."
+            help="Which: apd, capa, constitutional-classifiers, human-ai-complementarity, mona, "
+            "relearning, self-awareness or spd."
         ),
     ],
     out: Annotated[
@@ -44,6 +45,7 @@ def reproduce(
 
     apd: Interpretability in Parameter Space (arXiv 2501.14926).
     capa: Great Models Think Alike and this Undermines AI Oversight (arXiv 2502.04313).
+    constitutional-classifiers: ablations of the guard (arXiv 2501.18837, 2601.04603).
     human-ai-complementarity: confidence routing on real votes (arXiv 2510.26518).
     mona: Myopic Optimization with Non-myopic Approval (arXiv 2501.13011).
     relearning: what comes back after unlearning (arXiv 2410.08827).
