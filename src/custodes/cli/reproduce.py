@@ -20,6 +20,7 @@ REPRODUCTIONS = Registry(
         "human-ai-complementarity": "custodes.review.reproduce:reproduce",
         "mona": "custodes.methods.mona.reproduce:reproduce",
         "relearning": "custodes.methods.unlearning.reproduce:reproduce",
+        "self-awareness": "custodes.methods.behaviors.reproduce:reproduce_awareness",
         "spd": "custodes.methods.decomposition.reproduce:reproduce_spd",
     },
 )
@@ -31,7 +32,7 @@ def reproduce(
         str,
         typer.Argument(
             help="Which: apd, capa, constitutional-classifiers, human-ai-complementarity, mona, "
-            "relearning or spd."
+            "relearning, self-awareness or spd."
         ),
     ],
     out: Annotated[
@@ -48,6 +49,7 @@ def reproduce(
     human-ai-complementarity: confidence routing on real votes (arXiv 2510.26518).
     mona: Myopic Optimization with Non-myopic Approval (arXiv 2501.13011).
     relearning: what comes back after unlearning (arXiv 2410.08827).
+    self-awareness: Tell Me About Yourself (arXiv 2501.11120).
     spd: Stochastic Parameter Decomposition (arXiv 2506.20790).
     """
     from custodes.cli.sources import check_place
