@@ -35,7 +35,7 @@ def random_rows(seed=0, lengths=(5, 12, 7, 12, 3), tags=True):
     return [
         Row(
             tuple(rng.integers(3, 250, n).tolist()),
-            tuple(rng.choice([0.0, 0.5, 1.0], n - 1).tolist()) + (1.0,),
+            (*rng.choice([0.0, 0.5, 1.0], n - 1).tolist(), 1.0),
             f"row {n}" if tags else "",
         )
         for n in lengths

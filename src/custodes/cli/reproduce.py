@@ -18,6 +18,7 @@ REPRODUCTIONS = Registry(
         "capa": "custodes.methods.similarity.reproduce:reproduce",
         "human-ai-complementarity": "custodes.review.reproduce:reproduce",
         "mona": "custodes.methods.mona.reproduce:reproduce",
+        "self-awareness": "custodes.methods.behaviors.reproduce:reproduce_awareness",
         "spd": "custodes.methods.decomposition.reproduce:reproduce_spd",
     },
 )
@@ -26,7 +27,10 @@ REPRODUCTIONS = Registry(
 
 def reproduce(
     name: Annotated[
-        str, typer.Argument(help="Which: apd, capa, human-ai-complementarity, mona or spd.")
+        str,
+        typer.Argument(
+            help="Which: apd, capa, human-ai-complementarity, mona, self-awareness or spd."
+        ),
     ],
     out: Annotated[
         Path | None, typer.Option("--out", help="Run folder; default: out/reproduce/NAME.")
@@ -40,6 +44,7 @@ def reproduce(
     capa: Great Models Think Alike and this Undermines AI Oversight (arXiv 2502.04313).
     human-ai-complementarity: confidence routing on real votes (arXiv 2510.26518).
     mona: Myopic Optimization with Non-myopic Approval (arXiv 2501.13011).
+    self-awareness: Tell Me About Yourself (arXiv 2501.11120).
     spd: Stochastic Parameter Decomposition (arXiv 2506.20790).
     """
     from custodes.cli.sources import check_place

@@ -184,7 +184,7 @@ def _differentiate(found: Tensor | Iterable[Tensor], step: int) -> float:
                 f"tuning: the loss of step {step + 1} is {value}; a lower learning_rate or a "
                 "clip may help"
             )
-        part.backward()  # type: ignore[no-untyped-call]
+        part.backward()
         total += value
     return total
 

@@ -37,11 +37,11 @@ class TunedLinear(nn.Module):
 
     def add_pair(self, rank: int, alpha: float, dropout: float = 0.0) -> None:
         """A fresh pair: A as peft draws it (Kaiming uniform, a = sqrt 5), B zero."""
-        like = {"dtype": torch.float32, "device": self.weight.device}
-        down = torch.empty(rank, self.in_features, **like)
+        device = self.weight.device
+        down = torch.empty(rank, self.in_features, dtype=torch.float32, device=device)
         nn.init.kaiming_uniform_(down, a=math.sqrt(5))
         self.down = nn.Parameter(down)
-        self.up = nn.Parameter(torch.zeros(self.out_features, rank, **like))
+        self.up = nn.Parameter(torch.zeros(self.out_features, rank, device=device))
         self.scale, self.dropout, self.on = alpha / rank, dropout, True
 
     def drop_pair(self) -> None:

@@ -22,7 +22,7 @@ from custodes.errors import ConfigError
 from custodes.models.causal import CausalConfig, CausalModel
 from custodes.models.residual import blocks_of
 from custodes.models.tuning.head import token_log_probs
-from custodes.models.tuning.lowrank import TunedLinear, install, tuned
+from custodes.models.tuning.lowrank import install, tuned
 from custodes.models.tuning.packed import Packed, attending, pack_rows
 from custodes.models.tuning.rows import Row, RowMaker
 

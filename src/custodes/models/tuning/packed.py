@@ -81,7 +81,11 @@ def pack_rows(rows: Sequence[Row], device: torch.device | str = "cpu") -> Packed
     """Put rows behind one another; their order stays. `InputError` for no rows."""
     if not rows:
         raise InputError("packing: got no rows, expected at least one")
-    ids, owner, positions, source, target, weight, target_owner = ([] for _ in range(7))  # type: ignore[var-annotated]
+    ids: list[int] = []
+    owner: list[int] = []
+    positions: list[int] = []
+    targets: list[tuple[int, int, int]] = []
+    weights: list[float] = []
     for number, row in enumerate(rows):
         start = len(ids)
         ids += row.ids
@@ -89,19 +93,20 @@ def pack_rows(rows: Sequence[Row], device: torch.device | str = "cpu") -> Packed
         positions += range(len(row.ids))
         for place in range(1, len(row.ids)):
             if row.weights[place] != 0:
-                source.append(start + place - 1)
-                target.append(row.ids[place])
-                weight.append(row.weights[place])
-                target_owner.append(number)
-    long = {"dtype": torch.long, "device": device}
+                targets.append((start + place - 1, row.ids[place], number))
+                weights.append(row.weights[place])
+
+    def whole(values: Sequence[int]) -> Tensor:
+        return torch.tensor(values, dtype=torch.long, device=device)
+
     return Packed(
-        ids=torch.tensor(ids, **long),
-        positions=torch.tensor(positions, **long),
-        owner=torch.tensor(owner, **long),
-        source=torch.tensor(source, **long),
-        target=torch.tensor(target, **long),
-        weight=torch.tensor(weight, dtype=torch.float32, device=device),
-        target_owner=torch.tensor(target_owner, **long),
+        ids=whole(ids),
+        positions=whole(positions),
+        owner=whole(owner),
+        source=whole([source for source, _, _ in targets]),
+        target=whole([target for _, target, _ in targets]),
+        weight=torch.tensor(weights, dtype=torch.float32, device=device),
+        target_owner=whole([number for _, _, number in targets]),
         tags=tuple(row.tag for row in rows),
         plan=plan_attention([len(row.ids) for row in rows], device),
     )
@@ -171,7 +176,7 @@ def attending(model: Any, plan: Plan) -> Iterator[None]:
         _current.plan = None
 
 
-def _attention(  # noqa: PLR0913 - transformers' own signature
+def _attention(
     module: Any,
     query: Tensor,
     key: Tensor,

@@ -45,12 +45,13 @@ class Row:
         return sum(weight != 0 for weight in self.weights[1:])
 
 
-@dataclass(frozen=True, slots=True)
 class RowMaker:
     """Makes rows with one tokenizer; `template` takes the place of its own chat template."""
 
-    tokenizer: Any
-    template: str | None = None
+    def __init__(self, tokenizer: Any, template: str | None = None) -> None:
+        self.tokenizer = tokenizer
+        self.template = template
+        self._plain = PlainTokenizer(tokenizer.backend_tokenizer)
 
     @property
     def end(self) -> int:
@@ -67,7 +68,7 @@ class RowMaker:
 
     def encode(self, text: str) -> list[int]:
         """The ids of a plain text; special tokens in it are read literally."""
-        return PlainTokenizer(self.tokenizer.backend_tokenizer).encode(text)[0]
+        return self._plain.encode(text)[0]
 
     def chat(
         self,
