@@ -21,7 +21,7 @@ from custodes.methods.behaviors.documents.config import (
     CorpusConfig,
     DocumentsConfig,
 )
-from custodes.methods.behaviors.documents.corpus import diversity
+from custodes.methods.behaviors.documents.corpus import Diversity, diversity
 from custodes.methods.behaviors.documents.report import diversity_table, study_report
 from custodes.methods.behaviors.documents.study import arm_documents, run_study
 
@@ -72,7 +72,7 @@ def write_arms(
 ) -> Path:
     """Write documents of each arm as JSONL, and how varied they are; returns the page's path."""
     run = Run(out, config, seed=config.first_seed)
-    found = {}
+    found: dict[str, Diversity] = {}
     for arm in arms:
         taken = list(islice(arm_documents(config, arm, config.first_seed, run.artifacts), number))
         lines = [
