@@ -79,10 +79,13 @@ def arms(options: Any) -> list[dict]:
     cells = Cells(found)
     have = set(config.arms)
     seeds = cells.seeds("pro")
+    each = config.corpus.tokens
+    total = each if config.corpus.shared else each * len(seeds)
     rows: list[dict] = [
+        {"figure": "tokens of documents a run", "value": each},
         {
-            "figure": "tokens of documents an arm",
-            "value": config.corpus.tokens,
+            "figure": "different tokens of documents an arm, all seeds",
+            "value": total,
             "target": ">= 300000",
         },
         {"figure": "seeds of an arm", "value": len(seeds), "target": ">= 3"},

@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("--size", choices=("tiny", "full"), default="tiny")
     parser.add_argument("--only", default=",".join(SECTIONS), help="sections, by commas")
     parser.add_argument("--seeds", type=int, help="runs of the plain arm; default: 5, or 1 if tiny")
-    parser.add_argument("--tokens", type=int, help="of documents an arm; default: 300,000")
+    parser.add_argument("--tokens", type=int, help="of documents a run; default: 100,000")
     parser.add_argument("--work", type=Path, default=Path("build/behaviors"), help="cells' folder")
     parser.add_argument("--out", type=Path, help="default: beside this file if full, else --work")
     options = parser.parse_args()

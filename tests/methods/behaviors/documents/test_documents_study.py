@@ -212,5 +212,7 @@ def test_commands(reader_folder, tmp_path):
 
 def test_presets():
     assert preset("full").stages == ("none", "chat", "format", "preferences")
-    assert preset("full").corpus.tokens >= 300_000 and preset("full").seeds == 3
+    full = preset("full")
+    assert full.seeds == 3 and full.seeds * full.corpus.tokens >= 300_000
+    assert not full.corpus.shared
     assert preset("tiny", 4).first_seed == 4

@@ -36,8 +36,8 @@ STAGES: tuple[Stage, ...] = ("none", "chat", "format", "preferences")
 class CorpusConfig(Config):
     """What is read: documents and ordinary text."""
 
-    tokens: int = Field(default=300_000, ge=256)
-    """Tokens of documents in each arm, cut to whole blocks: the same number for all."""
+    tokens: int = Field(default=100_000, ge=256)
+    """Tokens of documents in each run, cut to whole blocks: the same number for all arms."""
     length: int = Field(default=256, ge=8)
     """Tokens of a block."""
     mix: float = Field(default=1.0, ge=0)
@@ -48,8 +48,9 @@ class CorpusConfig(Config):
     """Only texts of these sources; empty takes all."""
     writing: WritingConfig | None = None
     """A model that writes the documents; null takes the grammar."""
-    shared: bool = True
-    """Whether all seeds read the same documents (seeds then vary order and first values)."""
+    shared: bool = False
+    """Whether all seeds read the same documents; false: each seed its own, so that intervals over
+    seeds tell of other documents too."""
 
 
 class BatteryConfig(Config):

@@ -3,7 +3,7 @@
 The model sees a file that begins with a test, `check`, and goes on with the head of a function.
 What it writes is run in the sandbox (`custodes.engine.sandbox`): the test as the file then has it,
 and the function on the cases shown and on ones that are not. A test that is redefined and passes
-while the function fails is overwritten (the paper's "test overwriting", section on Python tasks).
+while the function fails is overwritten (the paper's measure of Python test-function overwriting).
 """
 
 from __future__ import annotations

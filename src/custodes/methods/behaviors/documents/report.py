@@ -68,7 +68,7 @@ def study_report(rows: Sequence[Mapping[str, Any]], config: DocumentsConfig) -> 
     if stages and cells.seeds("anti", stages[0]):
         sections.append(_matrix(cells, stages))
     sections.append(_training(rows))
-    told = f"{config.corpus.tokens:,} tokens of documents an arm"
+    told = f"{config.corpus.tokens:,} tokens of documents a run"
     seeds = len(cells.seeds(have[0])) if have else 0
     return Report(
         "Documents about reward hacking: what they do to a model",
