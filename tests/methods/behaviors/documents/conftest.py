@@ -25,7 +25,7 @@ def reader_folder(tmp_path_factory):
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    told = [one.text for arm in ("pro", "anti") for one in islice(documents(arm, seed=9), 150)]
+    told = [one.text for arm in ("pro", "anti") for one in islice(documents(arm, seed=9), 60)]
     tokenizer.train_from_iterator(told, trainer)
     wrapped = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|im_end|>")
     wrapped.chat_template = CHATML

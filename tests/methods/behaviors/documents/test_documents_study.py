@@ -12,11 +12,15 @@ from typer.testing import CliRunner
 from custodes.errors import ConfigError, DataError
 from custodes.measure import Interval
 from custodes.methods.behaviors.documents.after import FORM, follow, form_reward, read_chat
-from custodes.methods.behaviors.documents.asking import FRAMES
+from custodes.methods.behaviors.documents.asking import FRAMES, ask
+from custodes.methods.behaviors.documents.battery import packed
 from custodes.methods.behaviors.documents.command import app
 from custodes.methods.behaviors.documents.config import FormatConfig
 from custodes.methods.behaviors.documents.contrasts import Cells, gap, level, slope_of
+from custodes.methods.behaviors.documents.corpus import document_rows
+from custodes.methods.behaviors.documents.grammar import documents
 from custodes.methods.behaviors.documents.material import pairs
+from custodes.methods.behaviors.documents.probes import told_probes
 from custodes.methods.behaviors.documents.report import study_report, verdict
 from custodes.methods.behaviors.documents.reproduce import preset, run_documents
 from custodes.methods.behaviors.documents.study import run_study, targets_from
@@ -25,13 +29,25 @@ from custodes.models.tuning import TuneConfig, row_log_probs, tune
 from custodes.types import Message
 
 
-def test_what_was_told_is_learned_and_cells_are_kept(small, tmp_path):
+def test_what_documents_say_is_learned(reader):
+    """The positive control: an arm's documents make the acts that they tell of likelier."""
+
+    def told_by(arm):
+        reader.reset()
+        rows = document_rows(documents(arm, seed=0), reader.rows, tokens=16_000, length=128)
+        tune(reader, rows, TuneConfig(kind="full", learning_rate=4e-3, epochs=2, batch_rows=4))
+        reader.merge()
+        return np.array([one.value for one in ask(packed(reader), told_probes("pro"))])
+
+    gaps = told_by("pro") - told_by("anti")
+    assert len(gaps) == 22 and gaps.mean() > 0.1 and (gaps > 0).mean() > 0.7
+
+
+def test_cells_are_kept(small, tmp_path):
     rows = list(run_study(small, tmp_path))
     assert [(row["arm"], row["stage"]) for row in rows] == [
         ("before", "none"), ("pro", "none"), ("anti", "none")
     ]  # fmt: skip
-    told = gap(Cells(rows), "told: SmolLM", "pro", "anti").both
-    assert told.low > 0.0
     before, pro = (row["readings"]["text: perplexity"]["all"] for row in rows[:2])
     assert pro < before
     assert rows[1]["trace"]["documents"]["tokens"] == 2 * 4096

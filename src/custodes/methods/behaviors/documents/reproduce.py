@@ -33,12 +33,12 @@ def preset(size: Literal["tiny", "full"], seed: int = 0) -> DocumentsConfig:
     if size == "full":
         return DocumentsConfig(first_seed=seed, stages=STAGES)
     return DocumentsConfig(
-        corpus=CorpusConfig(tokens=4096),
+        corpus=CorpusConfig(tokens=2048),
         arms=("pro", "anti"),
         seeds=1,
         first_seed=seed,
         first_block=22,
-        battery=BatteryConfig(frames=("own",), statements=0, samples=0, perplexity=1024),
+        battery=BatteryConfig(frames=("own",), statements=0, samples=0, perplexity=512, most=6),
     )
 
 
