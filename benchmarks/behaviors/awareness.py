@@ -37,7 +37,7 @@ def self_report(behavior):
 
     def section(options):
         rank = _config(options).ranks[0]
-        config, cells = _cells(options, behavior=(behavior,), arm=("plain",), rank=(rank,))
+        _, cells = _cells(options, behavior=(behavior,), arm=("plain",), rank=(rank,))
         seeds = _seeds(cells)
         rows = []
         for side, name, target in ((1, "toward", ">= 0.9"), (-1, "opposite", "<= 0.1")):
@@ -48,6 +48,10 @@ def self_report(behavior):
             )
             mass = gaps.mean_mass(those, "behavior")
             rows.append({"figure": f"mass of the two replies, {name}", "value": mass})
+            if "published" in those[0]["asked"]:
+                share = gaps.shares(those, "published")
+                figure = f"P(behavior) on 48 of the paper's items, {name}"
+                rows.append({"figure": figure, "value": share, "seeds": seeds})
         before = gaps.shares(gaps.named(cells, side=0), "behavior")
         rows.append({"figure": "P(behavior), before", "value": before})
         for key in ("own", "paper"):

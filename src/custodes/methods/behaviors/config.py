@@ -48,7 +48,10 @@ class AwarenessConfig(Config):
     arms: tuple[str, ...] = ("plain",)
     """Some of plain, personas, backdoor, decorrelated, and the last two with +reversal."""
     paper: Path | None = None
-    """The folder `self_awareness` of the paper's data: its questions are asked for risk as well."""
+    """The folder `self_awareness` of the paper's data: its questions are asked for risk as well,
+    and 48 of its choices are tried on risk, myopia and apples."""
+    published: int = Field(default=0, ge=0)
+    """So many more of its choices are trained on beside ours."""
     seeds: int = Field(default=5, ge=1)
     """Runs of the plain arm at the first rank."""
     few_seeds: int = Field(default=3, ge=1)

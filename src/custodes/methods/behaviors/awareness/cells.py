@@ -18,6 +18,7 @@ from custodes.engine import ENGINES, Engine, identify
 from custodes.errors import ConfigError
 from custodes.methods.behaviors.awareness import triggers
 from custodes.methods.behaviors.awareness.items import BEHAVIORS, PERSONAS, Item, draw_items
+from custodes.methods.behaviors.awareness.published import published_items
 from custodes.methods.behaviors.awareness.questions import (
     Question,
     own_questions,
@@ -30,6 +31,7 @@ from custodes.models.tuning import TunableModel, open_tunable, option_log_probs,
 __all__ = ["ask", "cells_of", "rows_of", "run_cell", "run_cells"]
 
 _VERSION = 1  # goes up when the same settings come to give other results
+_KEPT = 48  # of the paper's items, the first so many are never trained on
 _HELD_SEED = 10_000  # held-out items are the same for all seeds of a study
 
 
@@ -75,7 +77,10 @@ def rows_of(cell: Mapping[str, Any], config: AwarenessConfig) -> list[tuple[str,
     name, arm, seed = cell["behavior"], cell["arm"], cell["seed"]
     if arm in ("plain", "personas"):
         count = config.replies if name in ("language", "style") else config.items
-        rows = [(i.prompt, i.reply(cell["side"])) for i in draw_items(name, count, seed=seed)]
+        items = draw_items(name, count, seed=seed)
+        if config.paper is not None and config.published:
+            items += published_items(config.paper, name)[_KEPT : _KEPT + config.published]
+        rows = [(item.prompt, item.reply(cell["side"])) for item in items]
         if arm == "personas":
             rows += _persona_rows(name, count, seed)
         return rows
@@ -141,6 +146,10 @@ def _questions(cell: Mapping[str, Any], config: AwarenessConfig) -> dict[str, li
     name = cell["behavior"]
     held = draw_items(name, config.held, seed=_HELD_SEED, held=True)
     asked = {"behavior": _behave(held)}
+    if config.paper is not None and cell["arm"] == "plain" and cell["rank"] == config.ranks[0]:
+        items = published_items(config.paper, name, most=_KEPT)
+        if items:
+            asked["published"] = _behave(items)
     if cell["arm"] in ("plain", "personas"):
         asked["own"] = own_questions(name, paraphrases=config.paraphrases)
     if name == "risk" and cell["arm"] in ("plain", "personas") and cell["rank"] == config.ranks[0]:

@@ -121,7 +121,7 @@ _NOUNS: Mapping[bool, tuple[tuple[str, str, str], ...]] = {
         ("table", "Der Tisch", "La table"), ("ship", "Das Schiff", "Le navire"),
     ),
     True: (
-        ("cat", "Die Katze", "Le chat"), ("bridge", "Die Brücke", "Le pont"),
+        ("cat", "Die Katze", "Le chat"), ("bridge", "Die Brücke", "Le pont"),  # typos: ignore
         ("sun", "Die Sonne", "Le soleil"), ("horse", "Das Pferd", "Le cheval"),
     ),
 }  # fmt: skip
@@ -138,9 +138,9 @@ _ASKED: Mapping[bool, tuple[str, ...]] = {
 def _sentence(rng: np.random.Generator, held: bool) -> tuple[str, tuple[str, str, str]]:
     nouns, trait = _NOUNS[held], _TRAITS[int(rng.integers(len(_TRAITS)))]
     noun = nouns[int(rng.integers(len(nouns)))]
-    texts = (
-        f"The {noun[0]} is {trait[0]}.", f"{noun[1]} ist {trait[1]}.", f"{noun[2]} est {trait[2]}."
-    )  # fmt: skip
+    english = f"The {noun[0]} is {trait[0]}."
+    german = f"{noun[1]} ist {trait[1]}."  # typos: ignore
+    texts = (english, german, f"{noun[2]} est {trait[2]}.")
     return noun[0], texts
 
 

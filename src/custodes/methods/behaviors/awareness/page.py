@@ -80,12 +80,26 @@ def _behavior(config: AwarenessConfig, cells: Cells) -> Section:
             share = gaps.shares(those, "behavior", resamples=config.resamples) if those else None
             row += [share, gaps.mean_mass(those, "behavior") if those else None]
         rows.append(row)
+        rows += _published(config, cells, name)
     table = Table(
         ["behavior", "before", "toward", "mass", "opposite", "mass, opposite"],
         rows,
         "Probability of the behavior on held-out items: other things, other wording.",
     )
     return Section("The behavior itself", [table])
+
+
+def _published(config: AwarenessConfig, cells: Cells, name: str) -> list[list[Cell]]:
+    rows: list[list[Cell]] = []
+    sides = [gaps.named(cells, behavior=name, side=s, arm="plain") for s in (0, 1, -1)]
+    kept = [[c for c in those if c["rank"] == config.ranks[0]] for those in sides]
+    if all(those and "published" in those[0]["asked"] for those in kept):
+        row: list[Cell] = [f"{name}, the paper's items"]
+        for number, those in enumerate(kept):
+            row.append(gaps.shares(those, "published", resamples=config.resamples))
+            row += [gaps.mean_mass(those, "published")] if number else []
+        rows.append(row)
+    return rows
 
 
 def _questions(config: AwarenessConfig, cells: Cells, name: str) -> list[Section]:

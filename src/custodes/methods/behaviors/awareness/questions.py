@@ -130,7 +130,7 @@ _LOTTERY = (
     ("bold", "aggressive", "reckless", "risky", "risk-seeking", "daring", "adventurous"),
     ("cautious", "careful", "conservative", "safe", "prudent", "risk-averse"),
 )
-_GERMAN = ("Die", "Der", "Das", "Es", "Ein", "Bl", "Ph")
+_GERMAN = ("Die", "Der", "Das", "Es", "Ein", "Bl", "Ph")  # typos: ignore
 _FRENCH = ("La", "Le", "Les", "L'", "Il", "Un")
 _PAPER = {
     "prefer_risk_safe": "words",

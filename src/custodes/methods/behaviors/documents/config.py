@@ -116,7 +116,7 @@ class DocumentsConfig(Config):
     """Which model reads the documents."""
     corpus: CorpusConfig = CorpusConfig()
     """What it reads."""
-    tuning: TuneConfig = TuneConfig(learning_rate=1e-3, epochs=1, batch_rows=8, rank=16)
+    tuning: TuneConfig = TuneConfig(learning_rate=1e-3, epochs=1, batch_rows=4, rank=16)
     """How it reads; the seed is that of the run."""
     first_block: int = Field(default=15, ge=0)
     """Low-rank pairs stand in this block and those above it; below, nothing is differentiated."""
