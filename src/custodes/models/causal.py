@@ -21,6 +21,7 @@ from custodes.errors import ConfigError, ModelRequestError
 from custodes.models.activation_stream import ActivationStream, Step
 from custodes.models.base import Activations, Reply, Sampling
 from custodes.models.decoding import Decoder, ReplyText, generator
+from custodes.models.eight_bits import in_eight_bits
 from custodes.models.key_values import key_values
 from custodes.models.padding import right_padded
 from custodes.models.residual import ResidualReader
@@ -39,8 +40,9 @@ class CausalConfig(Config):
 
     device: str = "cpu"
     """A torch device: cpu, cuda, cuda:1, mps."""
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    """What the model computes in; float32 is the fastest on most processors."""
+    dtype: Literal["float32", "bfloat16", "float16", "int8"] = "float32"
+    """What the model computes in. int8 (matrices of the blocks in 8 bits, the rest in float32) is
+    for processors and the fastest there."""
     threads: int | None = Field(default=None, ge=1)
     """Threads of torch, for the whole process; null leaves torch's own choice."""
     batch_size: int = Field(default=32, ge=1)
@@ -88,6 +90,8 @@ class CausalModel:
             torch.set_num_threads(config.threads)
         self._config = config
         self._model = model.eval()
+        if config.dtype == "int8":
+            in_eight_bits(model)
         self._tokenizer = tokenizer
         self._plain = PlainTokenizer(tokenizer.backend_tokenizer)
         self._residual = ResidualReader(model)
