@@ -5,6 +5,7 @@ Reads finished rows; computes no reading.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -48,7 +49,9 @@ _PUBLISHED = (
 
 
 def verdict(interval: Interval) -> str:
-    """In words: above zero, below zero, or nil (the interval holds zero, or there is none)."""
+    """In words: above zero, below zero, nil (the interval holds zero), or that there is none."""
+    if math.isnan(interval.low):
+        return "one seed, no interval"
     if interval.low > 0:
         return "above zero"
     return "below zero" if interval.high < 0 else "nil"
