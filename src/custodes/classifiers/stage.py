@@ -38,7 +38,7 @@ class StageConfig(Config):
     name: str
     """The stage's name in verdicts."""
     features: str
-    """hashed, activations, or a dotted path."""
+    """hashed, encoder, activations, guarded, or a dotted path."""
     settings: Mapping[str, Any] = Field(default_factory=dict)
     """The features' own settings."""
     adapter: AdapterConfig | None = None
@@ -48,7 +48,7 @@ class StageConfig(Config):
     hidden: int = Field(default=64, ge=1)
     """Width of the hidden layer of an mlp."""
     loss: str = "swim_softmax"
-    """bce_token, cummax, annealed_cummax (CC v1) or swim_softmax (CC++)."""
+    """bce_token, cummax, annealed_cummax (CC v1), swim_softmax (CC++) or ema_softmax."""
     windows: Windows = Windows()
     """Tokens that smoothing looks back on, by mode."""
     modes: tuple[Mode, ...] = (Mode.INPUT, Mode.EXCHANGE, Mode.OUTPUT)

@@ -19,7 +19,7 @@ from custodes.classifiers.fitting import HeadFit, Targets, TrainingSet
 from custodes.classifiers.rows import LabelledRow, sample_rows
 from custodes.classifiers.scorer import TokenScorer
 from custodes.classifiers.stage import StageConfig
-from custodes.errors import DataError
+from custodes.errors import ConfigError, DataError
 from custodes.types import RuleId
 
 __all__ = ["fit_stage"]
@@ -38,6 +38,14 @@ def fit_stage(
 
     `cache` keeps dense features between trainings. `DataError` where a label is missing.
     """
+    kind = FEATURES.load(config.features)
+    features = kind(kind.Config.parse(config.settings, origin=f"settings of {config.features}"))
+    modes = getattr(features, "modes", config.modes)
+    if strange := [mode.value for mode in config.modes if mode not in modes]:
+        raise ConfigError(
+            f"stage {config.name}: got modes with {', '.join(strange)}, but {config.features} "
+            f"features read {', '.join(modes)} alone: name those in modes"
+        )
     kept = [
         row
         for mode in config.modes
@@ -51,8 +59,6 @@ def fit_stage(
             f"training {config.name}: got rows of labels {sorted(present)}, expected both 0 "
             "(benign) and 1 (harmful)"
         )
-    kind = FEATURES.load(config.features)
-    features = kind(kind.Config.parse(config.settings, origin=f"settings of {config.features}"))
     judged = [row.judged for row in kept]
     done = 0
 

@@ -18,6 +18,7 @@ REPRODUCTIONS = Registry(
         "capa": "custodes.methods.similarity.reproduce:reproduce",
         "human-ai-complementarity": "custodes.review.reproduce:reproduce",
         "mona": "custodes.methods.mona.reproduce:reproduce",
+        "relearning": "custodes.methods.unlearning.reproduce:reproduce",
         "reward-hacking-documents": "custodes.methods.behaviors.documents.reproduce:reproduce",
         "self-awareness": "custodes.methods.behaviors.reproduce:reproduce_awareness",
         "spd": "custodes.methods.decomposition.reproduce:reproduce_spd",
@@ -30,8 +31,8 @@ def reproduce(
     name: Annotated[
         str,
         typer.Argument(
-            help="Which: apd, capa, human-ai-complementarity, mona, reward-hacking-documents, "
-            "self-awareness or spd."
+            help="Which: apd, capa, human-ai-complementarity, mona, relearning, "
+            "reward-hacking-documents, self-awareness or spd."
         ),
     ],
     out: Annotated[
@@ -46,6 +47,7 @@ def reproduce(
     capa: Great Models Think Alike and this Undermines AI Oversight (arXiv 2502.04313).
     human-ai-complementarity: confidence routing on real votes (arXiv 2510.26518).
     mona: Myopic Optimization with Non-myopic Approval (arXiv 2501.13011).
+    relearning: what comes back after unlearning (arXiv 2410.08827).
     reward-hacking-documents: Training on Documents about Reward Hacking (Anthropic, January 2025).
     self-awareness: Tell Me About Yourself (arXiv 2501.11120).
     spd: Stochastic Parameter Decomposition (arXiv 2506.20790).

@@ -92,7 +92,7 @@ def calibrate_guard(
     for stage in guard.cascade.stages:
         scorer, passed = _calibrated(_remembering(stage.scorer, cache), by_mode)
         share = config.escalate.get(scorer.name) if stage is not guard.cascade.stages[-1] else None
-        above = None if share is None else float(np.quantile(passed, 1.0 - share))
+        above = None if share is None else _quantile(passed, share, name=scorer.name)
         scorers[scorer.name] = scorer
         stages.append(Stage(scorer=scorer, weight=stage.weight, escalate_above=above))
     cascade = Cascade(stages)
@@ -142,6 +142,8 @@ def _calibrated(
     fits = {}
     benign: list[NDArray[np.float64]] = []
     for mode, rows in by_mode.items():
+        if mode not in scorer.modes:
+            continue
         points = scorer.score([row.judged.conversation for row in rows], mode)
         logits = np.array([point.logit for point in points])
         labels = np.array([row.label for row in rows])
@@ -149,7 +151,7 @@ def _calibrated(
             fits[mode] = fit_calibration(logits, labels)
             logits = np.array([fits[mode].log_odds(logit) for logit in logits])
         benign.append(logits[labels == 0])
-    return dataclasses.replace(scorer, calibration=fits), np.concatenate(benign)
+    return dataclasses.replace(scorer, calibration=fits), np.concatenate([np.zeros(0), *benign])
 
 
 def _thresholds(
@@ -171,6 +173,15 @@ def _thresholds(
     if not thresholds:
         raise DataError("; ".join(f"{mode}: {why}" for mode, why in skipped.items()))
     return thresholds, skipped
+
+
+def _quantile(benign: NDArray[np.float64], share: float, *, name: str) -> float:
+    """The logit that this share of the benign ones lies above."""
+    if len(benign) == 0:
+        raise DataError(
+            f"escalate: got no benign rows of a mode that stage {name} judges, expected some"
+        )
+    return float(np.quantile(benign, 1.0 - share))
 
 
 def _probability(logit: float) -> float:

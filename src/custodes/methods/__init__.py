@@ -5,6 +5,7 @@
     mona/         myopic optimization with non-myopic approval (arXiv 2501.13011)
     sae/          sparse autoencoders (arXiv 2501.16615, 2501.17727, 2501.08319)
     similarity/   CAPA and its family (arXiv 2502.04313)
+    unlearning/   what relearning brings back (arXiv 2410.08827, 2501.04952)
 
 A method is added or removed by its folder and its line in `METHODS`.
 """
@@ -21,6 +22,7 @@ METHODS = Registry(
         "mona": "custodes.methods.mona.command:app",
         "sae": "custodes.methods.sae.command:app",
         "similarity": "custodes.methods.similarity.command:app",
+        "unlearning": "custodes.methods.unlearning.command:app",
     },
 )
 """name -> typer application of the method."""
