@@ -121,6 +121,7 @@ def study(tiny_folder, **settings):
             "tuning": {"learning_rate": 1e-2, "epochs": 8, "batch_rows": 4},
             "behaviors": ["style", "risk"],
             "items": 8, "replies": 8, "held": 4, "paraphrases": 1, "seeds": 2, "resamples": 50,
+            "engine_settings": {"kind": "serial"},
             **settings,
         }
     )  # fmt: skip
