@@ -20,6 +20,7 @@ REPRODUCTIONS = Registry(
         "human-ai-complementarity": "custodes.review.reproduce:reproduce",
         "mona": "custodes.methods.mona.reproduce:reproduce",
         "relearning": "custodes.methods.unlearning.reproduce:reproduce",
+        "reward-hacking-documents": "custodes.methods.behaviors.documents.reproduce:reproduce",
         "self-awareness": "custodes.methods.behaviors.reproduce:reproduce_awareness",
         "spd": "custodes.methods.decomposition.reproduce:reproduce_spd",
     },
@@ -32,7 +33,7 @@ def reproduce(
         str,
         typer.Argument(
             help="Which: apd, capa, constitutional-classifiers, human-ai-complementarity, mona, "
-            "relearning, self-awareness or spd."
+            "relearning, reward-hacking-documents, self-awareness or spd."
         ),
     ],
     out: Annotated[
@@ -49,6 +50,7 @@ def reproduce(
     human-ai-complementarity: confidence routing on real votes (arXiv 2510.26518).
     mona: Myopic Optimization with Non-myopic Approval (arXiv 2501.13011).
     relearning: what comes back after unlearning (arXiv 2410.08827).
+    reward-hacking-documents: Training on Documents about Reward Hacking (Anthropic, January 2025).
     self-awareness: Tell Me About Yourself (arXiv 2501.11120).
     spd: Stochastic Parameter Decomposition (arXiv 2506.20790).
     """

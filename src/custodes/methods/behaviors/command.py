@@ -10,6 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
+from custodes.methods.behaviors.documents.command import app as documents
+
 __all__ = ["app"]
 
 app = typer.Typer(
@@ -17,6 +19,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
+app.add_typer(documents, name="documents")
 
 _Out = Annotated[Path, typer.Option("--out", help="Folder of the run.")]
 _File = Annotated[Path | None, typer.Option("--config", help="YAML file of settings.")]
