@@ -395,7 +395,7 @@ def test_an_attacker_model_writes_for_a_campaign(questions, tmp_path):
 
 
 def test_openings_are_what_a_fight_asks_first(questions, tmp_path):
-    settings = config(questions, attacks=("crescendo", "best_of_n", "random_search", "pair"))
+    settings = config(questions, attacks=("crescendo", "best_of_n", "pair"))
     target = target_of(settings, tmp_path / "c")
     terms = Terms(target=target, judge=make_judge(settings.judge), bars={}, budget=3, wave=2)
     for each in settings.attacks:
