@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from custodes.data.atomic import replacing
 from custodes.errors import ConfigError, DataError
-from custodes.methods.sae.config import CollectConfig
+from custodes.methods.sae.config import CollectConfig, Precision
 from custodes.methods.sae.hooks import read_hooks
 from custodes.methods.sae.language import LanguageModel
 from custodes.methods.sae.store import (
@@ -105,6 +105,7 @@ def _facts(
         dtype=config.dtype,
         seed=config.seed,
         source=hashlib.sha256(tokens.tobytes()).hexdigest(),
+        precision=config.precision,
     )
 
 
@@ -120,6 +121,10 @@ def _check_same(folder: Path, facts: StoreFacts) -> None:
             )
 
 
+def _products(precision: Precision, device: torch.device) -> torch.autocast:
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+
+
 def _read(
     language: LanguageModel,
     tokens: NDArray[np.int32],
@@ -133,7 +138,8 @@ def _read(
     for start in range(0, len(contexts), config.batch):
         ids = torch.from_numpy(tokens[contexts[start : start + config.batch]].astype(np.int64))
         ids = ids.to(language.model.device)
-        with np.errstate(over="ignore"):  # write_shard says what to do
+        with np.errstate(over="ignore"), _products(config.precision, ids.device):
+            # What does not fit is seen by write_shard, which says what to do.
             for hook, values in read_hooks(language.model, config.hooks, input_ids=ids).items():
                 rows = values[:, config.skip :].flatten(0, 1).float().cpu().numpy()
                 parts[hook].append(rows.astype(config.dtype))
