@@ -45,10 +45,10 @@ def texts_of(options: argparse.Namespace) -> Path:
 
 
 def the_store(options: argparse.Namespace) -> ActivationStore:
-    """2 M tokens of the embedded model, collected once; a planted one at size tiny."""
+    """1 M tokens of the embedded model, collected once; a planted one at size tiny."""
     folder = options.work / "store"
     if full(options):
-        config = CollectConfig(hooks=(HOOK,), tokens=2_000_000, precision="bfloat16")
+        config = CollectConfig(hooks=(HOOK,), tokens=1_000_000, precision="bfloat16")
         return collect(
             load_language_model("embedded"), read_texts([texts_of(options)]), config, folder,
             say=print,

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from custodes.data.atomic import replacing
 from custodes.errors import ConfigError, DataError
-from custodes.methods.sae.config import CollectConfig, Precision
+from custodes.methods.sae.config import CollectConfig
 from custodes.methods.sae.hooks import read_hooks
-from custodes.methods.sae.language import LanguageModel
+from custodes.methods.sae.language import LanguageModel, products
 from custodes.methods.sae.store import (
     ActivationStore,
     StoreFacts,
@@ -121,10 +121,6 @@ def _check_same(folder: Path, facts: StoreFacts) -> None:
             )
 
 
-def _products(precision: Precision, device: torch.device) -> torch.autocast:
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
-
-
 def _read(
     language: LanguageModel,
     tokens: NDArray[np.int32],
@@ -138,7 +134,7 @@ def _read(
     for start in range(0, len(contexts), config.batch):
         ids = torch.from_numpy(tokens[contexts[start : start + config.batch]].astype(np.int64))
         ids = ids.to(language.model.device)
-        with np.errstate(over="ignore"), _products(config.precision, ids.device):
+        with np.errstate(over="ignore"), products(config.precision, ids.device):
             # What does not fit is seen by write_shard, which says what to do.
             for hook, values in read_hooks(language.model, config.hooks, input_ids=ids).items():
                 rows = values[:, config.skip :].flatten(0, 1).float().cpu().numpy()

@@ -196,6 +196,8 @@ class DescribeConfig(Config):
     """tokens (judge-free), or a model backend such as openai."""
     explainer_settings: dict[str, object] = Field(default_factory=dict)
     """Settings of the backend."""
+    precision: Precision = "float32"
+    """Of the model's products while it is steered."""
     minilm: str = ""
     """Folder of MiniLM's weights for the judge-free scorers; empty: hashed character n-grams."""
     seed: int = 0

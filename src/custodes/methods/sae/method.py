@@ -63,7 +63,7 @@ def run_collect(
 def run_train(store: ActivationStore, config: TrainConfig, out: Path, *, say: Say = None) -> Path:
     """Train every configured autoencoder into artifacts/NAME; returns the report's path."""
     run = Run(out, config, seed=config.seeds[0])
-    found = _train(store, config, run.artifacts, say)
+    found = _train(store, config, run.artifacts, out / "checkpoint.safetensors", say)
     for one in found:
         run.log(autoencoder=one.name, **one.quality.values())
     nulls = []
@@ -76,12 +76,14 @@ def run_train(store: ActivationStore, config: TrainConfig, out: Path, *, say: Sa
     return run.report(report.values(), report.html())
 
 
-def _train(store: ActivationStore, config: TrainConfig, folder: Path, say: Say) -> list[Trained]:
+def _train(
+    store: ActivationStore, config: TrainConfig, folder: Path, keep: Path, say: Say
+) -> list[Trained]:
     found = []
     hook = only_hook(store, config.hook)
     metadata = {"model_name": store.facts.model, "hook_name": hook,
                 "context_size": store.facts.context}  # fmt: skip
-    for one in train(store, config, say=say):
+    for one in train(store, config, keep=keep, say=say):
         save_coder(one.coder, folder / one.name, metadata={**metadata, "seed": one.config.seed})
         found.append(one)
     return found
@@ -142,7 +144,7 @@ def run_null(
         for hook in config.collect.hooks:
             of_hook = config.train.model_copy(update={"hook": hook})
             coders = run.artifacts / "coders" / name / hook.replace(":", "=")
-            for one in _train(store, of_hook, coders, say):
+            for one in _train(store, of_hook, coders, coders / "checkpoint.safetensors", say):
                 row = _network_row(network, store, hook, one, config)
                 rows.append({"network": f"{name}, {hook}, {one.name}", **row})
                 run.log(network=name, hook=hook, autoencoder=one.name, **_plain(row))
