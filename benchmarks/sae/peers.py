@@ -148,7 +148,8 @@ def collect(peer: str, settings: dict[str, Any]) -> dict[str, Any]:
     hook, context = settings["hook"], settings["context"]
     model = load_model("AutoModelForCausalLM", settings["model"], "cpu", hook_names=[hook])
     width = model.model.config.hidden_size
-    texts = [json.loads(line) for line in Path(settings["texts"]).open(encoding="utf-8")]
+    lines = Path(settings["texts"]).read_text(encoding="utf-8").split("\n")
+    texts = [json.loads(line) for line in lines if line]
     with torch.no_grad():
         store = ActivationsStore(
             model=model, dataset=Dataset.from_list(texts), streaming=False, hook_name=hook,

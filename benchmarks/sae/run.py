@@ -69,6 +69,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--texts", type=Path, default=Path("build/sae/texts"))
     parser.add_argument("--store", type=Path, help="for descriptions: a store of the hook")
     parser.add_argument("--autoencoder", type=Path, help="for descriptions: what to describe")
+    parser.add_argument("--minilm", type=Path, help="for descriptions: the judge's folder")
     parser.add_argument("--work", type=Path, default=Path("build/sae"), help="scratch folder")
     parser.add_argument("--out", type=Path, help="default: beside this file if full, else --work")
     options = parser.parse_args()

@@ -147,9 +147,7 @@ class Race:
             return
         path.parent.mkdir(parents=True, exist_ok=True)
         train = torch.cat(list(self.store.batches(HOOK, 65_536, stop=self.rows)))
-        held = torch.cat(
-            list(self.store.batches(HOOK, 65_536, start=self.store.rows - self.held))
-        )
+        held = torch.cat(list(self.store.batches(HOOK, 65_536, start=self.store.rows - self.held)))
         scale = train.shape[1] ** 0.5 / train[:8192].norm(dim=1).mean()
         save_file({"x": torch.cat([train, held]) * scale}, path)
 

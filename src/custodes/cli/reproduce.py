@@ -18,6 +18,9 @@ REPRODUCTIONS = Registry(
         "capa": "custodes.methods.similarity.reproduce:reproduce",
         "human-ai-complementarity": "custodes.review.reproduce:reproduce",
         "mona": "custodes.methods.mona.reproduce:reproduce",
+        "sae-descriptions": "custodes.methods.sae.reproduce:reproduce_descriptions",
+        "sae-random": "custodes.methods.sae.reproduce:reproduce_random",
+        "sae-seeds": "custodes.methods.sae.reproduce:reproduce_seeds",
         "spd": "custodes.methods.decomposition.reproduce:reproduce_spd",
     },
 )
@@ -26,7 +29,11 @@ REPRODUCTIONS = Registry(
 
 def reproduce(
     name: Annotated[
-        str, typer.Argument(help="Which: apd, capa, human-ai-complementarity, mona or spd.")
+        str,
+        typer.Argument(
+            help="Which: apd, capa, human-ai-complementarity, mona, sae-descriptions, "
+            "sae-random, sae-seeds or spd."
+        ),
     ],
     out: Annotated[
         Path | None, typer.Option("--out", help="Run folder; default: out/reproduce/NAME.")
@@ -40,6 +47,9 @@ def reproduce(
     capa: Great Models Think Alike and this Undermines AI Oversight (arXiv 2502.04313).
     human-ai-complementarity: confidence routing on real votes (arXiv 2510.26518).
     mona: Myopic Optimization with Non-myopic Approval (arXiv 2501.13011).
+    sae-descriptions: descriptions of features from both ends (arXiv 2501.08319).
+    sae-random: sparse autoencoders on random networks, the toy model (arXiv 2501.17727).
+    sae-seeds: features that seeds share (arXiv 2501.16615).
     spd: Stochastic Parameter Decomposition (arXiv 2506.20790).
     """
     from custodes.cli.sources import check_place

@@ -32,6 +32,7 @@ from custodes.methods.sae.blocked import BLOCK, Tight, candidates
 
 __all__ = ["Assignment", "Nearest", "match", "nearest", "unit_rows"]
 
+_TOLERANCE = 2e-6  # of a float32 cosine
 _JOIN = 0.005  # pairs this close to being violated join with those that are: fewer rounds
 
 
@@ -109,23 +110,19 @@ def match(
     *,
     top: int = 16,
     rounds: int = 30,
-    tolerance: float = 2e-6,
     block: int = BLOCK,
     keep: Path | None = None,
     say: Callable[[str], object] | None = None,
 ) -> Assignment:
     """The matching of greatest total cosine of directions A [n, d] and B [m, d].
 
-    `rounds` limits the search for violated pairs; 0 computes no certificate. The tolerance is
-    that of a float32 cosine. `keep`: a file in which the pairs found so far are kept, so that a
-    search that was killed goes on; it is removed at the end.
+    `rounds` limits the search for violated pairs; 0 computes no certificate. `keep`: a file in
+    which the pairs found so far are kept, so that a search that was killed goes on; it is removed
+    at the end.
     """
     _check(first, second)
     if len(first) > len(second):
-        turned = match(
-            second, first, top=top, rounds=rounds, tolerance=tolerance, block=block, keep=keep,
-            say=say,
-        )  # fmt: skip
+        turned = match(second, first, top=top, rounds=rounds, block=block, keep=keep, say=say)
         return _turned(turned, len(first))
     one, two = unit_rows(first), unit_rows(second)
     edges, violated = _known(one, two, keep, top, block, say)
@@ -142,7 +139,7 @@ def match(
         np.maximum.at(worst, tight.row, excess)
         # u raised by each row's worst excess violates nothing: weak duality bounds every matching.
         bound = float((u + worst).sum() + v.sum())
-        over = excess > tolerance
+        over = excess > _TOLERANCE
         violated.append(int(over.sum()))
         certified = not violated[-1] and bool((partner >= 0).all())
         if say is not None:
@@ -198,7 +195,7 @@ def _sides(one: Tensor, two: Tensor) -> Tensor:
 
 
 def _checksum(side: Tensor) -> int:
-    return zlib.crc32(side.contiguous().numpy())
+    return zlib.crc32(side.contiguous().numpy().tobytes())
 
 
 def _remember(

@@ -145,9 +145,12 @@ def run_null(
             of_hook = config.train.model_copy(update={"hook": hook})
             coders = run.artifacts / "coders" / name / hook.replace(":", "=")
             for one in _train(store, of_hook, coders, coders / "checkpoint.safetensors", say):
-                row = _network_row(network, store, hook, one, config)
+                row, of_latents = _network_row(network, store, hook, one, config)
                 rows.append({"network": f"{name}, {hook}, {one.name}", **row})
-                run.log(network=name, hook=hook, autoencoder=one.name, **_plain(row))
+                run.log(
+                    network=name, hook=hook, autoencoder=one.name, **_plain(row),
+                    **{"of latents": of_latents},
+                )  # fmt: skip
     report = null_report(rows, {"model": language.name, "seed": config.seed})
     return run.report(report.values(), report.html())
 
@@ -163,8 +166,11 @@ def _plain(row: dict[str, Cell]) -> dict[str, Any]:
 
 def _network_row(
     network: LanguageModel, store: ActivationStore, hook: str, one: Trained, config: NullConfig
-) -> dict[str, Cell]:
-    """Figures of one autoencoder; latents are scored on the last contexts of the store."""
+) -> tuple[dict[str, Cell], dict[str, list[float]]]:
+    """Figures of one autoencoder, and of each of its latents that were scored.
+
+    Latents are scored on the last contexts of the store.
+    """
     ids = torch.from_numpy(store.tokens()[-config.contexts :].astype(np.int64))
     skip = config.collect.skip
     losses = substituted_losses(network, hook, one.coder, ids[:8], skip=skip)
@@ -182,17 +188,17 @@ def _network_row(
             fuzzing.append(scores[0])
             detection.append(scores[1])
     quality = one.quality
+    of_latents = {"token entropy": entropies, "fuzzing AUROC": fuzzing,
+                  "detection AUROC": detection}  # fmt: skip
     return {
         "explained variance": quality.explained,
         "cosine": quality.cosine,
         "L0": quality.l0,
         "L1": quality.l1,
         "CE score": ce_score(*losses),
-        "token entropy": mean_interval(entropies),
-        "fuzzing AUROC": mean_interval(fuzzing),
-        "detection AUROC": mean_interval(detection),
+        **{name: mean_interval(values) for name, values in of_latents.items()},
         "latents": len(latents),
-    }
+    }, of_latents
 
 
 def _active_latents(

@@ -94,7 +94,7 @@ def find_clamps(
     prompts: Tensor,
     targets: Sequence[float],
 ) -> Tensor:
-    """Clamps [L, n] of L features for signed KL targets (.25, -.25, ...): the sign is the clamp's."""
+    """Clamps [L, n] for signed KL targets (.25, -.25, ...): the sign is the clamp's."""
     wanted = torch.tensor(list(targets)).repeat(len(indices))
     which = torch.tensor(list(indices)).repeat_interleave(len(targets))
     sign = wanted.sign()
@@ -142,7 +142,7 @@ def steered_texts(
                 else:
                     ids = logits.argmax(-1, keepdim=True)
                 written.append(ids)
-        rows = torch.cat(written, dim=1).split(count)
+        rows = torch.split(torch.cat(written, dim=1), count)
         for texts, some in zip(found, rows, strict=True):
             texts += [str(language.tokenizer.decode(row)) for row in some.tolist()]
     return found
