@@ -12,7 +12,7 @@ import os
 import resource
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -104,6 +104,10 @@ class Race:
             rows = min(rows, 4096)
         self.rows = rows
 
+    def held_out(self, batch: int) -> Iterator[torch.Tensor]:
+        """The rows behind those that are trained on; the store may still grow."""
+        return self.store.batches(HOOK, batch, start=self.rows, stop=self.rows + self.held)
+
     def ours(self, name: str, seeds: int, **settings: Any) -> dict[str, Any]:
         """Seconds, tokens and the share of variance that is left, as `peers.fit` gives them."""
 
@@ -117,7 +121,7 @@ class Race:
             began = time.process_time()
             trainers, _ = run_trainers(self.store, config)
             seconds = time.process_time() - began
-            held = list(self.store.batches(HOOK, self.batch, start=self.store.rows - self.held))
+            held = list(self.held_out(self.batch))
             left = [1 - judge(one.finish(), held).explained for one in trainers]
             tokens = self.rows // self.batch * self.batch * config.epochs
             return {"seconds": seconds, "tokens": tokens, "fvu": left}
@@ -147,7 +151,7 @@ class Race:
             return
         path.parent.mkdir(parents=True, exist_ok=True)
         train = torch.cat(list(self.store.batches(HOOK, 65_536, stop=self.rows)))
-        held = torch.cat(list(self.store.batches(HOOK, 65_536, start=self.store.rows - self.held)))
+        held = torch.cat(list(self.held_out(65_536)))
         scale = train.shape[1] ** 0.5 / train[:8192].norm(dim=1).mean()
         save_file({"x": torch.cat([train, held]) * scale}, path)
 
