@@ -66,6 +66,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--only", help="sections, by commas; default: those that need no model")
     parser.add_argument("--declare", action="store_true", help="add what nobody measured")
     parser.add_argument("--seeds", type=int, nargs="+", help="of the section seeds")
+    parser.add_argument("--toy-seeds", type=int, nargs="+", help="of the section toy; default: ten")
     parser.add_argument("--texts", type=Path, default=Path("build/sae/texts"))
     parser.add_argument("--store", type=Path, help="for descriptions: a store of the hook")
     parser.add_argument("--autoencoder", type=Path, help="for descriptions: what to describe")

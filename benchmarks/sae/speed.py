@@ -37,7 +37,7 @@ from custodes.methods.sae import (
     write_store,
 )
 from custodes.methods.sae.matching import unit_rows
-from custodes.methods.sae.toy import toy_study
+from custodes.methods.sae.toy import DATA, ToyPoint, toy_study
 from custodes.methods.sae.training import Trainer, run_trainers
 
 PEERS = Path(__file__).with_name("peers.py")
@@ -349,21 +349,43 @@ def toy(options: argparse.Namespace) -> list[dict]:
     if not full(options):
         config = ToyConfig(features=16, width=12, points=300, epochs=5, batch=100, active=2.0,
                            seeds=(0, 1), penalties=(0.01, 1.0, 30.0))  # fmt: skip
-    points = list(toy_study(config))
-    peaks, best = [], []
-    for seed in config.seeds:
-        curve = [one.mmcs for one in points if one.seed == seed and one.data == "sparse"]
-        peaks.append(float(0 < int(np.argmax(curve)) < len(curve) - 1))
-        best.append(max(curve))
-    seeds = list(config.seeds)
-    return [
+    seeds = options.toy_seeds or config.seeds
+    points = []
+    for seed in seeds:
+        one = config.model_copy(update={"seeds": (seed,)})
+        found = once(
+            options.work / "toy" / f"seed{seed}.json",
+            lambda one=one: {"points": [point.values() for point in toy_study(one)]},
+        )
+        points += [ToyPoint(**values) for values in found["points"]]
+    middle = []
+    for seed in seeds:
+        curve = sorted(
+            (point.penalty, point.mmcs)
+            for point in points
+            if point.seed == seed and point.mmcs is not None
+        )
+        best = max(range(len(curve)), key=lambda at: curve[at][1])
+        middle.append(0 < best < len(curve) - 1)
+    rows = [
         {"figure": "MMCS peaks inside the range of penalties, share of seeds",
-         "value": float(np.mean(peaks)), "target": "== 1", "seeds": seeds},
-        {"figure": "MMCS at its peak", "value": interval(best), "seeds": seeds},
+         "value": float(np.mean(middle)), "target": "== 1"},
         {"figure": "share of seeds in which a Gaussian needs a higher L0 at equal variance",
-         "value": float(np.mean([needs_more(points, seed) for seed in config.seeds])),
-         "target": "== 1", "seeds": seeds},
+         "value": float(np.mean([needs_more(points, seed) for seed in seeds])),
+         "target": "== 1"},
     ]  # fmt: skip
+    for name in DATA:
+        for penalty in config.penalties:
+            some = [one for one in points if one.data == name and one.penalty == penalty]
+            rows += [
+                {"figure": f"{label}, {name}, L1 {penalty:g}",
+                 "value": interval([getattr(one, field) for one in some])
+                 if len(some) > 1 else getattr(some[0], field)}
+                for label, field in (("explained variance", "explained"), ("L0", "l0"),
+                                     ("MMCS", "mmcs"))
+                if field != "mmcs" or name == "sparse"
+            ]  # fmt: skip
+    return [{**row, "seeds": list(seeds)} for row in rows]
 
 
 def needs_more(points: list, seed: int) -> bool:
