@@ -130,22 +130,27 @@ TINY = {
     "k": [("topk", 64, 2), ("topk", 64, 8)],
     "kind": [("relu", 64), ("gated", 64)],
 }
-SPARSITY = {"relu": 1.0, "gated": 1.0}
-"""Penalties at which L0 lands between 16 and 64 on the full store (found by a pilot)."""
-
 Shares = dict[str, list[float]]
 
 
 def seeds(options: argparse.Namespace) -> list[dict]:
     """Shared features over seed pairs, along size, k, tokens and kind; signs are what counts.
 
-    ReLU and Gated are compared with TopK of the k that equals the L0 they ended at.
+    ReLU and Gated (with `--penalties`) are compared with TopK of the k that equals their L0.
     """
-    store, grid = the_store(options), GRID if full(options) else TINY
-    settings = sorted({*grid["size"], *grid["k"]})
-    shares = {one: shared(options, store, one, store.rows) for one in settings}
+    grid = GRID if full(options) else TINY
+    held = 16_384 if full(options) else 500
+    folder = options.work / "store"
+    grown = full(options) and options.rows and (folder / "store.json").exists()
+    store = ActivationStore(folder) if grown else the_store(options)
+    rows = min(options.rows or store.rows, store.rows)
+
+    def at(one: tuple[str, int, int], share: float = 1.0) -> Shares:
+        return shared(options, store, one, (int((rows - held) * share), rows - held, rows))
+
+    shares = {one: at(one) for one in sorted({*grid["size"], *grid["k"]})}
     middle = grid["size"][1]
-    few = shared(options, store, middle, store.rows // 2)
+    few = at(middle, 0.5)
     named = {f"{kind} F={latents} k={k}": values for (kind, latents, k), values in shares.items()}
     named[f"topk F={middle[1]} k={middle[2]}, half of the tokens"] = few
     steps = [
@@ -154,58 +159,64 @@ def seeds(options: argparse.Namespace) -> list[dict]:
         ("rise with tokens", shares[middle], few, "> 0"),
     ]
     for kind, latents in grid["kind"]:
-        found = shared(options, store, (kind, latents, 0), store.rows)
+        if kind not in options.penalties:
+            continue
+        found = at((kind, latents, 0))
         k = min(max(round(float(np.mean(found["L0"]))), 1), latents)
-        like = shared(options, store, ("topk", latents, k), store.rows)
+        like = at(("topk", latents, k))
         named |= {f"{kind} F={latents}": found, f"topk F={latents} k={k}": like}
         steps.append((f"{kind} above topk", found, like, "> 0"))
-    rows = [
+    found_rows = [{"figure": "rows trained on", "value": float(rows - held)}]
+    found_rows += [
         {"figure": f"{name}, {label}", "value": interval(values[name])}
         for label, values in named.items()
         for name in ("shared", "agreement")
     ]
-    rows += [
+    found_rows += [
         {"figure": f"{name}, {label}", "value": float(np.mean(values[name]))}
         for label, values in named.items()
-        for name in ("L0", "explained variance", "dead")
+        for name in ("L0", "explained variance", "dead", "certified")
     ]
-    rows += [
+    found_rows += [
         {"figure": f"null: shared, {label}", "value": values["null"][0]}
         for label, values in named.items()
     ]
     for name, high, low, target in steps:
         gap = bootstrap_difference(np.mean, [high["shared"]], [low["shared"]], seed=0)
-        rows.append({"figure": f"shared: {name}", "value": gap, "target": target})
-    return [{**row, "seeds": options.seeds} for row in rows]
+        found_rows.append({"figure": f"shared: {name}", "value": gap, "target": target})
+    return [{**row, "seeds": options.seeds} for row in found_rows]
 
 
 def shared(
-    options: argparse.Namespace, store: ActivationStore, one: tuple[str, int, int], rows: int
+    options: argparse.Namespace,
+    store: ActivationStore,
+    one: tuple[str, int, int],
+    rows: tuple[int, int, int],
 ) -> Shares:
-    """Figures over seed pairs of one setting, kept under --work; a killed training goes on."""
+    """Figures over seed pairs of one setting, kept under --work; a killed training goes on.
+
+    `rows`: how many are trained on; where the held-out ones start and stop.
+    """
     kind, latents, k = one
-    folder = options.work / "seeds" / f"{kind}-{latents}-{k}-{rows}"
+    trained, start, stop = rows
+    folder = options.work / "seeds" / f"{kind}-{latents}-{k}-{trained}"
 
     def run() -> Shares:
         batch = 2048 if full(options) else 128
-        rate = 3e-3 * (9216 / latents) ** 0.5 if full(options) else None
-        k_or_any = k or 1
-        coder = {"latents": latents, "k": k_or_any, "precision": "bfloat16",
-                 "learning_rate": min(rate, 6e-3) if rate else None,
-                 "sparsity": SPARSITY.get(kind, 1.0)}  # fmt: skip
+        coder: dict[str, Any] = {"latents": latents, "k": k or 1, "precision": "bfloat16"}
+        if full(options):
+            coder["learning_rate"] = min(3e-3 * (9216 / latents) ** 0.5, 6e-3)
+        if kind in options.penalties:
+            coder["sparsity"] = options.penalties[kind]
         config = TrainConfig.parse({
-            "kinds": (kind,), "latents": (latents,), "k": (k_or_any,), "batch": batch,
-            "seeds": tuple(options.seeds), "null": False, "coder": coder, "checkpoint": 50,
-            "warm_up": 20,
-            "held_out": (16_384 if full(options) else 500) + store.rows - rows,
+            "kinds": (kind,), "latents": (latents,), "k": (k or 1,), "batch": batch,
+            "seeds": tuple(options.seeds), "null": False, "coder": coder, "checkpoint": 20,
+            "warm_up": 20, "held_out": store.rows - trained,
         })  # fmt: skip
         folder.mkdir(parents=True, exist_ok=True)
         trainers, _ = run_trainers(store, config, keep=folder / "checkpoint.safetensors", say=print)
-        held = 16_384 if full(options) else 500
         coders = [one.finish() for one in trainers]
-        quality = [
-            judge(one, store.batches(HOOK, batch, start=store.rows - held)) for one in coders
-        ]
+        quality = [judge(one, store.batches(HOOK, batch, start=start, stop=stop)) for one in coders]
         for seed, coder_of_seed in zip(options.seeds, coders, strict=True):
             save_coder(coder_of_seed, folder / f"seed{seed}")
         pairs = [compare(a, b) for a, b in combinations(coders, 2)]

@@ -32,9 +32,9 @@ class _Stateful(Protocol):
 
 def progress_key(store: ActivationStore, hook: str, config: TrainConfig) -> str:
     """Tells a run from any other: its settings, and what it reads."""
-    settings = config.model_dump(mode="json", exclude={"checkpoint", "null"})
-    facts = store.facts
-    read = [facts.model, facts.source, facts.seed, facts.dtype, facts.precision, store.rows, hook]
+    settings = config.model_dump(mode="json", exclude={"checkpoint", "null", "held_out"})
+    facts, rows = store.facts, store.rows - config.held_out
+    read = [facts.model, facts.source, facts.seed, facts.dtype, facts.precision, rows, hook]
     return hashlib.sha256(json.dumps([settings, read]).encode()).hexdigest()
 
 
