@@ -68,6 +68,13 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--only", help="sections, by commas; default: those that need no model")
     parser.add_argument("--declare", action="store_true", help="add what nobody measured")
     parser.add_argument("--seeds", type=int, nargs="+", help="of the section seeds")
+    parser.add_argument(
+        "--race-rows",
+        type=int,
+        default=131_072,
+        metavar="N",
+        help="of training: rows of each run; seeds-at-once takes half",
+    )
     parser.add_argument("--rows", type=int, help="of the section seeds: so many of the store's")
     parser.add_argument(
         "--penalties",
@@ -94,7 +101,7 @@ def arguments() -> argparse.Namespace:
     return options
 
 
-GIVEN = ("--rows", "--penalties", "--toy-seeds", "--seeds")
+GIVEN = ("--race-rows", "--rows", "--penalties", "--toy-seeds", "--seeds")
 
 
 def given_as(name: str) -> list[str]:

@@ -95,7 +95,7 @@ class Race:
     """One training task for ours and the peers: same rows, same sizes, one thread."""
 
     def __init__(self, options: argparse.Namespace, name: str, rows: int) -> None:
-        self.folder = options.work / name
+        self.folder = options.work / f"{name}-{rows}"
         if full(options):
             self.store = ActivationStore(options.store or options.work / "store")
             self.held, self.batch, self.latents, self.k = 16_384, 2048, 9216, 32
@@ -167,7 +167,7 @@ def training(options: argparse.Namespace) -> list[dict]:
     (their defaults are made for runs a thousand times as long); sparsify's default optimizer, which
     is not Adam, keeps its own. Of a peer's runs the one counts that is hardest to reach.
     """
-    race = Race(options, "training", 131_072)
+    race = Race(options, "training", options.race_rows)
     warm = {"warm_up": 20 if full(options) else 5}
     fast = {
         rate: race.ours(f"ours-{rate:g}", 1, **warm,
@@ -191,7 +191,8 @@ def training(options: argparse.Namespace) -> list[dict]:
     }
     known = {name: one for name, one in theirs.items() if one is not None}
     ours = fast[rate]
-    found = [figure("tokens a CPU-second, ours", ours["tokens"] / ours["seconds"], "tokens/s"),
+    found = [figure("rows trained on", float(race.rows)),
+             figure("tokens a CPU-second, ours", ours["tokens"] / ours["seconds"], "tokens/s"),
              figure("tokens a CPU-second, ours, float32 throughout",
                     exact["tokens"] / exact["seconds"], "tokens/s"),
              figure("learning rate", rate),
@@ -224,7 +225,7 @@ def figure(name: str, value: float, unit: str = "") -> dict:
 
 def seeds_from_one_store(options: argparse.Namespace) -> list[dict]:
     """Processor time a seed, of several at once, over that of one alone; and the peers'."""
-    race = Race(options, "seeds-at-once", 65_536)
+    race = Race(options, "seeds-at-once", options.race_rows // 2)
     many = 4 if full(options) else 2
     taken = {}
     for count in (1, many):
