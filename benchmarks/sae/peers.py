@@ -154,7 +154,7 @@ def collect(peer: str, settings: dict[str, Any]) -> dict[str, Any]:
         store = ActivationsStore(
             model=model, dataset=Dataset.from_list(texts), streaming=False, hook_name=hook,
             hook_head_index=None, context_size=context, d_in=width, n_batches_in_buffer=16,
-            total_training_tokens=settings["tokens"], train_batch_size_tokens=2048,
+            total_training_tokens=settings["tokens"], train_batch_size_tokens=8 * context,
             store_batch_size_prompts=settings["prompts"], prepend_bos=False, device="cpu",
             normalize_activations="none", dtype="float32", autocast_lm=settings["autocast"],
         )  # fmt: skip

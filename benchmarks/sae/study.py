@@ -37,7 +37,7 @@ from custodes.methods.sae import (
 from custodes.methods.sae.collecting import collect
 from custodes.methods.sae.describing import choose_latents, run_describe
 from custodes.methods.sae.method import run_null
-from custodes.methods.sae.training import run_trainers
+from custodes.methods.sae.training import only_hook, run_trainers
 from custodes.models.embedded import SMOLLM2, prepare
 
 
@@ -325,7 +325,7 @@ def descriptions(options: argparse.Namespace) -> list[dict]:
     chosen = once(
         options.work / "descriptions" / "chosen.json",
         lambda: {"latents": choose_latents(
-            language, load_coder(options.autoencoder), HOOK, ids, config
+            language, load_coder(options.autoencoder), only_hook(store, ""), ids, config
         )},
     )["latents"]  # fmt: skip
     rows = []
