@@ -92,7 +92,8 @@ def tdd(options: Any) -> list[dict]:
 
 def language(options: Any) -> list[dict]:
     tiny = {"depth": 2, "updates": 40, "points": 2, "learning_rate": 1e-2}
-    sections = {} if options.size == "full" else {"language": tiny}
+    full = {"precision": "bfloat16"}
+    sections = {"language": full if options.size == "full" else tiny}
     arms = arms_of(options, "loan-language", arms=["ordinary", "mona"], **sections)
     blind = LoanGame(StudyConfig(environment="loan-language").language.loan).blind_accuracy
     return [

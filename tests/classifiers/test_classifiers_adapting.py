@@ -122,6 +122,13 @@ def test_next_token_prediction_pulls_too(tiny_llama, tuned):
     assert np.abs(other.head.first - tuned.head.first).max() > 1e-4
 
 
+def test_bfloat16_learns_the_same_a_little_roughly(tiny_llama, tuned):
+    adapter = {"rank": 4, "learning_rate": 0.01, "precision": "bfloat16"}
+    other = fit(stage(tiny_llama, adapter=adapter))
+    gap = np.abs(other.head.first - tuned.head.first).max()
+    assert 0 < gap < 0.2 * np.abs(tuned.head.first).max()
+
+
 def test_the_model_itself_stays_as_it_was(tiny_llama, tuned):
     row = ROWS[0].judged
     (once,) = untuned(tiny_llama).extract([row])

@@ -7,6 +7,8 @@ from custodes.classifiers.losses import (
     annealed_cummax,
     bce_token,
     cummax,
+    ema_softmax,
+    moving_average,
     sliding_window,
     swim_softmax,
 )
@@ -103,3 +105,16 @@ def test_the_moving_average_is_bias_corrected_and_has_the_windows_age():
     smoother = Smoother(4)
     values = [0.5, -2.0, 7.0]
     assert [smoother.push(v) for v in values] == pytest.approx(list(ema(np.array(values), 4)))
+
+
+def test_the_moving_average_of_training_is_the_one_that_is_served(batch):
+    logits, mask, labels = batch
+    for window in (1, 5, 16):
+        found = moving_average(logits, mask, window)
+        for row in range(3):
+            own = logits[row, mask[row]].numpy().astype(np.float64)
+            np.testing.assert_allclose(found[row, : len(own)], ema(own, window), atol=1e-5)
+    # with a window of one both are the logits themselves
+    one = ema_softmax(logits, mask, labels, 0.0, 1)
+    assert torch.allclose(one, swim_softmax(logits, mask, labels, 0.0, 1), atol=1e-6)
+    assert not torch.allclose(ema_softmax(*batch, 0.0, 16), swim_softmax(*batch, 0.0, 16))

@@ -85,6 +85,7 @@ class AdapterFit:
             weight_decay=self.config.weight_decay,
         )
         peaks = [group["lr"] for group in optimizer.param_groups]
+        rounded = self.adapter.precision == "bfloat16"
         rng = np.random.default_rng(self.seed)
         lengths = np.array([len(prefix) + len(ids) for prefix, ids in texts])
         steps = [
@@ -97,8 +98,9 @@ class AdapterFit:
             for group, peak in zip(optimizer.param_groups, peaks, strict=True):
                 group["lr"] = peak * rate_at(number, len(steps))
             given = _padded([texts[i] for i in batch], self.config.device)
-            read = trunk(*given)
-            logits = head((read.states - mean) / scale)
+            with torch.autocast(self.config.device.split(":")[0], torch.bfloat16, enabled=rounded):
+                read = trunk(*given)
+            logits = head((read.states.float() - mean) / scale)
             loss = objective(self.config, logits, read.judged, targets.of(batch), share)
             if self.adapter.next_token and read.final is not None:
                 told = self._next_token(trunk, read, given[0], rng)
@@ -154,7 +156,7 @@ class AdapterFit:
         places = torch.nonzero(read.judged[:, :-1] & read.judged[:, 1:])
         few = rng.choice(len(places), min(len(places), self.adapter.places), replace=False)
         row, at = places[torch.from_numpy(few)].T
-        scores = read.final[row, at] @ trunk.embeddings.T
+        scores = read.final[row, at].float() @ trunk.embeddings.T
         return torch.nn.functional.cross_entropy(scores, ids[row, at + 1])
 
 

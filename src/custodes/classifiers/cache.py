@@ -24,6 +24,8 @@ from custodes.types import Conversation, Mode
 __all__ = ["CachedFeatures"]
 
 _SHARD = 512
+_SHARD_NUMBERS = 2**28
+"""At most so many numbers in memory: of all layers of a model 512 texts would be gigabytes."""
 _LIMIT = float(np.finfo(np.float16).max)
 
 
@@ -70,6 +72,11 @@ class CachedFeatures:
         return self.features.settings
 
     @property
+    def modes(self) -> tuple[Mode, ...]:
+        """As without a cache."""
+        return getattr(self.features, "modes", tuple(Mode))
+
+    @property
     def cached(self) -> bool:
         """It is."""
         return True
@@ -88,8 +95,10 @@ class CachedFeatures:
         self._progress(len(rows) - len(missing))
         # By length, so that a batch of the model pads little.
         todo = sorted(missing.items(), key=lambda item: len(item[1].conversation[-1].content))
-        for start in range(0, len(todo), _SHARD):
-            batch = todo[start : start + _SHARD]
+        most = _SHARD_NUMBERS // (self.features.dim * self.features.max_tokens)
+        size = max(16, min(_SHARD, most))
+        for start in range(0, len(todo), size):
+            batch = todo[start : start + size]
             tokens = self.features.extract([row for _, row in batch], limit=limit)
             known |= _write(folder, [key for key, _ in batch], tokens)
             self._progress(len(batch))

@@ -222,8 +222,16 @@ def _standard(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Mean and standard deviation [d] of dense features, from a sample of texts."""
     sample = rng.choice(usable, min(len(usable), 1000), replace=False)
-    values = np.concatenate([data.tokens[i].values for i in sample]).astype(np.float32)
-    return values.mean(axis=0), values.std(axis=0) + 1e-4
+    # Text by text: all layers of a model are some 70 kB a token.
+    total = squares = np.zeros(data.dim, np.float64)
+    for i in sample:
+        total = total + data.tokens[i].values.sum(axis=0, dtype=np.float64)
+    count = sum(len(data.tokens[i]) for i in sample)
+    mean = total / count
+    for i in sample:
+        squares = squares + ((data.tokens[i].values - mean) ** 2).sum(axis=0)
+    scale = np.sqrt(squares / count) + 1e-4
+    return mean.astype(np.float32), scale.astype(np.float32)
 
 
 def _rarity(

@@ -1,11 +1,12 @@
-"""The four training losses, as pure functions of per-token logits.
+"""The training losses, as pure functions of per-token logits.
 
 Shapes: `logits` [B, T] float, `mask` [B, T] bool (True where there is a token; every row has one),
 `labels` [B] float in {0, 1}, `progress` in [0, 1] (share of training done), `window` the M that
 serving smooths over. Each returns [B].
 
 Sources: `bce_token`, `cummax`, `annealed_cummax`: Constitutional Classifiers (arXiv 2501.18837),
-Eq. 1; `swim_softmax`: Constitutional Classifiers++ (arXiv 2601.04603), linear probe section.
+Eq. 1; `swim_softmax`: Constitutional Classifiers++ (arXiv 2601.04603), linear probe section;
+`ema_softmax`: ours, the same with the average that is served.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from custodes.classifiers.smoothing import ema_weight
 from custodes.config import Registry
 
 if TYPE_CHECKING:
@@ -24,6 +26,8 @@ __all__ = [
     "annealed_cummax",
     "bce_token",
     "cummax",
+    "ema_softmax",
+    "moving_average",
     "sliding_window",
     "swim_softmax",
 ]
@@ -37,7 +41,13 @@ LOSSES = Registry(
     "losses",
     {
         name: f"custodes.classifiers.losses:{name}"
-        for name in ("bce_token", "cummax", "annealed_cummax", "swim_softmax")
+        for name in (
+            "bce_token",
+            "cummax",
+            "annealed_cummax",
+            "swim_softmax",
+            "ema_softmax",
+        )
     },
 )
 """name -> loss."""
@@ -76,11 +86,21 @@ def swim_softmax(
 
     A text shorter than M has one window: all of it.
     """
+    return _weighed(sliding_window(logits, mask, window), mask, labels, window)
+
+
+def ema_softmax(
+    logits: Tensor, mask: Tensor, labels: Tensor, progress: float, window: int
+) -> Tensor:
+    """`swim_softmax` with zbar the moving average that serving takes: no mismatch to pay for."""
+    return _weighed(moving_average(logits, mask, window), mask, labels, window)
+
+
+def _weighed(smooth: Tensor, mask: Tensor, labels: Tensor, window: int) -> Tensor:
     import torch
 
-    smooth = sliding_window(logits, mask, window)
     lengths = mask.sum(dim=1, keepdim=True)
-    positions = torch.arange(1, logits.shape[1] + 1, device=logits.device)[None, :]
+    positions = torch.arange(1, smooth.shape[1] + 1, device=smooth.device)[None, :]
     whole = mask & (positions >= torch.minimum(lengths, torch.full_like(lengths, window)))
     weights = torch.softmax((smooth / TEMPERATURE).masked_fill(~whole, -torch.inf), dim=1)
     return (weights * _bce(smooth, labels[:, None].expand_as(smooth))).sum(dim=1)
@@ -94,6 +114,17 @@ def sliding_window(logits: Tensor, mask: Tensor, window: int) -> Tensor:
     ends = torch.arange(1, logits.shape[1] + 1, device=logits.device)
     starts = (ends - window).clamp(min=0)
     return (total[:, ends] - total[:, starts]) / (ends - starts)
+
+
+def moving_average(logits: Tensor, mask: Tensor, window: int) -> Tensor:
+    """`smoothing.ema` of [B, T]: an average with weights that fall by the age."""
+    import torch
+
+    places = torch.arange(logits.shape[1], device=logits.device)
+    ages = places[:, None] - places[None, :]
+    kept = 1.0 - ema_weight(window)
+    weights = torch.where(ages >= 0, kept ** ages.clamp(min=0).to(logits), 0.0)
+    return (logits * mask) @ (weights / weights.sum(dim=1, keepdim=True)).T
 
 
 def _bce(logits: Tensor, target: Tensor) -> Tensor:

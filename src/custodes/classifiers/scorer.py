@@ -83,6 +83,11 @@ class TokenScorer:
     windows: Windows = field(default_factory=Windows)
     calibration: dict[Mode, Calibration] = field(default_factory=dict)
 
+    @property
+    def modes(self) -> tuple[Mode, ...]:
+        """The modes whose texts its features can read."""
+        return getattr(self.features, "modes", tuple(Mode))
+
     def open(self, context: Conversation, mode: Mode) -> _TokenStream:
         """Begin to judge a text."""
         return _TokenStream(self, self.features.open(context, mode), mode)

@@ -21,6 +21,9 @@ class AdapterConfig(Config):
     """Columns of the thin matrices."""
     learning_rate: float = Field(default=5e-4, gt=0)
     """Peak rate for them; the head has the stage's own."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """What the blocks compute in while they are tuned; weights and sums stay float32. Processors
+    that know bfloat16 are several times as fast with it."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Share of a matrix's inputs that a training step leaves out."""
     next_token: float = Field(default=0.0, ge=0)
@@ -35,9 +38,9 @@ class StageConfig(Config):
     name: str
     """The stage's name in verdicts."""
     features: str
-    """hashed, activations, or a dotted path."""
+    """hashed, encoder, activations, guarded, or a dotted path; prompted: none, a model is asked."""
     settings: Mapping[str, Any] = Field(default_factory=dict)
-    """The features' own settings."""
+    """The features' own settings; of a prompted stage those of `PromptedConfig`."""
     adapter: AdapterConfig | None = None
     """Fine-tune the language model together with a linear head; null: train the head alone."""
     head: Literal["linear", "mlp"] = "linear"
@@ -45,7 +48,7 @@ class StageConfig(Config):
     hidden: int = Field(default=64, ge=1)
     """Width of the hidden layer of an mlp."""
     loss: str = "swim_softmax"
-    """bce_token, cummax, annealed_cummax (CC v1) or swim_softmax (CC++)."""
+    """bce_token, cummax, annealed_cummax (CC v1), swim_softmax (CC++) or ema_softmax."""
     windows: Windows = Windows()
     """Tokens that smoothing looks back on, by mode."""
     modes: tuple[Mode, ...] = (Mode.INPUT, Mode.EXCHANGE, Mode.OUTPUT)

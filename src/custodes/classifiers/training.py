@@ -19,10 +19,10 @@ from custodes.classifiers.fitting import HeadFit, Targets, TrainingSet
 from custodes.classifiers.rows import LabelledRow, sample_rows
 from custodes.classifiers.scorer import TokenScorer
 from custodes.classifiers.stage import StageConfig
-from custodes.errors import DataError
+from custodes.errors import ConfigError, DataError
 from custodes.types import RuleId
 
-__all__ = ["fit_stage"]
+__all__ = ["balanced_weights", "fit_stage"]
 
 
 def fit_stage(
@@ -38,6 +38,14 @@ def fit_stage(
 
     `cache` keeps dense features between trainings. `DataError` where a label is missing.
     """
+    kind = FEATURES.load(config.features)
+    features = kind(kind.Config.parse(config.settings, origin=f"settings of {config.features}"))
+    modes = getattr(features, "modes", config.modes)
+    if strange := [mode.value for mode in config.modes if mode not in modes]:
+        raise ConfigError(
+            f"stage {config.name}: got modes with {', '.join(strange)}, but {config.features} "
+            f"features read {', '.join(modes)} alone: name those in modes"
+        )
     kept = [
         row
         for mode in config.modes
@@ -51,8 +59,6 @@ def fit_stage(
             f"training {config.name}: got rows of labels {sorted(present)}, expected both 0 "
             "(benign) and 1 (harmful)"
         )
-    kind = FEATURES.load(config.features)
-    features = kind(kind.Config.parse(config.settings, origin=f"settings of {config.features}"))
     judged = [row.judged for row in kept]
     done = 0
 
@@ -64,7 +70,7 @@ def fit_stage(
     targets = Targets(
         labels=np.array([row.label for row in kept], np.float32),
         rules=_rule_indices(kept, rules),
-        weights=_balanced(kept),
+        weights=balanced_weights(kept),
         windows=np.array([config.windows.of(row.judged.mode) for row in kept]),
     )
     outputs = 1 + len(rules)
@@ -97,7 +103,7 @@ def _rule_indices(rows: Sequence[LabelledRow], rules: Sequence[RuleId]) -> NDArr
     return np.array([places.get(row.rule, -1) if row.rule else -1 for row in rows])
 
 
-def _balanced(rows: Sequence[LabelledRow]) -> NDArray[np.float32]:
+def balanced_weights(rows: Sequence[LabelledRow]) -> NDArray[np.float32]:
     """Weights [n] of mean 1 with equal totals for both labels of each mode."""
     keys = [(row.judged.mode, row.label) for row in rows]
     counts = {key: keys.count(key) for key in set(keys)}

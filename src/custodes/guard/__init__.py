@@ -18,6 +18,7 @@ from custodes.guard.guard import Edition, Guard, mode_of
 from custodes.guard.lane import Watch
 from custodes.guard.policy import Policy, Response, RulePolicy
 from custodes.guard.session import Decision, Session
+from custodes.guard.watched import watched_reply
 
 __all__ = [
     "Calibration",
@@ -40,4 +41,5 @@ __all__ = [
     "read_manifest",
     "save_guard",
     "verify_guard",
+    "watched_reply",
 ]

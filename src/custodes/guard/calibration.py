@@ -20,6 +20,7 @@ from pydantic import Field
 from custodes.classifiers import (
     CachedFeatures,
     LabelledRow,
+    PromptedScorer,
     Scorer,
     Threshold,
     TokenScorer,
@@ -38,6 +39,9 @@ from custodes.guard.folder import Manifest, find_guard, load_guard, save_guard
 from custodes.guard.guard import Guard
 from custodes.guard.replay import replays
 from custodes.types import Example, Mode
+
+Calibrated = TokenScorer | PromptedScorer
+"""The stages that can be calibrated."""
 
 __all__ = ["CalibrationConfig", "CalibrationReport", "calibrate_guard"]
 
@@ -88,11 +92,11 @@ def calibrate_guard(
     if not by_mode:
         raise DataError("calibration: got no labelled rows, expected benign and harmful ones")
     stages = []
-    scorers: dict[str, TokenScorer] = {}
+    scorers: dict[str, Calibrated] = {}
     for stage in guard.cascade.stages:
         scorer, passed = _calibrated(_remembering(stage.scorer, cache), by_mode)
         share = config.escalate.get(scorer.name) if stage is not guard.cascade.stages[-1] else None
-        above = None if share is None else float(np.quantile(passed, 1.0 - share))
+        above = None if share is None else _quantile(passed, share, name=scorer.name)
         scorers[scorer.name] = scorer
         stages.append(Stage(scorer=scorer, weight=stage.weight, escalate_above=above))
     cascade = Cascade(stages)
@@ -112,8 +116,10 @@ def _by_mode(rows: Sequence[LabelledRow]) -> dict[Mode, list[LabelledRow]]:
     return {mode: own for mode, own in by_mode.items() if own}
 
 
-def _remembering(scorer: Scorer, cache: Path | None) -> TokenScorer:
+def _remembering(scorer: Scorer, cache: Path | None) -> Calibrated:
     """The scorer without calibration, its dense features kept in the cache."""
+    if isinstance(scorer, PromptedScorer):
+        return dataclasses.replace(scorer, calibration={})
     if not isinstance(scorer, TokenScorer):
         raise ArtifactError(f"stage {scorer.name}: has no features, so it cannot be calibrated")
     features = scorer.features
@@ -123,25 +129,30 @@ def _remembering(scorer: Scorer, cache: Path | None) -> TokenScorer:
 
 
 def _rewrite(
-    source: Path, folder: Path, guard: Guard, scorers: Mapping[str, TokenScorer]
+    source: Path, folder: Path, guard: Guard, scorers: Mapping[str, Calibrated]
 ) -> Manifest:
     """Write the guard with its scorers, the rest of its folder as it was."""
     with tempfile.TemporaryDirectory(prefix="custodes-") as work:
         places = {}
         for name, scorer in scorers.items():
             places[name] = Path(work) / name
-            save_scorer(scorer, places[name], features=features_of(source / "stages" / name))
+            if isinstance(scorer, PromptedScorer):
+                scorer.save(places[name])
+            else:
+                save_scorer(scorer, places[name], features=features_of(source / "stages" / name))
         card = (source / "card.md").read_text(encoding="utf-8")
         return save_guard(folder, guard, scorers=places, card=card)
 
 
 def _calibrated(
-    scorer: TokenScorer, by_mode: Mapping[Mode, list[LabelledRow]]
-) -> tuple[TokenScorer, NDArray[np.float64]]:
+    scorer: Calibrated, by_mode: Mapping[Mode, list[LabelledRow]]
+) -> tuple[Calibrated, NDArray[np.float64]]:
     """The scorer with Platt scaling where a mode has both classes, and all its benign logits."""
     fits = {}
     benign: list[NDArray[np.float64]] = []
     for mode, rows in by_mode.items():
+        if mode not in scorer.modes:
+            continue
         points = scorer.score([row.judged.conversation for row in rows], mode)
         logits = np.array([point.logit for point in points])
         labels = np.array([row.label for row in rows])
@@ -149,7 +160,7 @@ def _calibrated(
             fits[mode] = fit_calibration(logits, labels)
             logits = np.array([fits[mode].log_odds(logit) for logit in logits])
         benign.append(logits[labels == 0])
-    return dataclasses.replace(scorer, calibration=fits), np.concatenate(benign)
+    return dataclasses.replace(scorer, calibration=fits), np.concatenate([np.zeros(0), *benign])
 
 
 def _thresholds(
@@ -171,6 +182,15 @@ def _thresholds(
     if not thresholds:
         raise DataError("; ".join(f"{mode}: {why}" for mode, why in skipped.items()))
     return thresholds, skipped
+
+
+def _quantile(benign: NDArray[np.float64], share: float, *, name: str) -> float:
+    """The logit that this share of the benign ones lies above."""
+    if len(benign) == 0:
+        raise DataError(
+            f"escalate: got no benign rows of a mode that stage {name} judges, expected some"
+        )
+    return float(np.quantile(benign, 1.0 - share))
 
 
 def _probability(logit: float) -> float:

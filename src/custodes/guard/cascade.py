@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -134,7 +134,20 @@ class Cascade:
         self, context: Conversation, mode: Mode, *, watch: Watch | None = None
     ) -> CascadeStream:
         """Begin to judge a text that follows `context`; see `Scorer.open`."""
-        return CascadeStream(self.stages, context, mode, watch=watch)
+        return CascadeStream(self.serving(mode).stages, context, mode, watch=watch)
+
+    def serving(self, mode: Mode) -> Cascade:
+        """The stages that judge texts of a mode; `ConfigError` where there are none."""
+        stages = [s for s in self.stages if mode in getattr(s.scorer, "modes", tuple(Mode))]
+        if len(stages) == len(self.stages):
+            return self
+        if not stages:
+            names = ", ".join(stage.scorer.name for stage in self.stages)
+            raise ConfigError(
+                f"no stage of this guard judges {mode.value}: got {names}; put one that does, such "
+                "as hashed, before them"
+            )
+        return Cascade([*stages[:-1], replace(stages[-1], escalate_above=None)])
 
     def points(self, conversation: Conversation, mode: Mode) -> list[GuardPoint]:
         """Every combined point of a whole conversation."""

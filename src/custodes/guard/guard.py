@@ -6,11 +6,14 @@ Knows no file, no network and no clock of its own.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
-from custodes.classifiers.scorer import Calibration
+from custodes.classifiers.features.guarded import GuardedFeatures
+from custodes.classifiers.features.record import PassRecord
+from custodes.classifiers.scorer import Calibration, TokenScorer
 from custodes.config import Config
 from custodes.errors import ConfigError, DataError
-from custodes.guard.cascade import Cascade
+from custodes.guard.cascade import Cascade, Stage
 from custodes.guard.lane import Watch
 from custodes.guard.policy import Policy
 from custodes.guard.replay import replays
@@ -92,6 +95,23 @@ class Guard:
             calibration=self.calibration,
         )
 
+    @property
+    def guarded(self) -> GuardedFeatures | None:
+        """The features of the stage that reads the guarded model's own passes, where there is one;
+        `ConfigError` where there are more: a record is given out once."""
+        found = [each for stage in self.cascade.stages if (each := _guarded(stage)) is not None]
+        if len(found) > 1:
+            raise ConfigError(
+                f"stages with features `guarded`: got {len(found)}, expected at most one: join "
+                "their layers"
+            )
+        return found[0] if found else None
+
+    def listening(self, record: PassRecord, *, after: int = 0) -> Guard:
+        """This guard for one reply, the activations of whose passes come through `record`;
+        `after`: characters of the judged text that come before the reply's own."""
+        return self._on(Cascade([_heard(each, record, after) for each in self.cascade.stages]))
+
     def open(self, context: Conversation, mode: Mode) -> Session:
         """Begin to judge a text that follows `context`; see `Scorer.open` for the modes."""
         stream = self.cascade.open(context, mode, watch=self._watch)
@@ -144,3 +164,16 @@ class Guard:
             constitution=str(self.edition),
             artifact=self.artifact,
         )
+
+
+def _guarded(stage: Stage) -> GuardedFeatures | None:
+    features = getattr(stage.scorer, "features", None)
+    return features if isinstance(features, GuardedFeatures) else None
+
+
+def _heard(stage: Stage, record: PassRecord, after: int) -> Stage:
+    features = _guarded(stage)
+    if features is None or not isinstance(stage.scorer, TokenScorer):
+        return stage
+    own = features.listening(record, after=after)
+    return replace(stage, scorer=replace(stage.scorer, features=own))

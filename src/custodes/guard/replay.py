@@ -31,6 +31,7 @@ def decisive(
 
 def replays(cascade: Cascade, conversations: Sequence[Conversation], mode: Mode) -> list[Cascade]:
     """For each conversation a cascade that already knows what its stages will say of it."""
+    cascade = cascade.serving(mode)
     known: list[list[Stage]] = [[] for _ in conversations]
     asked = list(range(len(conversations)))
     for stage in cascade.stages:

@@ -9,10 +9,12 @@ from custodes.models.base import (
     Activations,
     GenerateModel,
     LogProbabilityModel,
+    Passage,
     Reply,
     Sampling,
     StreamModel,
     SwapModel,
+    WatchedModel,
 )
 
 __all__ = [
@@ -21,10 +23,12 @@ __all__ = [
     "Activations",
     "GenerateModel",
     "LogProbabilityModel",
+    "Passage",
     "Reply",
     "Sampling",
     "StreamModel",
     "SwapModel",
+    "WatchedModel",
 ]
 
 MODELS = Registry(

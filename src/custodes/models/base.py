@@ -1,4 +1,4 @@
-"""What can be asked of a model: five protocols of one method each.
+"""What can be asked of a model: small protocols, most of one method.
 
 A backend implements those it can. Shapes: T tokens of the rendered conversation, L layers asked
 for, d the model's width.
@@ -21,10 +21,12 @@ __all__ = [
     "Activations",
     "GenerateModel",
     "LogProbabilityModel",
+    "Passage",
     "Reply",
     "Sampling",
     "StreamModel",
     "SwapModel",
+    "WatchedModel",
 ]
 
 
@@ -64,6 +66,20 @@ class Activations:
     values: NDArray[np.float32]
     ends: NDArray[np.int64]
     layers: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passage:
+    """A piece of a reply, and what the pass that wrote it held of the tokens that it read.
+
+    `text` may be empty; every token of it is in this passage or in an earlier one. `values` is
+    float32 [L, t, d]. `ends` int64 [t]: characters of the reply that are whole after each token, 0
+    for tokens of the prompt (a token of a stop string may end behind the reply).
+    """
+
+    text: str
+    values: NDArray[np.float32]
+    ends: NDArray[np.int64]
 
 
 @runtime_checkable
@@ -113,4 +129,51 @@ class SwapModel(Protocol):
     ) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
         """The tokens of `suffix`, the end of the last turn, and for each the `top` swaps that
         promise most to make `continuation` the reply."""
+        ...
+
+
+@runtime_checkable
+class WatchedModel(Protocol):
+    """A model in this process whose own passes can be looked at while it replies."""
+
+    @property
+    def identity(self) -> str:
+        """Names its content: weights, tokenizer, chat template, precision."""
+        ...
+
+    @property
+    def depth(self) -> int:
+        """Blocks: layers are 0 (embeddings) to this."""
+        ...
+
+    @property
+    def width(self) -> int:
+        """d."""
+        ...
+
+    def encode(self, text: str) -> tuple[list[int], NDArray[np.int64]]:
+        """Token ids of a plain text, and the character after each token's last one."""
+        ...
+
+    def prompt_ids(self, conversation: Conversation) -> list[int]:
+        """Token ids of a conversation as the model reads it before it replies."""
+        ...
+
+    def watch(
+        self,
+        conversation: Conversation,
+        sampling: Sampling,
+        layers: Sequence[int],
+        *,
+        prompt_tokens: int = 0,
+    ) -> Iterator[Passage]:
+        """The reply that `stream` gives, with the activations of the passes that write it; of the
+        prompt those of its last `prompt_tokens`."""
+        ...
+
+    def exchange_activations(
+        self, exchanges: Sequence[tuple[Sequence[int], Sequence[int]]], layers: Sequence[int]
+    ) -> list[NDArray[np.float32]]:
+        """The same for replies that are there already: activations [L, T, d] of prompt and reply,
+        given as token ids, in one pass each."""
         ...

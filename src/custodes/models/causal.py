@@ -19,10 +19,12 @@ from torch import Tensor
 from custodes.config import Config
 from custodes.errors import ConfigError, ModelRequestError
 from custodes.models.activation_stream import ActivationStream, Step
-from custodes.models.base import Activations, Reply, Sampling
+from custodes.models.base import Activations, Passage, Reply, Sampling
 from custodes.models.decoding import Decoder, ReplyText, generator
+from custodes.models.identity import identity_of
 from custodes.models.key_values import key_values
 from custodes.models.padding import right_padded
+from custodes.models.passages import passages
 from custodes.models.residual import ResidualReader
 from custodes.models.swaps import promising_swaps, span_tokens, usable_tokens
 from custodes.models.tokens import PlainTokenizer, well_formed
@@ -39,8 +41,9 @@ class CausalConfig(Config):
 
     device: str = "cpu"
     """A torch device: cpu, cuda, cuda:1, mps."""
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    """What the model computes in; float32 is the fastest on most processors."""
+    dtype: Literal["float32", "bfloat16", "float16", "int8"] = "float32"
+    """What the model computes in. int8 (matrices of the blocks in 8 bits, the rest in float32) is
+    for processors and the fastest there."""
     threads: int | None = Field(default=None, ge=1)
     """Threads of torch, for the whole process; null leaves torch's own choice."""
     batch_size: int = Field(default=32, ge=1)
@@ -88,6 +91,10 @@ class CausalModel:
             torch.set_num_threads(config.threads)
         self._config = config
         self._model = model.eval()
+        if config.dtype == "int8":
+            from custodes.models.eight_bits import in_eight_bits
+
+            in_eight_bits(model)
         self._tokenizer = tokenizer
         self._plain = PlainTokenizer(tokenizer.backend_tokenizer)
         self._residual = ResidualReader(model)
@@ -109,6 +116,13 @@ class CausalModel:
     def encode(self, text: str) -> tuple[list[int], NDArray[np.int64]]:
         """Token ids of a plain text, and the character after each token's last one, int64 [T]."""
         return self._plain.encode(text)
+
+    @property
+    def identity(self) -> str:
+        """Names the model by its content: weights, tokenizer, chat template, precision."""
+        template = self._config.chat_template or self._tokenizer.chat_template
+        reads = (template, self._config.dtype)
+        return identity_of(self._model, self._tokenizer.backend_tokenizer, reads=reads)
 
     # Fine-tuning
 
@@ -164,6 +178,26 @@ class CausalModel:
             lambda: self._fresh_pass(chosen), window=self.window, layers=chosen, width=self.width
         )
 
+    def exchange_activations(
+        self, exchanges: Sequence[tuple[Sequence[int], Sequence[int]]], layers: Sequence[int]
+    ) -> list[NDArray[np.float32]]:
+        """Activations [L, T, d] of prompts (`prompt_ids`) and replies as the passes that write such
+        replies hold them; `ModelRequestError` where they are too long for one pass."""
+        chosen = self._checked(layers)
+        rows = [[*prompt, *reply] for prompt, reply in exchanges]
+        longest = max(map(len, rows), default=0)
+        if longest > self._context:
+            raise ModelRequestError(
+                f"{self.description}: an exchange of {longest} tokens; expected at most "
+                f"{self._context}: the model cannot have written it"
+            )
+        found: dict[int, NDArray[np.float32]] = {}
+        for batch in self._batches([len(row) for row in rows], share=4 / (4 + len(chosen))):
+            values = self._read(chosen, [rows[row] for row in batch])
+            for place, row in enumerate(batch):
+                found[row] = values[:, place, : len(rows[row])]
+        return [found[row] for row in range(len(rows))]
+
     def _checked(self, layers: Sequence[int]) -> tuple[int, ...]:
         if not layers or not all(0 <= layer <= self.depth for layer in layers):
             raise ConfigError(
@@ -171,8 +205,9 @@ class CausalModel:
             )
         return tuple(layers)
 
-    def _batches(self, lengths: Sequence[int]) -> list[list[int]]:
-        return pack(lengths, rows=self._config.batch_size, tokens=self._config.batch_tokens)
+    def _batches(self, lengths: Sequence[int], *, share: float = 1.0) -> list[list[int]]:
+        tokens = max(1, int(self._config.batch_tokens * share))
+        return pack(lengths, rows=self._config.batch_size, tokens=tokens)
 
     def _read(self, layers: tuple[int, ...], rows: Sequence[Sequence[int]]) -> NDArray[np.float32]:
         ids, mask = right_padded(rows, self._model.device)
@@ -208,7 +243,7 @@ class CausalModel:
 
         The same seed gives the same replies, whatever else is in the batch.
         """
-        prompts = [self._prompt(conversation) for conversation in conversations]
+        prompts = [self.prompt_ids(conversation) for conversation in conversations]
         copies: Counter[tuple[int, ...]] = Counter()
         states = []
         for prompt in prompts:
@@ -224,12 +259,33 @@ class CausalModel:
 
     def stream(self, conversation: Conversation, sampling: Sampling) -> Iterator[str]:
         """The reply that `generate` gives, piece by piece; closing the iterator cancels it."""
-        prompt = self._prompt(conversation)
+        prompt = self.prompt_ids(conversation)
         decoder = Decoder(self._model, [prompt], [generator(sampling.seed, prompt, 0)])
         reply = self._reply(prompt, sampling)
         while reply.finish is None:
             if piece := reply.push(decoder.step(sampling)[0]):
                 yield piece
+
+    def watch(
+        self,
+        conversation: Conversation,
+        sampling: Sampling,
+        layers: Sequence[int],
+        *,
+        prompt_tokens: int = 0,
+    ) -> Iterator[Passage]:
+        """The reply that `stream` gives, with the activations of the passes that write it; of the
+        prompt those of its last `prompt_tokens`."""
+        chosen = self._checked(layers)
+        prompt = self.prompt_ids(conversation)
+        decoder = Decoder(self._model, [prompt], [generator(sampling.seed, prompt, 0)])
+
+        def look(last: int) -> tuple[int, NDArray[np.float32]]:
+            with self._residual.watch(chosen, last) as found:
+                (token,) = decoder.step(sampling)
+            return token, torch.stack([found[k][0] for k in chosen]).float().cpu().numpy()
+
+        return passages(look, self._reply(prompt, sampling), prompt_tokens=prompt_tokens)
 
     def log_probabilities(
         self, conversation: Conversation, continuations: Sequence[str]
@@ -238,7 +294,7 @@ class CausalModel:
 
         The conversation is computed once and shared by all continuations.
         """
-        prompt = self._prompt(conversation)
+        prompt = self.prompt_ids(conversation)
         rows = [self.encode(text)[0] for text in continuations]
         longest = max(map(len, rows), default=0)
         if len(prompt) + longest > self._context:
@@ -276,7 +332,9 @@ class CausalModel:
         pieces = tuple(decode([ids[place]]) for place in places)
         return pieces, tuple(tuple(decode([token]) for token in row) for row in best)
 
-    def _prompt(self, conversation: Conversation) -> list[int]:
+    def prompt_ids(self, conversation: Conversation) -> list[int]:
+        """Token ids of a conversation as the model reads it before it replies;
+        `ModelRequestError` where it leaves no room for a reply."""
         ids: list[int] = self._tokenizer.backend_tokenizer.encode(
             self._rendered(conversation), add_special_tokens=False
         ).ids

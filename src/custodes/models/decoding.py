@@ -99,7 +99,8 @@ class Decoder:
 class ReplyText:
     """One reply growing token by token: text, stop strings, and why it ended.
 
-    Bytes at the very end that make up no whole character are dropped.
+    Bytes at the very end that make up no whole character are dropped. `characters`: those that the
+    tokens so far make up, a stop string's included.
     """
 
     def __init__(
@@ -111,6 +112,7 @@ class ReplyText:
         self._stop = StopText(stop)
         self._limit = limit
         self.tokens = 0
+        self.characters = 0
         self.finish: Literal["stop", "length"] | None = "length" if limit <= 0 else None
 
     def push(self, token: int) -> str:
@@ -119,7 +121,9 @@ class ReplyText:
             self.finish = "stop"
             return self._stop.finish()
         self.tokens += 1
-        piece = self._stop.push(self._decode.step(self._tokenizer, token) or "")
+        decoded = self._decode.step(self._tokenizer, token) or ""
+        self.characters += len(decoded)
+        piece = self._stop.push(decoded)
         if self._stop.stopped:
             self.finish = "stop"
         elif self.tokens >= self._limit:

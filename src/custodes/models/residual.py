@@ -8,7 +8,8 @@ thread-local, so that other threads may use the model meanwhile.
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -27,6 +28,8 @@ class _DeepestLayerError(Exception):
 class _Request(threading.local):
     wanted: frozenset[int] = frozenset()
     found: dict[int, Tensor] | None = None
+    last: int | None = None
+    """None: all positions, and the pass ends at the deepest layer."""
 
 
 def blocks_of(model: Any) -> nn.ModuleList:
@@ -67,6 +70,18 @@ class ResidualReader:
             self._request.found = None
         return found
 
+    @contextmanager
+    def watch(self, layers: Collection[int], last: int) -> Iterator[dict[int, Tensor]]:
+        """What this thread's passes inside the block hold: layer -> activations [batch, t, d] of
+        at most `last` positions. The passes run to their end."""
+        found: dict[int, Tensor] = {}
+        self._request.wanted, self._request.last = frozenset(layers), last
+        self._request.found = found
+        try:
+            yield found
+        finally:
+            self._request.found = self._request.last = None
+
     def _before_first(
         self, _block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
@@ -80,6 +95,11 @@ class ResidualReader:
     def _keep(self, layer: int, values: Tensor) -> None:
         found = self._request.found
         if found is None or layer not in self._request.wanted:
+            return
+        last = self._request.last
+        if last is not None:
+            # A copy, so that the rest of a long prompt is not kept alive.
+            found[layer] = values[:, max(values.shape[1] - last, 0) :].clone()
             return
         found[layer] = values
         if layer == max(self._request.wanted):

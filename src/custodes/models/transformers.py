@@ -41,11 +41,12 @@ def load_pretrained(
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     options = {"revision": revision} if revision else {}
+    dtype = torch.float32 if config.dtype == "int8" else getattr(torch, config.dtype)
     try:
         with _loading, quietly():
             tokenizer = AutoTokenizer.from_pretrained(name, **options)
             model = AutoModelForCausalLM.from_pretrained(
-                name, dtype=getattr(torch, config.dtype), use_safetensors=True, **options
+                name, dtype=dtype, use_safetensors=True, **options
             )
             return model.to(config.device), tokenizer
     except (OSError, ValueError, RuntimeError) as error:

@@ -189,7 +189,7 @@ class Attribution:
 
     def _by_character(self, case: Case, length: int) -> Floats:
         total, weights = np.zeros(length), 0.0
-        for stage in self.guard.cascade.stages:
+        for stage in self.guard.cascade.serving(mode_of(case.messages)).stages:
             if not isinstance(stage.scorer, TokenScorer):
                 continue
             ends, logits = stage.scorer.token_logits(case.messages, mode_of(case.messages))

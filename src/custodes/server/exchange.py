@@ -58,11 +58,15 @@ class Exchange(Response):
         allowed = service.config.allow_unjudged_parts
         self._asked = wire.ask(body, allow_unjudged=allowed)
         self._upstream, name = service.pick(self._asked.model, wire.route)
+        watching = self._chair.guard.guarded if self._chair else None
+        choices = range(self._asked.choices)
+        records = tuple(watching.record() for _ in choices) if watching else ()
         self._call = Call(
             route=wire.route,
             body={**body, "model": name},
             asked=self._asked,
             headers={each: headers[each] for each in _FORWARDED if each in headers},
+            records=records,
         )
         self._trace = service.tracing.begin(wire.route, headers, key=key, asked=self._asked)
         explain = service.explains(key, headers) or key.mode == "flag"
@@ -73,7 +77,9 @@ class Exchange(Response):
             explain=explain and key.mode != "shadow",
             until=self._began + service.config.request_seconds,
         )
-        self._hearing = Hearing(self._chair.guard, self._asked) if self._chair else None
+        self._hearing = (
+            Hearing(self._chair.guard, self._asked, records=records) if self._chair else None
+        )
         self._started = False
         self._broken: str | None = None
         self._status = 500

@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from custodes.classifiers.features.record import PassRecord
 from custodes.guard import Decision, Guard, Response, Session, mode_of
 from custodes.server.gate import Answer, Ask
 from custodes.server.wire.base import Asked
@@ -40,11 +41,15 @@ class Hearing:
     A channel that goes on after it was taken for complete is judged anew from its beginning, so
     that no text escapes by being interrupted. A reply that continues what the client put into
     the assistant's mouth is judged together with it.
+
+    `records`: one a choice, where the guard reads the passes that write the reply; a channel that
+    has none is stopped by it.
     """
 
-    def __init__(self, guard: Guard, asked: Asked) -> None:
+    def __init__(self, guard: Guard, asked: Asked, *, records: Sequence[PassRecord] = ()) -> None:
         self._guard = guard
         self._asked = asked
+        self._records = records
         self._trials: dict[tuple[int, str], _Trial] = {}
 
     def answer(self, asks: Sequence[Ask]) -> list[Answer]:
@@ -85,9 +90,18 @@ class Hearing:
     def _open(self, ask: Ask) -> _Trial:
         context, begun = self._context(ask)
         asked = any(message.role == "user" for message in context)
-        session = self._guard.open(context, Mode.EXCHANGE if asked else Mode.OUTPUT)
+        guard = self._listening(ask, len(begun))
+        session = guard.open(context, Mode.EXCHANGE if asked else Mode.OUTPUT)
         released = len(session.feed(begun).release) if begun else 0
         return _Trial(session, len(begun), released=released)
+
+    def _listening(self, ask: Ask, after: int) -> Guard:
+        features = self._guard.guarded
+        if features is None:
+            return self._guard
+        told = ask.channel in _MAIN and ask.lane < len(self._records)
+        record = self._records[max(ask.lane, 0)] if told else features.record()
+        return self._guard.listening(record, after=after)
 
     def _context(self, ask: Ask) -> tuple[Conversation, str]:
         lane = max(ask.lane, 0) // self._asked.choices_each

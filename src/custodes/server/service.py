@@ -29,6 +29,7 @@ from custodes.server.reviewing import Feed, Reviews
 from custodes.server.telemetry import Metrics
 from custodes.server.tracing import NoTracing, Tracing
 from custodes.server.upstreams.base import Upstream
+from custodes.server.watching import bind
 from custodes.server.wire.base import RequestError, Ruling
 from custodes.store.events import Event
 from custodes.types import Conversation
@@ -127,8 +128,13 @@ class Service:
         self._limiter = parts.limiter
         self._background: set[asyncio.Task[Any]] = set()
         self._reloading = asyncio.Lock()
-        self.chair = Chair(self._load(), config) if self._load is not None else None
+        self.chair = self._seat(self._load) if self._load is not None else None
         self.closing = False
+
+    def _seat(self, load: Callable[[], Guard]) -> Chair:
+        guard = load()
+        bind(guard, self.upstreams)
+        return Chair(guard, self.config)
 
     # Requests
 
@@ -284,12 +290,12 @@ class Service:
             return
         async with self._reloading:
             try:
-                guard = await asyncio.to_thread(self._load)
+                chair = await asyncio.to_thread(self._seat, self._load)
             except CustodesError as error:
                 self.metrics.reloads.labels("failed").inc()
                 _log.error("reload failed", extra={"fields": {"why": str(error)}})
                 raise
-            self.chair = Chair(guard, self.config)
+            self.chair = chair
             self.metrics.reloads.labels("done").inc()
             _log.info("reloaded", extra={"fields": self.versions()})
 

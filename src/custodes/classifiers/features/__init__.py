@@ -11,6 +11,7 @@ FEATURES = Registry(
         "hashed": "custodes.classifiers.features.hashed:HashedFeatures",
         "activations": "custodes.classifiers.features.activations:ActivationFeatures",
         "encoder": "custodes.classifiers.features.encoder:EncoderFeatures",
+        "guarded": "custodes.classifiers.features.guarded:GuardedFeatures",
     },
 )
 """name -> class; every class takes its own `Config` as its only argument."""

@@ -52,6 +52,8 @@ class Tokens:
 
     def joined(self, more: Tokens) -> Tokens:
         """These tokens with `more` behind them."""
+        if not len(self) or not len(more):
+            return self if len(self) else more
         ends = np.concatenate([self.ends, more.ends])
         values = np.concatenate([self.values, more.values])
         if self.offsets is None or more.offsets is None:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from custodes.config import Config
+from custodes.engine.sandbox import SandboxConfig
 from custodes.methods.mona.credit import ARMS, Arm
 
 __all__ = [
@@ -19,7 +20,6 @@ __all__ = [
     "LoanConfig",
     "ModelSettings",
     "PPOConfig",
-    "SandboxConfig",
     "StudyConfig",
     "TDDConfig",
 ]
@@ -145,19 +145,6 @@ class LoanConfig(Config):
     """Deviation of the initial logits."""
 
 
-class SandboxConfig(Config):
-    """The limits of one program's process."""
-
-    cpu_seconds: float = Field(default=1.0, ge=1)
-    """Processor time for all calls together, in whole seconds."""
-    wall_seconds: float = Field(default=20.0, gt=0)
-    """Time on the clock, besides starting up; generous, since machines are busy."""
-    memory_mb: int = Field(default=512, ge=64)
-    """Address space."""
-    file_kb: int = Field(default=64, ge=0)
-    """The largest file it could write, had it leave to."""
-
-
 class TDDConfig(Config):
     """Test-driven development over a pool of candidates."""
 
@@ -221,6 +208,9 @@ class LanguageConfig(Config):
     """Episodes of each application in a batch."""
     entropy: float = Field(default=0.02, ge=0)
     """Weight of the entropy bonus on phrases."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """What the blocks compute in; weights, logits and sums stay float32. Processors that know
+    bfloat16 are several times as fast with it."""
     threads: int = Field(default=1, ge=1)
     """Threads of torch."""
     monitor: ModelSettings | None = None

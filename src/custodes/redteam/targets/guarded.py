@@ -38,6 +38,8 @@ class GuardedTarget:
         self.clock = Clock()
         self.replies = Replies(config, cache, self.clock)
         self._guard: Guard = load_guard(config.guard)
+        if (features := self._guard.guarded) is not None:
+            features.bind(self.replies.model, name="the target's model")
         self._modes = config.modes
         self.can = capabilities(self.replies) | {"score"}
         modes = " + ".join(config.modes)

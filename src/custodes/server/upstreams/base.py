@@ -10,6 +10,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from custodes.classifiers.features.record import PassRecord
 from custodes.models.sse import ServerEvent
 from custodes.server.wire.base import Asked
 
@@ -21,12 +22,14 @@ class Call:
     """One request: the format's route, the body as the client sent it, what was read of it.
 
     `headers`: those of the client's that the format itself defines (anthropic-version ...).
+    `records`: one a choice, where the guard reads the passes that write the reply.
     """
 
     route: str
     body: Mapping[str, Any]
     asked: Asked
     headers: Mapping[str, str] = field(default_factory=dict)
+    records: tuple[PassRecord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

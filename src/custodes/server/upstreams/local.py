@@ -91,7 +91,8 @@ class LocalUpstream:
             finally:
                 stopped.set()
 
-    def _loaded(self) -> Any:
+    def resident(self) -> Any:
+        """The model itself, loaded if it is not yet."""
         with self._loading:
             if self._model is None:
                 kind = MODELS.load(self._config.model)
@@ -108,7 +109,9 @@ class LocalUpstream:
         )
 
     def _whole(self, call: Call, speech: Speech) -> dict[str, Any]:
-        model = self._loaded()
+        model = self.resident()
+        if call.records:
+            return self._watched(call, speech)
         if not isinstance(model, GenerateModel):
             raise ConfigError(f"upstream {self.name}: {self._config.model} cannot generate")
         conversations = [
@@ -124,17 +127,43 @@ class LocalUpstream:
             ),
         )
 
+    def _watched(self, call: Call, speech: Speech) -> dict[str, Any]:
+        """A whole reply whose passes are recorded: choice by choice."""
+        sampling = self._sampling(call)
+        pieces = [list(self._pieces(call, lane, sampling)) for lane in range(call.asked.choices)]
+        counts = [len(each) for each in pieces]
+        prompts = [len(self.resident().prompt_ids(each)) for each in call.asked.conversations]
+        return speech.whole(
+            ["".join(each) for each in pieces],
+            cut_short=[count >= sampling.max_tokens for count in counts],
+            tokens=(sum(prompts) * call.asked.choices_each, sum(counts)),
+        )
+
+    def _pieces(self, call: Call, lane: int, sampling: Sampling) -> Iterator[str]:
+        """A choice's text; what the passes hold is recorded before anybody is shown it."""
+        model = self.resident()
+        conversation = call.asked.conversations[lane // call.asked.choices_each]
+        if not call.records:
+            yield from model.stream(conversation, sampling)
+            return
+        record = call.records[lane]
+        for passage in model.watch(
+            conversation, sampling, record.layers, prompt_tokens=record.prompt_tokens
+        ):
+            record.add(passage)
+            if passage.text:
+                yield passage.text
+
     def _events(self, call: Call, speech: Speech, stopped: threading.Event) -> Iterator[Named]:
-        model = self._loaded()
+        model = self.resident()
         if not isinstance(model, StreamModel):
             raise ConfigError(f"upstream {self.name}: {self._config.model} cannot stream")
         sampling = self._sampling(call)
         total = 0
         for lane in range(call.asked.choices):
-            conversation = call.asked.conversations[lane // call.asked.choices_each]
             yield from speech.begin(lane)
             count = 0
-            for text in model.stream(conversation, sampling):
+            for text in self._pieces(call, lane, sampling):
                 count += 1
                 yield speech.say(lane, text)
                 if stopped.is_set():

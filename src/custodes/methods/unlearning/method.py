@@ -1,0 +1,114 @@
+"""A study: for every seed prepare, then every arm, kept as they come; then the report.
+
+    run_study(StudyConfig(), Path("runs/unlearning"))
+
+A killed study goes on where it was: each cell's result lies in `artifacts/cells/`, named by a hash
+of all it depends on, so another seed, method or rate costs only its own cells.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from custodes.config import Run, write_atomically
+from custodes.engine import ENGINES, Engine
+from custodes.errors import ArtifactError
+from custodes.methods.unlearning.cells import Cell, arm_cell, cell_hash, prepare_cell, worker
+from custodes.methods.unlearning.config import StudyConfig
+from custodes.methods.unlearning.report import study_report
+from custodes.methods.unlearning.summary import Summary, summarize
+
+__all__ = ["Study", "run_study"]
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """A finished study: every arm of every seed, figures, and the page."""
+
+    config: StudyConfig
+    results: tuple[dict[str, Any], ...]
+    summary: Summary
+    page: Path
+
+
+def run_study(config: StudyConfig, out: Path, *, say: Callable[[str], None] | None = None) -> Study:
+    """Run what is missing into the run folder `out`, and write its report.
+
+    With an engine of several machines they must share the folder: implanted weights lie in it.
+    """
+    run = Run(out, config, seed=config.first_seed)
+    tell = say or (lambda _line: None)
+    cells = _Cells(run.artifacts.resolve(), _engine(config), config, tell)
+    seeds = range(config.first_seed, config.first_seed + config.seeds)
+    needed = [(seed, False) for seed in seeds]
+    if "withheld" in config.arms:
+        needed += [(seed, True) for seed in seeds]
+    first = [prepare_cell(config, seed, withheld=held) for seed, held in needed]
+    handed = [
+        {"of": cell_hash(cell), "weights": made["weights"], "facts": made["facts"]}
+        for cell, made in zip(first, cells.run(first), strict=True)
+    ]
+    prepared = dict(zip(needed, handed, strict=True))
+    rows = [
+        arm_cell(config, seed, arm, prepared[seed, arm == "withheld"])
+        for seed in seeds
+        for arm in config.arms
+    ]
+    results = cells.run(rows)
+    for result in results:
+        run.log(**result)
+    summary = summarize(config, results)
+    report = study_report(config, summary, results)
+    page = run.report({**report.values(), "figures": summary.values()}, report.html())
+    return Study(config, tuple(results), summary, page)
+
+
+def _engine(config: StudyConfig) -> Engine:
+    kind: Any = ENGINES.load(config.engine)
+    known = {"batch_size": 1} if "batch_size" in kind.Config.model_fields else {}
+    settings = {**known, **config.engine_settings}
+    engine: Engine = kind(kind.Config.parse(settings, origin=f"engine {config.engine}"))
+    return engine
+
+
+@dataclass(frozen=True, slots=True)
+class _Cells:
+    """Results by the hash of their cell."""
+
+    folder: Path
+    engine: Engine
+    config: StudyConfig
+    say: Callable[[str], None]
+
+    def run(self, cells: Sequence[Cell]) -> list[dict[str, Any]]:
+        """Every cell's result, in order; those that are not there yet are computed."""
+        missing = [cell for cell in cells if not self._path(cell).exists()]
+        if missing:
+            self.say(f"{len(cells) - len(missing)} of {len(cells)} cells are there")
+            for cell, result in zip(missing, self._compute(missing), strict=True):
+                write_atomically(self._path(cell), json.dumps(result) + "\n")
+                name = cell.get(
+                    "arm", "neighbors implanted" if cell.get("withheld") else "prepared"
+                )
+                self.say(f"seed {cell['seed']}, {name}: {result['seconds']:.0f} s")
+        return [self._read(self._path(cell)) for cell in cells]
+
+    def _compute(self, cells: Sequence[Cell]) -> Iterator[dict[str, Any]]:
+        return self.engine.map(partial(worker, self.config, self.folder / "weights"), cells)
+
+    def _path(self, cell: Cell) -> Path:
+        return self.folder / "cells" / f"{cell_hash(cell)}.json"
+
+    def _read(self, path: Path) -> dict[str, Any]:
+        try:
+            result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ArtifactError(
+                f"{path}: cannot be read ({error}); delete it and run again"
+            ) from error
+        return result

@@ -1,0 +1,60 @@
+"""Ordinary text, on which perplexity tells whether a model can still write."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from custodes.errors import DataError
+
+__all__ = ["PLAIN", "ordinary_texts"]
+
+PLAIN = """\
+Most of the bread we eat begins with the same four things: flour, water, salt and something that
+makes it rise. The baker mixes them in the evening and lets the dough rest overnight, because
+time does a good part of the work. In the morning it has doubled in size. It is folded, cut and
+shaped, and rests once more while the oven grows hot.
+
+When the river froze, the children of the upper town went down to the mill with their skates.
+The old miller watched from his window and counted them, as he had done every winter since he
+was young. Nobody had asked him to. He said that a man who lives by a river should know who is
+on it.
+
+A good map leaves things out. It cannot show every tree and every stone, and if it did, nobody
+could find the way by it. The person who draws it must decide what a walker needs to know, and
+what would only be in the way. For this reason two maps of one valley may both be right and look
+quite different.
+
+The library opened at nine, and by ten all of the seats by the window were taken. Students came
+to read and old men came to be warm. A sign on the wall asked for silence, but the heating pipes
+knocked all day long, and after a while one did not hear them any more than one hears one's own
+clock.
+
+Glass is made of sand, and yet nothing about a beach suggests a window. The sand has to be
+clean, and it melts only at a heat that ordinary fires do not reach. Ash from wood or seaweed
+was added to make it melt sooner, and lime so that it would not dissolve in the rain.
+
+She had planted the beans along the fence in May, too early, as her neighbor told her, and too
+close together. In July they covered the fence and had begun to climb the pear tree. The
+neighbor looked at them for some time and said that it had been a good year for beans.
+"""
+
+
+def ordinary_texts(source: str | None) -> list[str]:
+    """Texts of a set of the catalogue or of a file (.txt, or .jsonl with `text`); None: `PLAIN`."""
+    if source is None:
+        return [PLAIN]
+    path = Path(source)
+    if not path.is_file():
+        from custodes.data import load
+
+        return [example.text for example in load(source) if example.text]
+    try:
+        whole = path.read_text(encoding="utf-8")
+        if path.suffix != ".jsonl":
+            return [whole]
+        return [str(json.loads(line)["text"]) for line in whole.splitlines() if line.strip()]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{path}: cannot be read as text, or as JSONL with a 'text' a line: {error}"
+        ) from error

@@ -1,0 +1,165 @@
+"""Log-probabilities of given continuations, many prompts at once, each shared part computed once.
+
+The continuations of a prompt are a tree of tokens behind it: `5`, `57` and `58` share a node. The
+tree stands packed behind its prompt, each token seeing the prompt and its ancestors, so that the
+hundred answers from 0 to 100 cost a hundred tokens and not a hundred prompts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from custodes.errors import InputError
+from custodes.models.tuning.model import TunableModel
+from custodes.models.tuning.packed import plan_attention
+from custodes.models.tuning.rows import Row
+
+__all__ = ["continuation_log_probs", "option_log_probs", "row_log_probs"]
+
+_PASS = 4096
+"""Tokens of a pass."""
+
+
+@torch.no_grad()
+def row_log_probs(
+    model: TunableModel, rows: Sequence[Row], *, mean: bool = False, exact: bool = True
+) -> list[float]:
+    """Each row's sum (or mean) of its targets' log-probabilities, in the order of the rows."""
+    found = [0.0] * len(rows)
+    for part in _parts([len(row.ids) for row in rows]):
+        packed = model.pack([rows[n] for n in part])
+        states = model.states(packed).index_select(0, packed.source)
+        logs = model.at(states, packed.target, exact=exact)
+        sums = packed.sums(logs)
+        if mean:
+            sums = sums / packed.sums(torch.ones_like(logs))
+        for n, value in zip(part, sums.tolist(), strict=True):
+            found[n] = value
+    return found
+
+
+def option_log_probs(
+    model: TunableModel, prompts: Sequence[str], options: Sequence[Sequence[str]], *, end: bool
+) -> list[list[float]]:
+    """Log-probability of each option as the whole reply (`end`) or its beginning.
+
+    `prompts` are user turns; option n is read as a plain text behind the template's reply mark.
+    """
+    tail = [model.rows.end] if end else []
+    return continuation_log_probs(
+        model,
+        [model.rows.prompt(prompt) for prompt in prompts],
+        [[[*model.rows.encode(option), *tail] for option in those] for those in options],
+    )
+
+
+@torch.no_grad()
+def continuation_log_probs(
+    model: TunableModel,
+    prompts: Sequence[Sequence[int]],
+    continuations: Sequence[Sequence[Sequence[int]]],
+    *,
+    exact: bool = True,
+) -> list[list[float]]:
+    """Log-probability of each prompt's continuations, all as token ids.
+
+    `InputError` for an empty prompt or continuation.
+    """
+    trees = [_Tree.of(p, c) for p, c in zip(prompts, continuations, strict=True)]
+    found: list[list[float]] = [[] for _ in trees]
+    for part in _parts([len(tree.ids) for tree in trees]):
+        chosen = [trees[n] for n in part]
+        logs = _edges(model, chosen, exact)
+        for n, tree, edges in zip(part, chosen, logs, strict=True):
+            found[n] = [sum(edges[edge] for edge in path) for path in tree.paths]
+    return found
+
+
+def _parts(lengths: Sequence[int]) -> Iterator[list[int]]:
+    part: list[int] = []
+    size = 0
+    for n in sorted(range(len(lengths)), key=lambda n: lengths[n]):
+        if part and size + lengths[n] > _PASS:
+            yield part
+            part, size = [], 0
+        part.append(n)
+        size += lengths[n]
+    if part:
+        yield part
+
+
+@dataclass(frozen=True, slots=True)
+class _Tree:
+    """A prompt and the nodes behind it that have children (a leaf is predicted, never read).
+
+    `parents` of each node (-1: the prompt's last token); an edge is (source, token), the source a
+    place in `ids`; `paths`: the edges of each continuation.
+    """
+
+    ids: tuple[int, ...]
+    prompt: int
+    parents: tuple[int, ...]
+    edges: tuple[tuple[int, int], ...]
+    paths: tuple[tuple[int, ...], ...]
+
+    @classmethod
+    def of(cls, prompt: Sequence[int], continuations: Sequence[Sequence[int]]) -> _Tree:
+        if not prompt or not all(continuations):
+            raise InputError("scoring: got an empty prompt or continuation; expected tokens")
+        inner = {tuple(row[:n]) for row in continuations for n in range(1, len(row))}
+        nodes = sorted(inner, key=lambda node: (len(node), node))
+        places = {(): len(prompt) - 1} | {node: len(prompt) + n for n, node in enumerate(nodes)}
+        edges: dict[tuple[int, int], int] = {}
+        paths = []
+        for row in continuations:
+            steps = [(places[tuple(row[:n])], token) for n, token in enumerate(row)]
+            paths.append(tuple(edges.setdefault(step, len(edges)) for step in steps))
+        parents = tuple(places[node[:-1]] - len(prompt) for node in nodes)
+        ids = (*prompt, *(node[-1] for node in nodes))
+        return cls(ids, len(prompt), parents, tuple(edges), tuple(paths))
+
+    def positions(self) -> list[int]:
+        found = list(range(self.prompt))
+        for parent in self.parents:
+            found.append(found[self.prompt + parent] + 1)
+        return found
+
+    def mask(self) -> Tensor:
+        """Who sees whom, bool [L, L]."""
+        size = len(self.ids)
+        seen = torch.ones(size, size, dtype=torch.bool).tril()
+        seen[self.prompt :, self.prompt :] = False
+        for n, parent in enumerate(self.parents):
+            row = self.prompt + n
+            if parent >= 0:
+                seen[row] = seen[self.prompt + parent]
+            seen[row, row] = True
+        return seen
+
+
+def _edges(model: TunableModel, trees: Sequence[_Tree], exact: bool) -> list[list[float]]:
+    device = model.config.device
+    lengths = [len(tree.ids) for tree in trees]
+    masks = [tree.mask() for tree in trees] if any(tree.parents for tree in trees) else None
+    starts = [sum(lengths[:n]) for n in range(len(trees))]
+    states = model.run(
+        torch.tensor([i for tree in trees for i in tree.ids], device=device),
+        torch.tensor([p for tree in trees for p in tree.positions()], device=device),
+        plan_attention(lengths, device, masks),
+    )
+    sources = [s + place for s, tree in zip(starts, trees, strict=True) for place, _ in tree.edges]
+    wanted = [token for tree in trees for _, token in tree.edges]
+    logs = model.at(
+        states[torch.tensor(sources, device=device)],
+        torch.tensor(wanted, device=device),
+        exact=exact,
+    ).tolist()
+    found, at = [], 0
+    for tree in trees:
+        found.append(logs[at : at + len(tree.edges)])
+        at += len(tree.edges)
+    return found

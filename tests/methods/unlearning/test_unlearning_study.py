@@ -1,0 +1,256 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from custodes.errors import ConfigError, DataError
+from custodes.methods.unlearning.cells import arm_cell, cell_hash, prepare_cell, seed_facts
+from custodes.methods.unlearning.config import METHODS, FactsConfig, StudyConfig
+from custodes.methods.unlearning.facts import split_facts, write_facts
+from custodes.methods.unlearning.grammar import invent
+from custodes.methods.unlearning.method import run_study
+from custodes.methods.unlearning.removal import objective, remove, steps_of
+from custodes.methods.unlearning.reproduce import study_config
+from custodes.methods.unlearning.scoring import (
+    answer_row,
+    choose,
+    perplexity,
+    score,
+    text_rows,
+    wordings,
+)
+from custodes.methods.unlearning.texts import PLAIN, ordinary_texts
+from custodes.models.tuning import fit, open_tunable, tune
+
+
+@pytest.fixture(scope="module")
+def model(tiny_study):
+    return open_tunable(tiny_study.model)
+
+
+@pytest.fixture(scope="module")
+def implanted(model, tiny_study, tmp_path_factory):
+    """The facts, and the file of what makes the model know them."""
+    facts = seed_facts(tiny_study, 0)
+    rows = [answer_row(model, text, one.answer) for one in facts for text in one.statements]
+    tune(model, rows, tiny_study.implant)
+    path = tmp_path_factory.mktemp("weights") / "implant.safetensors"
+    model.save(path)
+    model.reset()
+    return facts, path
+
+
+@pytest.fixture
+def knowing(model, implanted):
+    """The model that knows, as it was implanted."""
+    model.reset()
+    model.load(implanted[1])
+    yield model
+    model.reset()
+
+
+@pytest.fixture(scope="module")
+def finished(tiny_study, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study") / "run"
+    return run_study(tiny_study, folder), folder
+
+
+def parts_of(facts):
+    return split_facts(facts, forget=(0.3, 0.3), neighbors=(0.4, 0.3), seed=0)
+
+
+def test_scores_are_log_probabilities_of_the_whole_answer(model):
+    model.reset()
+    prompt, options = "The capital is", ["Paris", "Addis Ababa", "Oslo"]
+    ((*found,),) = choose(model, [prompt], [options])
+    for option, value in zip(options, found, strict=True):
+        row = answer_row(model, prompt, option)
+        logits = model.model(torch.tensor([row.ids])).logits[0].log_softmax(-1)
+        wanted = sum(
+            float(logits[n - 1, row.ids[n]].detach()) for n in range(len(row.ids)) if row.weights[n]
+        )
+        assert value == pytest.approx(wanted, abs=1e-3)
+
+
+def test_implanting_makes_facts_known_in_trained_wordings(knowing, implanted):
+    facts, _ = implanted
+    trained = wordings(knowing, facts, options=4, seed=0)
+    assert trained > 0.75
+    found = score(knowing, facts, options=4, seed=0)
+    assert set(found) == {"choice", "probability", "cloze"}
+    assert all(0 <= value <= 1 for value in found["probability"])
+    knowing.reset()
+    assert wordings(knowing, facts, options=4, seed=0) < 0.5
+
+
+def test_every_step_pairs_what_goes_with_what_stays(knowing, implanted, tiny_study):
+    parts = parts_of(implanted[0])
+    config = tiny_study.removal.tune
+    steps = steps_of(knowing, parts.forget, parts.kept, config)
+    assert sum(len(step.forget) for step in steps) == 2 * 8 * 4
+    for step in steps:
+        assert len(step.forget) == len(step.reference) == len(step.wrong) == len(step.retain)
+        for right, wrong in zip(step.forget, step.wrong, strict=True):
+            assert right.ids != wrong.ids
+    kept = {answer_row(knowing, t, f.answer).ids for f in parts.kept for t in f.statements}
+    assert {row.ids for step in steps for row in step.retain} <= kept
+    first = {row.ids for step in steps[: len(steps) // 2] for row in step.forget}
+    assert len(first) == 32  # an epoch holds every statement once
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_makes_the_right_answer_less_likely(knowing, implanted, tiny_study, method):
+    parts = parts_of(implanted[0])
+    before = score(knowing, parts.forget, options=4, seed=0)["probability"]
+    config = tiny_study.removal.tune.model_copy(update={"learning_rate": 1e-2})
+    steps = steps_of(knowing, parts.forget, parts.kept, config)
+    fit(knowing, steps, objective(method, tiny_study.removal, knowing, 0), config)
+    after = score(knowing, parts.forget, options=4, seed=0)["probability"]
+    assert np.mean(after) < np.mean(before) - 0.05
+
+
+def test_removal_stops_by_the_validation_part(knowing, implanted, tiny_study):
+    parts = parts_of(implanted[0])
+
+    def restore():
+        knowing.reset()
+        knowing.load(implanted[1])
+
+    config = tiny_study.removal.model_copy(update={"margin": 0.3, "survive": 0.0})
+    found = remove(knowing, "npo", parts, config, options=4, seed=0, restore=restore)
+    last = [point for point in found.path if point[0] == found.rate][-1]
+    assert found.enough == (last[2] <= 0.25 + 0.3)
+    left = wordings(knowing, parts.select, options=4, seed=0)
+    assert left == pytest.approx(last[2], abs=0.05)
+    lenient = config.model_copy(update={"margin": 0.75})
+    found = remove(knowing, "npo", parts, lenient, options=4, seed=0, restore=restore)
+    assert (found.rate, found.epochs, found.enough) == (config.rates["npo"][0], 1, True)
+
+
+def test_a_study_reports_every_arm(finished, tiny_study):
+    study, folder = finished
+    arms = [one.arm for one in study.summary.arms]
+    assert arms == ["npo", "rmu", "none", "withheld", "never"]
+    values = json.loads((folder / "report.json").read_text())
+    assert [one["arm"] for one in values["figures"]["arms"]] == arms
+    page = study.page.read_text()
+    assert "never in training (control)" in page and page.count("<svg") >= 3
+    for one in study.summary.arms:
+        assert [point.epoch for point in one.curve] == [0, 1, 2]
+        assert one.curve[-1].held.value == one.relearned.value
+    none = next(one for one in study.summary.arms if one.arm == "none")
+    assert none.removed is None and none.before.value == study.summary.known.value
+    seen = next(one for one in study.results if one["arm"] == "withheld")
+    assert np.mean(seen["stages"]["before"]["beside"]["choice"]) > 0.25
+
+
+def test_a_study_goes_on_and_computes_only_what_changed(finished, tiny_study):
+    study, folder = finished
+    cells = folder / "artifacts" / "cells"
+    before = {path: path.stat().st_mtime_ns for path in cells.iterdir()}
+    said = []
+    again = run_study(tiny_study, folder, say=said.append)
+    assert said == [] and again.summary == study.summary
+    victim = next(path for path in before if '"arm": "never"' in path.read_text())
+    victim.unlink()
+    again = run_study(tiny_study, folder, say=said.append)
+    assert len(said) == 2 and "never" in said[1]
+    after = {path: path.stat().st_mtime_ns for path in cells.iterdir()}
+    assert {path for path in after if after[path] != before[path]} == {victim}
+    assert again.summary == study.summary
+
+
+def test_a_cell_depends_on_what_it_uses_alone(tiny_study):
+    prepared = {"weights": "x", "facts": ["a"]}
+
+    def name(config, arm):
+        return cell_hash(arm_cell(config, 0, arm, prepared))
+
+    removal = tiny_study.removal.model_copy(update={"rates": {"npo": (1.0,), "rmu": (1e-2,)}})
+    changed = tiny_study.model_copy(update={"removal": removal, "seeds": 7})
+    assert name(changed, "npo") != name(tiny_study, "npo")
+    assert name(changed, "rmu") == name(tiny_study, "rmu")
+    facts = tiny_study.model_copy(update={"facts": FactsConfig(forget=12, neighbors=8)})
+    hashes = {cell_hash(prepare_cell(one, 0, withheld=False)) for one in (facts, tiny_study)}
+    assert len(hashes) == 2
+
+
+def test_facts_of_a_file_are_not_implanted(tiny_study, tmp_path):
+    path = tmp_path / "facts.jsonl"
+    write_facts(path, invent(8, 6, seed=5))
+    config = tiny_study.model_copy(
+        update={
+            "facts": FactsConfig(
+                kind="file", path=path, familiar=False, neighbor_shares=(0.4, 0.3)
+            ),
+            "removal": tiny_study.removal.model_copy(update={"methods": ("npo",)}),
+        }
+    )
+    assert config.arms == ("npo", "none")
+    study = run_study(config, tmp_path / "run")
+    assert not list((tmp_path / "run" / "artifacts").glob("weights/*"))
+    assert study.summary.arms[0].over_never is None
+
+
+def test_perplexity_reads_ordinary_text(model, tmp_path):
+    model.reset()
+    rows = text_rows(model, ordinary_texts(None), 256)
+    assert len(rows) == 2 and all(len(row.ids) == 129 for row in rows)
+    assert 100 < perplexity(model, rows) < 5000  # random weights: about the vocabulary
+    (tmp_path / "a.jsonl").write_text(json.dumps({"text": PLAIN}) + "\n")
+    assert ordinary_texts(str(tmp_path / "a.jsonl")) == [PLAIN]
+    (tmp_path / "b.jsonl").write_text("{}\n")
+    with pytest.raises(DataError, match="'text' a line"):
+        ordinary_texts(str(tmp_path / "b.jsonl"))
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"facts": {"kind": "file"}}, "path"),
+        ({"facts": {"shares": [0.5, 0.5]}}, "below 1"),
+        ({"removal": {"tune": {"kind": "full"}}}, "rmu"),
+        ({"removal": {"rates": {"npo": []}}}, "at least one"),
+    ],
+)
+def test_settings_that_do_not_fit_are_told(values, told):
+    with pytest.raises(ConfigError, match=told):
+        StudyConfig.parse(values)
+
+
+def test_the_commands_run(tiny_study, tmp_path):
+    from custodes.config import save
+    from custodes.methods.unlearning.command import app
+
+    runner = CliRunner()
+    made = runner.invoke(app, ["facts", "--out", str(tmp_path / "facts.jsonl"), "--forget", "8"])
+    assert made.exit_code == 0 and "40 facts" in made.output
+    config = tiny_study.model_copy(
+        update={"removal": tiny_study.removal.model_copy(update={"methods": ("npo",)})}
+    ).model_copy(update={"controls": ("never",)})
+    save(config, tmp_path / "study.yaml")
+    done = runner.invoke(
+        app,
+        ["study", "--config", str(tmp_path / "study.yaml"), "--out", str(tmp_path / "run")],
+        catch_exceptions=False,
+    )
+    assert done.exit_code == 0 and "recovery" in done.output
+    assert (tmp_path / "run" / "report.html").exists()
+
+
+@pytest.mark.slow  # worker processes load torch
+def test_workers_give_what_one_process_gives(finished, tiny_study, tmp_path):
+    study, _ = finished
+    settings = {"kind": "process", "workers": 2}
+    config = tiny_study.model_copy(update={"engine_settings": settings})
+    again = run_study(config, tmp_path / "run")
+    assert again.summary == study.summary
+
+
+def test_reproduction_is_a_small_study_of_all_controls():
+    tiny, full = study_config("tiny", 4), study_config("full", 4)
+    assert (tiny.seeds, full.seeds, tiny.first_seed) == (1, 3, 4)
+    assert tiny.arms == ("graddiff", "npo", "none", "withheld", "never")
+    assert full.arms[:5] == METHODS
