@@ -19,14 +19,14 @@ CONFIG = TrainConfig(
 )  # fmt: skip
 
 
-class Killed(Exception):
+class KilledError(Exception):
     pass
 
 
 def killer(step):
     def say(line):
         if line.startswith(f"step {step} "):
-            raise Killed
+            raise KilledError
 
     return say
 
@@ -35,7 +35,7 @@ def test_a_killed_training_goes_on_to_the_last_bit(planted_store, tmp_path):
     step = 40
     whole = {one.name: one for one in train(planted_store, CONFIG)}
     keep = tmp_path / "checkpoint.safetensors"
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         list(train(planted_store, CONFIG, keep=keep, say=killer(step)))
     assert keep.exists()
     said = []
@@ -52,7 +52,7 @@ def test_a_killed_training_goes_on_to_the_last_bit(planted_store, tmp_path):
 
 def test_checkpoints_of_something_else_are_refused(planted_store, tmp_path):
     keep = tmp_path / "checkpoint.safetensors"
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         list(train(planted_store, CONFIG, keep=keep, say=killer(10)))
     other = CONFIG.model_copy(update={"batch": 64})
     with pytest.raises(ConfigError, match="of other settings"):
@@ -91,10 +91,10 @@ def test_a_killed_matching_goes_on(tmp_path, monkeypatch):
         if "violated" in line:
             rounds.append(line)
             if len(rounds) == 2:
-                raise Killed
+                raise KilledError
 
     rounds = []
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         match(first, second, top=1, keep=keep, say=stop)
     assert keep.exists()
 
@@ -114,9 +114,9 @@ def test_what_was_kept_of_other_directions_is_not_used(tmp_path):
     first, second = sides()
 
     def stop(line):
-        raise Killed
+        raise KilledError
 
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         match(first, second, keep=keep, say=lambda line: "violated" in line and stop(line))
     assert match(second, first, keep=keep).certified
 
