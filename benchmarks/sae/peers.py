@@ -1,18 +1,23 @@
-"""What runs in a peer's own environment: python peers.py TASK ... (no custodes there).
+"""What runs in a peer's own environment: python peers.py TASK PEER ... (no custodes there).
 
-    trip  saelens|sparsify  IN OUT     load the autoencoder in IN, run it on IN/inputs.safetensors,
-                                       save it in OUT with the peer's own code, and its outputs
-    speed saelens|sparsify  LATENTS K BATCH STEPS WIDTH     rows a CPU-second of its training step
+    trip    saelens|sparsify  IN OUT    load the autoencoder in IN, run it on IN/inputs.safetensors,
+                                        save it in OUT with the peer's own code, and its outputs
+    fit     saelens|sparsify  SETTINGS  train by the peer's own trainer on rows of a file
+    collect saelens           SETTINGS  activations through SAELens' ActivationsStore
 
-The environment is one of its own: CUSTODES_PEER_SAELENS and CUSTODES_PEER_SPARSIFY name the Python
-of `pip install sae-lens==6.54.12` and of `pip install eai-sparsify==1.3.3`.
+SETTINGS is a JSON object; `fit` and `collect` print one as their last line. The environment is one
+of its own: CUSTODES_PEER_SAELENS and CUSTODES_PEER_SPARSIFY name the Python of
+`pip install sae-lens==6.54.12` and of `pip install eai-sparsify==1.3.3`.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -40,46 +45,133 @@ def trip(peer: str, source: Path, target: Path) -> None:
               target / "outputs.safetensors")  # fmt: skip
 
 
-def speed(peer: str, latents: int, k: int, batch: int, steps: int, width: int) -> float:
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    x = torch.randn(batch, width)
-    if peer == "saelens":
-        from sae_lens import TopKTrainingSAE, TopKTrainingSAEConfig
-        from sae_lens.saes.sae import TrainStepInput
+def fit(peer: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """Processor time of training, and the share of variance left on the held-out rows, by seed."""
+    rows = load_file(settings["rows"])["x"]
+    train, held = rows[: -settings["held_out"]], rows[-settings["held_out"] :]
+    train = train[: len(train) // settings["batch"] * settings["batch"]]
+    trained, seconds = (_fit_saelens if peer == "saelens" else _fit_sparsify)(train, settings)
+    variance = float((held - held.mean(0)).double().square().sum())
+    left = []
+    for reconstruct in trained:
+        with torch.no_grad():
+            error = sum(float((x - reconstruct(x)).double().square().sum())
+                        for x in held.split(settings["batch"]))  # fmt: skip
+        left.append(error / variance)
+    return {"seconds": seconds, "tokens": len(train), "fvu": left}
 
-        coder = TopKTrainingSAE(TopKTrainingSAEConfig(d_in=width, d_sae=latents, k=k))
-        given = TrainStepInput(sae_in=x, coefficients={}, dead_neuron_mask=None,
-                               n_training_steps=0, is_logging_step=False)  # fmt: skip
 
-        def loss() -> torch.Tensor:
-            return coder.training_forward_pass(given).loss
+Fitted = tuple[list[Callable[[torch.Tensor], torch.Tensor]], float]
+
+
+def _fit_saelens(train: torch.Tensor, settings: dict[str, Any]) -> Fitted:
+    from sae_lens import TopKTrainingSAE, TopKTrainingSAEConfig
+    from sae_lens.config import LoggingConfig, SAETrainerConfig
+    from sae_lens.training.multi_sae_trainer import MultiSAETrainer
+    from sae_lens.training.sae_trainer import SAETrainer
+
+    steps = len(train) // settings["batch"]
+    saes = {}
+    for seed in settings["seeds"]:
+        torch.manual_seed(seed)
+        config = TopKTrainingSAEConfig(
+            d_in=train.shape[1], d_sae=settings["latents"], k=settings["k"]
+        )
+        saes[f"seed{seed}"] = TopKTrainingSAE(config)
+    config = SAETrainerConfig(
+        total_training_samples=len(train), train_batch_size_samples=settings["batch"],
+        lr=settings["learning_rate"], lr_end=settings["learning_rate"] / 10,
+        lr_warm_up_steps=settings["warm_up"], lr_decay_steps=int(settings["decay"] * steps),
+        logger=LoggingConfig(log_to_wandb=False), autocast=settings.get("autocast", False),
+    )  # fmt: skip
+    batches = iter(train.split(settings["batch"]))
+    began = time.process_time()
+    if len(saes) == 1:
+        SAETrainer(config, next(iter(saes.values())), batches).fit()
     else:
-        from sparsify import SparseCoder
-        from sparsify.config import SparseCoderConfig
+        each = ({"x": batch} for batch in batches)
+        MultiSAETrainer(config, saes, dict.fromkeys(saes, "x"), each).fit()
+    return list(saes.values()), time.process_time() - began
 
-        coder = SparseCoder(width, SparseCoderConfig(num_latents=latents, k=k))
 
-        def loss() -> torch.Tensor:
-            coder.set_decoder_norm_to_unit_norm()
-            return coder(x).fvu
+def _fit_sparsify(train: torch.Tensor, settings: dict[str, Any]) -> Fitted:
+    """Their trainer reads a language model; here one whose activations are the rows themselves."""
+    from datasets import Dataset
+    from sparsify import SparseCoderConfig, TrainConfig, Trainer
+    from transformers import PretrainedConfig, PreTrainedModel
 
-    adam = torch.optim.Adam(coder.parameters(), lr=2e-4)
-    for step in range(steps + 1):
-        if step == 1:  # the first one warms up
-            began = time.process_time()
-        adam.zero_grad()
-        loss().backward()
-        adam.step()
-    return batch * steps / (time.process_time() - began)
+    class Rows(PreTrainedModel):
+        config_class = PretrainedConfig
+
+        def __init__(self) -> None:
+            super().__init__(PretrainedConfig())
+            self.rows = torch.nn.Embedding.from_pretrained(train)
+
+        @property
+        def dummy_inputs(self) -> dict[str, torch.Tensor]:
+            return {"input_ids": torch.zeros(1, 1, dtype=torch.long)}
+
+        def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
+            return self.rows(input_ids)
+
+    length = 64
+    ids = torch.arange(len(train)).view(-1, length)
+    steps = len(train) // settings["batch"]
+    config = TrainConfig(
+        SparseCoderConfig(num_latents=settings["latents"], k=settings["k"]),
+        batch_size=settings["batch"] // length, hookpoints=["rows"],
+        init_seeds=settings["seeds"], optimizer=settings["optimizer"],
+        lr=settings["learning_rate"] if settings["optimizer"] == "adam" else None,
+        lr_warmup_steps=min(settings["warm_up"], steps), auxk_alpha=1 / 32,
+        log_to_wandb=False, save_every=10**9, save_dir=settings["folder"],
+    )  # fmt: skip
+    trainer = Trainer(config, Dataset.from_dict({"input_ids": ids}).with_format("torch"), Rows())
+    began = time.process_time()
+    trainer.fit()
+    seconds = time.process_time() - began
+    for optimizer in trainer.optimizers:
+        if hasattr(optimizer, "eval"):  # schedule-free: the average is what is used
+            optimizer.eval()
+
+    def reconstructs(coder: Any) -> Callable[[torch.Tensor], torch.Tensor]:
+        return lambda x: coder(x).sae_out
+
+    return [reconstructs(one) for one in trainer.saes.values()], seconds
+
+
+def collect(peer: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """Activations through the store's own iterator, which mixes them; `peer` is saelens."""
+    from datasets import Dataset
+    from sae_lens.load_model import load_model
+    from sae_lens.training.activations_store import ActivationsStore
+
+    hook, context = settings["hook"], settings["context"]
+    model = load_model("AutoModelForCausalLM", settings["model"], "cpu", hook_names=[hook])
+    width = model.model.config.hidden_size
+    lines = Path(settings["texts"]).read_text(encoding="utf-8").split("\n")
+    texts = [json.loads(line) for line in lines if line]
+    with torch.no_grad():
+        store = ActivationsStore(
+            model=model, dataset=Dataset.from_list(texts), streaming=False, hook_name=hook,
+            hook_head_index=None, context_size=context, d_in=width, n_batches_in_buffer=16,
+            total_training_tokens=settings["tokens"], train_batch_size_tokens=8 * context,
+            store_batch_size_prompts=settings["prompts"], prepend_bos=False, device="cpu",
+            normalize_activations="none", dtype="float32", autocast_lm=settings["autocast"],
+        )  # fmt: skip
+        batches = iter(store)
+        began, seen = time.process_time(), 0
+        while seen < settings["tokens"]:
+            seen += len(next(batches))
+    return {"tokens": seen, "seconds": time.process_time() - began}
 
 
 def main() -> None:
+    torch.set_num_threads(1)
     task, peer, *rest = sys.argv[1:]
     if task == "trip":
         trip(peer, Path(rest[0]), Path(rest[1]))
     else:
-        print(f"rows a CPU-second: {speed(peer, *map(int, rest))}")
+        print("\n" + json.dumps({"fit": fit, "collect": collect}[task](peer, json.loads(rest[0]))))
 
 
 if __name__ == "__main__":

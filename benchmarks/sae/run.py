@@ -12,7 +12,9 @@ sections as they are; `--declare` writes the rows of sections that nobody measur
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
+import sys
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("GOMP_SPINCOUNT", "0")
@@ -66,9 +68,25 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--only", help="sections, by commas; default: those that need no model")
     parser.add_argument("--declare", action="store_true", help="add what nobody measured")
     parser.add_argument("--seeds", type=int, nargs="+", help="of the section seeds")
+    parser.add_argument(
+        "--race-rows",
+        type=int,
+        default=131_072,
+        metavar="N",
+        help="of training: rows of each run; seeds-at-once takes half",
+    )
+    parser.add_argument("--rows", type=int, help="of the section seeds: so many of the store's")
+    parser.add_argument(
+        "--penalties",
+        default="",
+        metavar="KIND=WEIGHT,...",
+        help="of the section seeds: kinds with a penalty, such as relu=10",
+    )
+    parser.add_argument("--toy-seeds", type=int, nargs="+", help="of the section toy; default: ten")
     parser.add_argument("--texts", type=Path, default=Path("build/sae/texts"))
     parser.add_argument("--store", type=Path, help="for descriptions: a store of the hook")
     parser.add_argument("--autoencoder", type=Path, help="for descriptions: what to describe")
+    parser.add_argument("--minilm", type=Path, help="for descriptions: the judge's folder")
     parser.add_argument("--work", type=Path, default=Path("build/sae"), help="scratch folder")
     parser.add_argument("--out", type=Path, help="default: beside this file if full, else --work")
     options = parser.parse_args()
@@ -77,13 +95,28 @@ def arguments() -> argparse.Namespace:
     if unknown:
         parser.error(f"got {', '.join(sorted(unknown))}; sections are {', '.join(SECTIONS)}")
     options.seeds = options.seeds or list(range(4 if options.size == "full" else 2))
+    pairs = [one.split("=") for one in options.penalties.split(",") if one]
+    options.penalties = {kind: float(weight) for kind, weight in pairs}
     options.work = options.work / options.size
     return options
 
 
+GIVEN = ("--race-rows", "--rows", "--penalties", "--toy-seeds", "--seeds")
+
+
+def given_as(name: str) -> list[str]:
+    """An option as it was given, with its values."""
+    if name not in sys.argv:
+        return []
+    start = sys.argv.index(name) + 1
+    values = itertools.takewhile(lambda one: not one.startswith("--"), sys.argv[start:])
+    return [name, *values]
+
+
 def merge(path: Path, section: str, rows: list[dict], size: str) -> None:
     """Put one section's rows into the file; what it promised and did not measure stays a row."""
-    command = f"python benchmarks/sae/run.py --size {size} --only {section}"
+    given = [part for name in GIVEN for part in given_as(name)]
+    command = " ".join([f"python benchmarks/sae/run.py --size {size} --only {section}", *given])
     measured = {row["figure"] for row in rows}
     missing = [
         {"figure": figure, "value": None, "target": target, "unit": unit}

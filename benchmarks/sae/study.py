@@ -1,7 +1,7 @@
 """Sections that read a language model: collection, seeds, networks, descriptions.
 
-`--texts` names the folder that texts.py made. At size full they take hours; each keeps its store
-and its autoencoders under --work, and the store goes on where it was.
+`--texts` names the folder that texts.py made. At size full they take long; everything is kept
+under --work, and a killed run goes on.
 """
 
 from __future__ import annotations
@@ -11,11 +11,14 @@ import json
 import time
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from speed import full, interval
+import torch
+from speed import HOOK, ask_peer, full, interval, once, planted_store
 
-from custodes.measure import bootstrap_difference
+from custodes.config import cache_folder
+from custodes.measure import Interval, bootstrap_difference
 from custodes.methods.sae import (
     ActivationStore,
     CoderConfig,
@@ -24,17 +27,18 @@ from custodes.methods.sae import (
     NullConfig,
     TrainConfig,
     compare,
+    judge,
+    load_coder,
     load_language_model,
+    random_directions,
     read_texts,
     save_coder,
-    train,
-    write_store,
 )
 from custodes.methods.sae.collecting import collect
-from custodes.methods.sae.describing import run_describe
+from custodes.methods.sae.describing import choose_latents, run_describe
 from custodes.methods.sae.method import run_null
-
-HOOK = "model.layers.7.mlp"
+from custodes.methods.sae.training import only_hook, run_trainers
+from custodes.models.embedded import SMOLLM2, prepare
 
 
 def texts_of(options: argparse.Namespace) -> Path:
@@ -45,185 +49,324 @@ def texts_of(options: argparse.Namespace) -> Path:
 
 
 def the_store(options: argparse.Namespace) -> ActivationStore:
-    """2 M tokens of the embedded model, collected once; a planted one at size tiny."""
+    """1 M tokens of the embedded model, collected once; a planted one at size tiny."""
     folder = options.work / "store"
     if full(options):
-        config = CollectConfig(hooks=(HOOK,), tokens=2_000_000)
+        config = CollectConfig(hooks=(HOOK,), tokens=1_000_000, precision="bfloat16")
         return collect(
             load_language_model("embedded"), read_texts([texts_of(options)]), config, folder,
             say=print,
         )  # fmt: skip
-    rng = np.random.default_rng(0)
-    rows = (rng.random((6000, 64)) < 0.05) * rng.random((6000, 64))
-    return write_store(folder, {HOOK: (rows @ rng.normal(size=(64, 32))).astype(np.float32)})
+    return planted_store(folder)
 
 
 def collection(options: argparse.Namespace) -> list[dict]:
-    """Tokens a second of processor and of wall time, into a fresh store."""
+    """Tokens a second into a fresh store, ours and SAELens', in float32 and in bfloat16."""
     tokens = 50_000 if full(options) else 400
-    config = CollectConfig(hooks=(HOOK,), tokens=tokens, context=256 if full(options) else 64)
-    folder = options.work / f"collection-{time.time_ns()}"
+    context, prompts = (256, 16) if full(options) else (64, 2)
     language = load_language_model("embedded")
-    began, wall = time.process_time(), time.perf_counter()
-    store = collect(language, read_texts([texts_of(options)]), config, folder)
-    processor, seconds = time.process_time() - began, time.perf_counter() - wall
-    return [
-        {"figure": "ours, processor time", "value": store.rows / processor, "unit": "tokens/CPU-s"},
-        {"figure": "ours, wall time", "value": store.rows / seconds, "unit": "tokens/s"},
+    folder = options.work / "collection"
+    ours: dict[str, Any] = {}
+    theirs: dict[str, Any] = {}
+    for precision in ("float32", "bfloat16"):
+        config = CollectConfig(
+            hooks=(HOOK,), tokens=tokens, context=context, batch=prompts, precision=precision
+        )
+
+        def run(config: CollectConfig = config) -> dict[str, Any]:
+            fresh = options.work / f"collection-{time.time_ns()}"
+            began = time.process_time()
+            store = collect(language, read_texts([texts_of(options)]), config, fresh)
+            return {"seconds": time.process_time() - began, "tokens": store.rows,
+                    "folder": str(fresh)}  # fmt: skip
+
+        ours[precision] = once(folder / f"ours-{precision}.json", run)
+        asked = {
+            "model": str(prepare(SMOLLM2, cache_folder() / "models")), "hook": HOOK,
+            "context": context, "prompts": prompts, "tokens": tokens,
+            "texts": str(texts_of(options)), "autocast": precision == "bfloat16",
+        }  # fmt: skip
+        path = folder / f"saelens-{precision}.json"
+        said = None if path.exists() else ask_peer("saelens", json.dumps(asked), task="collect")
+        if path.exists() or said is not None:
+            theirs[precision] = once(path, lambda said=said: json.loads(said.splitlines()[-1]))
+    speeds = {
+        (who, precision): one["tokens"] / one["seconds"]
+        for who, found in (("ours", ours), ("SAELens' store", theirs))
+        for precision, one in found.items()
+    }
+    found = [
+        {"figure": f"{who}, {precision}", "value": value, "unit": "tokens/CPU-s"}
+        for (who, precision), value in speeds.items()
     ]
+    exact, rough = (
+        torch.cat(list(ActivationStore(Path(ours[one]["folder"])).batches(HOOK, 8192)))
+        for one in ("float32", "bfloat16")
+    )
+    noise = (exact - rough).square().sum() / (exact - exact.mean(0)).square().sum()
+    found.append({"figure": "bfloat16: share of variance that is noise", "value": float(noise)})
+    found.append({"figure": "ours, processor time", "value": speeds["ours", "bfloat16"],
+                  "unit": "tokens/CPU-s"})  # fmt: skip
+    if theirs:
+        found += [
+            {"figure": "ours over SAELens' store, same layer",
+             "value": speeds["ours", "bfloat16"] / speeds["SAELens' store", "bfloat16"],
+             "target": ">= 1.5"},
+            {"figure": "ours over SAELens' store, both in float32",
+             "value": speeds["ours", "float32"] / speeds["SAELens' store", "float32"]},
+            {"figure": "ours in bfloat16 over SAELens' store as it comes, in float32",
+             "value": speeds["ours", "bfloat16"] / speeds["SAELens' store", "float32"]},
+        ]  # fmt: skip
+    return found
 
 
 GRID = {
-    "size": [("topk", 576, 32), ("topk", 2304, 32), ("topk", 9216, 32), ("topk", 20_736, 32)],
-    "k": [("topk", 9216, 16), ("topk", 9216, 32), ("topk", 9216, 64)],
-    "kind": [("topk", 2304, 32), ("relu", 2304, 32), ("gated", 2304, 32)],
+    "size": [("topk", 576, 32), ("topk", 2304, 32), ("topk", 9216, 32)],
+    "k": [("topk", 2304, 16), ("topk", 2304, 32), ("topk", 2304, 64)],
+    "kind": [("relu", 2304), ("gated", 2304)],
 }
 TINY = {
     "size": [("topk", 16, 4), ("topk", 64, 4)],
     "k": [("topk", 64, 2), ("topk", 64, 8)],
-    "kind": [("topk", 64, 4), ("relu", 64, 4), ("gated", 64, 4)],
+    "kind": [("relu", 64), ("gated", 64)],
 }
+Shares = dict[str, list[float]]
 
 
 def seeds(options: argparse.Namespace) -> list[dict]:
-    """Shared features over seed pairs, along size, k, tokens and kind; signs are what counts."""
-    store, grid = the_store(options), GRID if full(options) else TINY
-    settings = sorted({one for axis in grid.values() for one in axis})
-    shares = {one: shared(options, store, one, store.rows) for one in settings}
-    middle = grid["k"][0]
-    few = shared(options, store, middle, store.rows // 2)
-    found = [
-        {"figure": f"shared, {kind} F={latents} k={k}", "value": interval(values["shared"]),
-         "seeds": options.seeds} for (kind, latents, k), values in shares.items()
-    ]  # fmt: skip
-    found += [
-        {"figure": f"{name}, {kind} F={latents} k={k}", "value": float(np.mean(values[name])),
-         "seeds": options.seeds}
-        for (kind, latents, k), values in shares.items() for name in ("L0", "explained variance")
-    ]  # fmt: skip
+    """Shared features over seed pairs, along size, k, tokens and kind; signs are what counts.
+
+    ReLU and Gated (with `--penalties`) are compared with TopK of the k that equals their L0.
+    """
+    grid = GRID if full(options) else TINY
+    held = 16_384 if full(options) else 500
+    folder = options.work / "store"
+    grown = full(options) and options.rows and (folder / "store.json").exists()
+    store = ActivationStore(folder) if grown else the_store(options)
+    rows = min(options.rows or store.rows, store.rows)
+
+    def at(one: tuple[str, int, int], share: float = 1.0) -> Shares:
+        return shared(options, store, one, (int((rows - held) * share), rows - held, rows))
+
+    shares = {one: at(one) for one in sorted({*grid["size"], *grid["k"]})}
+    middle = grid["size"][1]
+    few = at(middle, 0.5)
+    named = {f"{kind} F={latents} k={k}": values for (kind, latents, k), values in shares.items()}
+    named[f"topk F={middle[1]} k={middle[2]}, half of the tokens"] = few
     steps = [
         ("rise with size", shares[grid["size"][-1]], shares[grid["size"][0]], "< 0"),
         ("rise with k", shares[grid["k"][-1]], shares[grid["k"][0]], "< 0"),
         ("rise with tokens", shares[middle], few, "> 0"),
-        *((f"{one[0]} above topk", shares[one], shares[grid["kind"][0]], "> 0")
-          for one in grid["kind"][1:]),
-    ]  # fmt: skip
+    ]
+    for kind, latents in grid["kind"]:
+        if kind not in options.penalties:
+            continue
+        found = at((kind, latents, 0))
+        k = min(max(round(float(np.mean(found["L0"]))), 1), latents)
+        like = at(("topk", latents, k))
+        named |= {f"{kind} F={latents}": found, f"topk F={latents} k={k}": like}
+        steps.append((f"{kind} above topk", found, like, "> 0"))
+    found_rows = [{"figure": "rows trained on", "value": float(rows - held)}]
+    found_rows += [
+        {"figure": f"{name}, {label}", "value": interval(values[name])}
+        for label, values in named.items()
+        for name in ("shared", "agreement")
+    ]
+    found_rows += [
+        {"figure": f"{name}, {label}", "value": float(np.mean(values[name]))}
+        for label, values in named.items()
+        for name in ("L0", "explained variance", "dead", "certified")
+    ]
+    found_rows += [
+        {"figure": f"null: shared, {label}", "value": values["null"][0]}
+        for label, values in named.items()
+    ]
     for name, high, low, target in steps:
         gap = bootstrap_difference(np.mean, [high["shared"]], [low["shared"]], seed=0)
-        row = {"figure": f"shared: {name}", "value": gap, "target": target}
-        found.append({**row, "seeds": options.seeds})
-    return found
+        found_rows.append({"figure": f"shared: {name}", "value": gap, "target": target})
+    return [{**row, "seeds": options.seeds} for row in found_rows]
 
 
 def shared(
-    options: argparse.Namespace, store: ActivationStore, one: tuple[str, int, int], rows: int
-) -> dict[str, list[float]]:
-    """Figures over seed pairs of one setting, kept under --work."""
+    options: argparse.Namespace,
+    store: ActivationStore,
+    one: tuple[str, int, int],
+    rows: tuple[int, int, int],
+) -> Shares:
+    """Figures over seed pairs of one setting, kept under --work; a killed training goes on.
+
+    `rows`: how many are trained on; where the held-out ones start and stop.
+    """
     kind, latents, k = one
-    folder = options.work / "seeds" / f"{kind}-{latents}-{k}-{rows}"
-    path = folder / "shared.json"
-    if path.exists():
-        return json.loads(path.read_text())
-    batch = 2048 if full(options) else 128
-    config = TrainConfig(
-        kinds=(kind,), latents=(latents,), k=(k,), seeds=tuple(options.seeds), batch=batch,
-        held_out=(16_384 if full(options) else 500) + store.rows - rows, null=False,
-        coder=CoderConfig(latents=latents, k=k),
-    )  # fmt: skip
-    trained = list(train(store, config))
-    for coder in trained:
-        save_coder(coder.coder, folder / coder.name)
-    pairs = [compare(a.coder, b.coder) for a, b in combinations(trained, 2)]
-    found = {
-        "shared": [pair.shared for pair in pairs],
-        "agreement": [pair.agreement for pair in pairs],
-        "L0": [coder.quality.l0 for coder in trained],
-        "explained variance": [coder.quality.explained for coder in trained],
-    }
-    path.write_text(json.dumps(found))
-    return found
+    trained, start, stop = rows
+    folder = options.work / "seeds" / f"{kind}-{latents}-{k}-{trained}"
+
+    def run() -> Shares:
+        batch = 2048 if full(options) else 128
+        coder: dict[str, Any] = {"latents": latents, "k": k or 1, "precision": "bfloat16"}
+        if full(options):
+            coder["learning_rate"] = min(3e-3 * (9216 / latents) ** 0.5, 6e-3)
+        if kind in options.penalties:
+            coder["sparsity"] = options.penalties[kind]
+        config = TrainConfig.parse({
+            "kinds": (kind,), "latents": (latents,), "k": (k or 1,), "batch": batch,
+            "seeds": tuple(options.seeds), "null": False, "coder": coder, "checkpoint": 20,
+            "warm_up": 20, "held_out": store.rows - trained,
+        })  # fmt: skip
+        folder.mkdir(parents=True, exist_ok=True)
+        trainers, _ = run_trainers(store, config, keep=folder / "checkpoint.safetensors", say=print)
+        coders = [one.finish() for one in trainers]
+        quality = [judge(one, store.batches(HOOK, batch, start=start, stop=stop)) for one in coders]
+        for seed, coder_of_seed in zip(options.seeds, coders, strict=True):
+            save_coder(coder_of_seed, folder / f"seed{seed}")
+        pairs = [compare(a, b) for a, b in combinations(coders, 2)]
+        null = compare(coders[0], random_directions(coders[0], 0))
+        return {
+            "shared": [pair.shared for pair in pairs],
+            "agreement": [pair.agreement for pair in pairs],
+            "certified": [float(pair.certified) for pair in pairs],
+            "L0": [one.l0 for one in quality],
+            "explained variance": [one.explained for one in quality],
+            "dead": [one.dead for one in quality],
+            "null": [null.shared],
+        }
+
+    return once(folder / "shared.json", run)
 
 
 def networks(options: argparse.Namespace) -> list[dict]:
-    """The same autoencoder on trained and random networks."""
-    size = (1_000_000, 256, 9216, 32, 2048) if full(options) else (1_500, 32, 64, 4, 64)
+    """The same autoencoder on trained and random networks, one network after another."""
+    size = (262_144, 256, 2304, 32, 2048) if full(options) else (1_500, 32, 64, 4, 64)
     tokens, context, latents, k, batch = size
     config = NullConfig(
         collect=CollectConfig(
-            hooks=("residual.4", "residual.8"), tokens=tokens, context=context
+            hooks=("residual.4", "residual.8"), tokens=tokens, context=context,
+            precision="bfloat16",
         ),
-        train=TrainConfig(latents=(latents,), k=(k,), seeds=(0,), batch=batch,
-                          held_out=16_384 if full(options) else 300),
-        latents=100 if full(options) else 10, contexts=512 if full(options) else 20,
+        train=TrainConfig(
+            latents=(latents,), k=(k,), seeds=(0,), batch=batch, warm_up=20,
+            held_out=16_384 if full(options) else 300,
+            coder=CoderConfig(k=k, latents=latents, precision="bfloat16", learning_rate=6e-3),
+        ),
+        latents=100 if full(options) else 10, contexts=128 if full(options) else 20,
     )  # fmt: skip
-    folder = options.work / "networks"
-    (folder / "metrics.jsonl").unlink(missing_ok=True)
-    run_null(config, lambda: read_texts([texts_of(options)]), folder, say=print)
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    rows = []
+    for name in config.variants:
+        folder = options.work / "networks" / name
+
+        def run(name: str = name, folder: Path = folder) -> dict[str, Any]:
+            (folder / "metrics.jsonl").unlink(missing_ok=True)
+            alone = config.model_copy(update={"variants": (name,)})
+            run_null(alone, lambda: read_texts([texts_of(options)]), folder, say=print)
+            lines = (folder / "metrics.jsonl").read_text().splitlines()
+            return {"rows": [json.loads(line) for line in lines]}
+
+        rows += once(folder / "rows.json", run)["rows"]
+    names = ("explained variance", "cosine", "L0", "L1", "CE score", "token entropy",
+             "fuzzing AUROC", "detection AUROC")  # fmt: skip
     found = [
-        {"figure": f"{name}, {row['network']}, {row['hook']}", "value": row[name], "seeds": [0]}
+        {"figure": f"{name}, {row['network']}, {row['hook']}", "value": row[name]}
         for row in rows
-        for name in ("explained variance", "token entropy", "fuzzing AUROC")
+        for name in names
+        if row[name] is not None
     ]
 
     def mean(name: str, network: str) -> float:
         return float(np.mean([row[name] for row in rows if row["network"] == network]))
 
+    def of_latents(name: str, network: str, hook: str) -> list[float]:
+        return next(row["of latents"][name] for row in rows
+                    if row["network"] == network and row["hook"] == hook)  # fmt: skip
+
     others = [mean("explained variance", one) for one in config.variants if one != "control"]
-    gap = mean("fuzzing AUROC", "rerandomized") - mean("fuzzing AUROC", "trained")
-    rise = {
-        name: float(np.diff([row["token entropy"] for row in rows if row["network"] == name])[0])
-        for name in ("trained", "rerandomized")
+    low, high = config.collect.hooks
+    gaps = {
+        network: [
+            value for hook in (low, high) for value in of_latents("fuzzing AUROC", network, hook)
+        ]
+        for network in ("trained", "rerandomized")
     }
-    return [
-        *found,
+    gap = bootstrap_difference(np.mean, [gaps["rerandomized"]], [gaps["trained"]], seed=0)
+    rises = {
+        network: bootstrap_difference(
+            np.mean,
+            [of_latents("token entropy", network, high)],
+            [of_latents("token entropy", network, low)],
+            seed=0,
+        )
+        for network in ("trained", "rerandomized")
+    }
+    found += [
         {"figure": "explained variance: control over the least other",
-         "value": mean("explained variance", "control") / min(others), "target": "< 0.5",
-         "seeds": [0]},
+         "value": mean("explained variance", "control") / min(others), "target": "< 0.5"},
         {"figure": "fuzzing AUROC: re-randomised less trained", "value": gap,
-         "target": ">= -0.05", "seeds": [0]},
-        {"figure": "entropy: rise with depth, trained", "value": rise["trained"],
-         "target": "> 0", "seeds": [0]},
-        {"figure": "entropy: rise with depth, re-randomised", "value": rise["rerandomized"],
-         "target": "<= 0", "seeds": [0]},
+         "target": ">= -0.05"},
+        {"figure": "entropy: rise with depth, trained", "value": rises["trained"],
+         "target": "> 0"},
+        {"figure": "entropy: rise with depth, re-randomised", "value": rises["rerandomized"],
+         "target": "<= 0"},
     ]  # fmt: skip
+    return [{**row, "seeds": [0]} for row in found]
 
 
 def descriptions(options: argparse.Namespace) -> list[dict]:
     """Five methods on latents of one autoencoder, judge-free unless configured otherwise."""
-    if not options.autoencoder or not options.store:
-        raise SystemExit("descriptions: give --store and --autoencoder (see README.md)")
-    count = 300 if full(options) else 5
-    config = DescribeConfig(latents=count, contexts=512 if full(options) else 24,
-                            prompts=32 if full(options) else 2,
-                            steer_tokens=25 if full(options) else 3)  # fmt: skip
-    folder = options.work / "descriptions"
-    (folder / "metrics.jsonl").unlink(missing_ok=True)
-    run_describe(ActivationStore(options.store), options.autoencoder, config, folder, say=print)
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    store = ActivationStore(options.store) if options.store else the_store(options)
+    if not options.autoencoder:
+        raise SystemExit("descriptions: give --autoencoder (see README.md)")
+    count, each = (300, 20) if full(options) else (6, 3)
+    config = DescribeConfig(
+        latents=count, contexts=256 if full(options) else 24, prompts=8 if full(options) else 2,
+        steer_tokens=25 if full(options) else 3, precision="bfloat16",
+        minilm=str(options.minilm or ""),
+    )  # fmt: skip
+    language = load_language_model("embedded")
+    ids = torch.from_numpy(store.tokens()[: config.contexts // 2].astype(np.int64))
+    chosen = once(
+        options.work / "descriptions" / "chosen.json",
+        lambda: {"latents": choose_latents(
+            language, load_coder(options.autoencoder), only_hook(store, ""), ids, config
+        )},
+    )["latents"]  # fmt: skip
+    rows = []
+    for start in range(0, len(chosen), each):
+        folder = options.work / "descriptions" / f"{start:04d}"
+
+        def run(start: int = start, folder: Path = folder) -> dict[str, Any]:
+            (folder / "metrics.jsonl").unlink(missing_ok=True)
+            some = config.model_copy(update={"chosen": tuple(chosen[start : start + each])})
+            run_describe(store, options.autoencoder, some, folder, language=language)
+            lines = (folder / "metrics.jsonl").read_text().splitlines()
+            return {"scores": [json.loads(line)["scores"] for line in lines]}
+
+        rows += once(folder / "scores.json", run)["scores"]
     scores = {
-        (method, score): [row["scores"][method][score] for row in rows]
-        for method in rows[0]["scores"]
+        (method, score): np.array([row[method][score] for row in rows])
+        for method in rows[0]
         for score in ("input", "output")
     }
     found = [
-        {"figure": f"{score}, {method}", "value": interval(values)}
+        {"figure": f"{score}, {method}", "value": interval(values.tolist())}
         for (method, score), values in scores.items()
     ]
 
-    def ahead(one: str, other: str, score: str) -> float:
-        return float(np.mean(scores[one, score]) - np.mean(scores[other, score]))
+    def ahead(one: str, other: str, score: str) -> Interval:
+        return interval((scores[one, score] - scores[other, score]).tolist())
 
-    best = max(np.mean(scores[one, "output"]) for one in ("vocab-proj", "token-change"))
+    def best(score: str, *names: str) -> str:
+        return max(names, key=lambda name: scores[name, score].mean())
+
+    outward = ("vocab-proj", "token-change")
+    both = ("ensemble-raw", "ensemble-concat")
     return [
         *found,
         {"figure": "latents", "value": float(len(rows)), "target": ">= 300"},
         {"figure": "input: max-act less the better output-centric method",
-         "value": min(ahead("max-act", one, "input") for one in ("vocab-proj", "token-change")),
-         "target": "> 0"},
+         "value": ahead("max-act", best("input", *outward), "input"), "target": "> 0"},
         {"figure": "output: the better output-centric method less max-act",
-         "value": float(best - np.mean(scores["max-act", "output"])), "target": ">= 0"},
+         "value": ahead(best("output", *outward), "max-act", "output"), "target": ">= 0"},
         {"figure": "ensembles: the better one less max-act, input",
-         "value": max(ahead(f"ensemble-{one}", "max-act", "input") for one in ("raw", "concat")),
-         "target": ">= 0"},
+         "value": ahead(best("input", *both), "max-act", "input"), "target": ">= 0"},
+        {"figure": "ensembles: the better one less the best single method, output",
+         "value": ahead(best("output", *both), best("output", "max-act", *outward), "output")},
     ]  # fmt: skip

@@ -2,8 +2,10 @@
 
     python benchmarks/sae/texts.py --out build/sae/texts
 
-Three kinds of source: Debian's documentation (/usr/share/doc), text files inside installed Python
-wheels, and the benign chat sets under CUSTODES_DATA_DIR. Writes texts.jsonl (one text a line) and
+Four kinds of source: the benign chat sets and the English corpora under CUSTODES_DATA_DIR (Brown,
+reviews, news, WikiText-2 and others: text/english.jsonl.gz), Debian's documentation
+(/usr/share/doc), and text files inside installed Python wheels. Writes texts.jsonl (one text a
+line, in the order of their hashes, so that any beginning of it mixes the sources) and
 sources.jsonl (source, path, characters). Texts that repeat are taken once. None of it is ours to
 publish: the output is scratch.
 """
@@ -30,29 +32,30 @@ def main() -> None:
     parser.add_argument("--characters", type=int, default=40_000_000, help="stop at so many")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    seen: set[str] = set()
+    found: dict[str, tuple[str, str, str]] = {}
+    for source, path, text in gather():
+        if is_english(text):
+            key = hashlib.sha256(" ".join(text.split()).encode("utf-8", "replace")).hexdigest()
+            found.setdefault(key, (source, path, text))
     total = 0
     with (
         (options.out / "texts.jsonl").open("w", encoding="utf-8") as texts,
         (options.out / "sources.jsonl").open("w", encoding="utf-8") as sources,
     ):
-        for source, path, text in gather():
-            key = hashlib.sha256(" ".join(text.split()).encode("utf-8", "replace")).hexdigest()
-            if key in seen or not is_english(text):
-                continue
-            seen.add(key)
+        for _, (source, path, text) in sorted(found.items()):
             texts.write(json.dumps({"text": text}) + "\n")
             row = {"source": source, "path": path, "characters": len(text)}
             sources.write(json.dumps(row) + "\n")
             total += len(text)
             if total >= options.characters:
                 break
-    print(f"{len(seen):,} texts, {total:,} characters (about {total // 4:,} tokens)")
+    print(f"{len(found):,} texts, {total:,} characters (about {total // 4:,} tokens)")
 
 
 def gather() -> Iterator[tuple[str, str, str]]:
-    """Source, path and text, chat first so that a small limit still mixes kinds."""
+    """Source, path and text."""
     yield from chats()
+    yield from corpora()
     for source, root in (
         ("debian", Path("/usr/share/doc")),
         *(("wheel", Path(folder)) for folder in site.getsitepackages()),
@@ -75,6 +78,16 @@ def chats() -> Iterator[tuple[str, str, str]]:
                     text = "\n\n".join(turns)
                     if len(text) >= LEAST:
                         yield "chat", f"{path.name}:{number}", text
+
+
+def corpora() -> Iterator[tuple[str, str, str]]:
+    path = Path(os.environ.get("CUSTODES_DATA_DIR", "/nonexistent")) / "text" / "english.jsonl.gz"
+    if path.exists():
+        with gzip.open(path, "rt", encoding="utf-8") as file:
+            for line in file:
+                row = json.loads(line)
+                if len(row["text"]) >= LEAST:
+                    yield row["source"], f"{path.name}:{row['id']}", row["text"]
 
 
 def read(path: Path) -> str:

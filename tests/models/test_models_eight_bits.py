@@ -9,7 +9,7 @@ from custodes.models.eight_bits import EightBitLinear
 from custodes.models.transformers import TransformersModel
 from custodes.types import Message
 
-TEXTS = ["the quick brown fox jumps", "a", "over the lazy dog " * 4]
+TEXTS = ["the quick brown fox jumps", "a", "over the lazy dog " * 4, "the fox " * 12]
 
 
 def made(folder, dtype: str = "int8") -> TransformersModel:

@@ -21,6 +21,9 @@ REPRODUCTIONS = Registry(
         "mona": "custodes.methods.mona.reproduce:reproduce",
         "relearning": "custodes.methods.unlearning.reproduce:reproduce",
         "reward-hacking-documents": "custodes.methods.behaviors.documents.reproduce:reproduce",
+        "sae-descriptions": "custodes.methods.sae.reproduce:reproduce_descriptions",
+        "sae-random": "custodes.methods.sae.reproduce:reproduce_random",
+        "sae-seeds": "custodes.methods.sae.reproduce:reproduce_seeds",
         "self-awareness": "custodes.methods.behaviors.reproduce:reproduce_awareness",
         "spd": "custodes.methods.decomposition.reproduce:reproduce_spd",
     },
@@ -33,7 +36,8 @@ def reproduce(
         str,
         typer.Argument(
             help="Which: apd, capa, constitutional-classifiers, human-ai-complementarity, mona, "
-            "relearning, reward-hacking-documents, self-awareness or spd."
+            "relearning, reward-hacking-documents, sae-descriptions, sae-random, sae-seeds, "
+            "self-awareness or spd."
         ),
     ],
     out: Annotated[
@@ -51,6 +55,9 @@ def reproduce(
     mona: Myopic Optimization with Non-myopic Approval (arXiv 2501.13011).
     relearning: what comes back after unlearning (arXiv 2410.08827).
     reward-hacking-documents: Training on Documents about Reward Hacking (Anthropic, January 2025).
+    sae-descriptions: descriptions of features from both ends (arXiv 2501.08319).
+    sae-random: sparse autoencoders on random networks, the toy model (arXiv 2501.17727).
+    sae-seeds: features that seeds share (arXiv 2501.16615).
     self-awareness: Tell Me About Yourself (arXiv 2501.11120).
     spd: Stochastic Parameter Decomposition (arXiv 2506.20790).
     """

@@ -29,6 +29,8 @@ from custodes.models.residual import blocks_of
 __all__ = ["EightBitLinear", "exact", "in_eight_bits"]
 
 _STEPS = 127
+_BLOCK = 64
+"""Queries at a time: of a long text, half of all pairs of tokens are never computed."""
 _ATTENTION = "custodes_float64"
 
 
@@ -115,14 +117,22 @@ def _attention(
     if strange := [name for name in ("softcap", "s_aux") if more.get(name) is not None]:
         raise ConfigError(f"dtype int8: this model's attention has {strange[0]}: use float32")
     batch, heads, tokens, width = query.shape
-    groups, seen = key.shape[1], key.shape[2]
-    # The queries that share a key stand in one matrix.
-    asked = query.double().reshape(batch, groups, -1, width)
-    scores = (asked @ key.double().transpose(2, 3)).reshape(batch, heads, tokens, seen)
-    scores.mul_(width**-0.5 if scaling is None else scaling).add_(attention_mask[..., :seen])
-    weights = torch.softmax(scores, dim=-1).reshape(batch, groups, -1, seen)
-    mixed = (weights @ value.double()).float().reshape(batch, heads, tokens, width)
-    return mixed.transpose(1, 2).contiguous(), None
+    groups, past = key.shape[1], key.shape[2] - tokens
+    key, value = key.double().transpose(2, 3), value.double()
+    parts = []
+    for start in range(0, tokens, _BLOCK):
+        asked = query[:, :, start : start + _BLOCK].double()
+        # No query sees the keys behind it; the queries that share a key stand in one matrix.
+        end = start + asked.shape[2]
+        seen = past + end
+        scores = asked.reshape(batch, groups, -1, width) @ key[..., :seen]
+        scores = scores.view(batch, heads, -1, seen)
+        scores.mul_(width**-0.5 if scaling is None else scaling)
+        scores.add_(attention_mask[:, :, start:end, :seen])
+        weights = torch.softmax(scores, dim=-1).view(batch, groups, -1, seen)
+        mixed = weights @ value[:, :, :seen]
+        parts.append(mixed.view(batch, heads, -1, width).float())
+    return torch.cat(parts, dim=2).transpose(1, 2).contiguous(), None
 
 
 AttentionInterface.register(_ATTENTION, _attention)

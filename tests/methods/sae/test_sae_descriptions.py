@@ -186,15 +186,18 @@ def test_bisection_meets_all_targets_at_once():
 
 def test_clamps_meet_their_targets_and_texts_repeat(language, features):
     targets = (0.05, -0.05, 0.1)
-    clamps = find_clamps(language, features, 1, IDS, targets)
-    assert clamps.sign().tolist() == [1, -1, 1]
-    reached = steered_kl(language, features, 1, IDS, clamps)
-    assert reached.tolist() == pytest.approx([0.05, 0.05, 0.1], rel=0.1)
+    clamps = find_clamps(language, features, [0, 1], IDS, targets)
+    assert clamps.sign().tolist() == [[1, -1, 1]] * 2
+    for index, of_one in enumerate(clamps):
+        reached = steered_kl(language, features, index, IDS, of_one)
+        assert reached.tolist() == pytest.approx([0.05, 0.05, 0.1], rel=0.15)
     writing = Writing(prompts=("We", "I think"), tokens=5)
-    texts = steered_texts(language, features, 1, clamps, writing)
-    assert len(texts) == 6
-    assert texts == steered_texts(language, features, 1, clamps, writing)
-    greedy = steered_texts(language, features, 1, clamps[:1], Writing(tokens=3, temperature=0))
+    texts = steered_texts(language, features, [0, 1], clamps, writing)
+    assert [len(one) for one in texts] == [6, 6]
+    assert texts[1:] == steered_texts(language, features, [1], clamps[1:], writing)
+    (greedy,) = steered_texts(
+        language, features, [1], clamps[1:, :1], Writing(tokens=3, temperature=0)
+    )
     assert len(greedy) == 3
 
 

@@ -17,7 +17,7 @@ from custodes.data.atomic import replacing
 from custodes.errors import ConfigError, DataError
 from custodes.methods.sae.config import CollectConfig
 from custodes.methods.sae.hooks import read_hooks
-from custodes.methods.sae.language import LanguageModel
+from custodes.methods.sae.language import LanguageModel, products
 from custodes.methods.sae.store import (
     ActivationStore,
     StoreFacts,
@@ -105,6 +105,7 @@ def _facts(
         dtype=config.dtype,
         seed=config.seed,
         source=hashlib.sha256(tokens.tobytes()).hexdigest(),
+        precision=config.precision,
     )
 
 
@@ -133,7 +134,8 @@ def _read(
     for start in range(0, len(contexts), config.batch):
         ids = torch.from_numpy(tokens[contexts[start : start + config.batch]].astype(np.int64))
         ids = ids.to(language.model.device)
-        with np.errstate(over="ignore"):  # write_shard says what to do
+        with np.errstate(over="ignore"), products(config.precision, ids.device):
+            # What does not fit is seen by write_shard, which says what to do.
             for hook, values in read_hooks(language.model, config.hooks, input_ids=ids).items():
                 rows = values[:, config.skip :].flatten(0, 1).float().cpu().numpy()
                 parts[hook].append(rows.astype(config.dtype))

@@ -22,6 +22,7 @@ _Texts = Annotated[
     list[Path], typer.Argument(help="Texts: .parquet, .jsonl, .jsonl.gz, .txt, .md or folders.")
 ]
 _Store = Annotated[Path, typer.Argument(help="Folder that `collect` made.")]
+_Port = Annotated[int, typer.Option(help="Where pages are served; 0 takes a free port.")]
 _Out = Annotated[Path, typer.Option("--out", help="Folder of the run.")]
 _File = Annotated[Path | None, typer.Option("--config", help="YAML file of settings.")]
 _Set = Annotated[list[str] | None, typer.Option("--set", help="NAME=VALUE, more than once.")]
@@ -87,6 +88,10 @@ def describe(
     out: _Out,
     config: _File = None,
     assign: _Set = None,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Then show the pages on this machine, until Ctrl-C.")
+    ] = False,
+    port: _Port = 8017,
 ) -> None:
     """Descriptions from inputs and outputs, their scores, and features.html to look at."""
     settings = _load("DescribeConfig", config, assign)
@@ -94,6 +99,28 @@ def describe(
     from custodes.methods.sae.store import ActivationStore
 
     typer.echo(str(run_describe(ActivationStore(store), autoencoder, settings, out, say=_say)))
+    if serve:
+        _show(out, port)
+
+
+@app.command()
+def show(
+    folder: Annotated[Path, typer.Argument(help="Folder of a run, such as describe's.")],
+    port: _Port = 8017,
+) -> None:
+    """Serve a run's features.html and report.html on this machine, until Ctrl-C."""
+    _show(folder, port)
+
+
+def _show(folder: Path, port: int) -> None:
+    from custodes.methods.sae.serving import page_server
+
+    with page_server(folder, port=port) as server:
+        typer.echo(f"http://127.0.0.1:{server.server_port}/ (Ctrl-C ends)")
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            return
 
 
 @app.command()

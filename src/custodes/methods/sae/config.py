@@ -16,11 +16,13 @@ __all__ = [
     "Kind",
     "Network",
     "NullConfig",
+    "Precision",
     "ToyConfig",
     "TrainConfig",
 ]
 
 Kind = Literal["topk", "batchtopk", "jumprelu", "gated", "relu"]
+Precision = Literal["float32", "bfloat16"]
 Network = Literal["trained", "rerandomized", "rerandomized-but-embeddings", "step-0", "control"]
 
 
@@ -43,6 +45,9 @@ class CollectConfig(Config):
     """Activations in a shard; a whole number of contexts is taken."""
     dtype: Literal["float16", "float32"] = "float16"
     """What is stored."""
+    precision: Precision = "float32"
+    """Of the model's products; bfloat16 (autocast) is faster where the processor has units for it,
+    and adds noise: measure it against float32 first."""
     seed: int = 0
     """Of the shuffles."""
 
@@ -72,6 +77,9 @@ class CoderConfig(Config):
     """Where jumprelu's thresholds start."""
     auxiliary: float = Field(default=1 / 32, ge=0)
     """Weight of AuxK, which revives dead latents of topk and batchtopk; 0 for none."""
+    precision: Precision = "float32"
+    """Of the product that picks the active latents of topk and batchtopk; their values are
+    computed in float32 either way."""
     learning_rate: float | None = Field(default=None, gt=0)
     """None: 2e-4 / sqrt(F / 16,384)."""
     seed: int = 0
@@ -113,6 +121,8 @@ class TrainConfig(Config):
     """Last rows of the store, on which figures are computed and nothing is trained."""
     null: bool = True
     """Add each size's null: the same autoencoder with random directions, not trained."""
+    checkpoint: int = Field(default=500, ge=0)
+    """Steps between checkpoints, from which a killed run goes on; 0 for none."""
     threads: int = Field(default=1, ge=1)
     """Of torch."""
 
@@ -186,6 +196,8 @@ class DescribeConfig(Config):
     """tokens (judge-free), or a model backend such as openai."""
     explainer_settings: dict[str, object] = Field(default_factory=dict)
     """Settings of the backend."""
+    precision: Precision = "float32"
+    """Of the model's products while it is steered."""
     minilm: str = ""
     """Folder of MiniLM's weights for the judge-free scorers; empty: hashed character n-grams."""
     seed: int = 0

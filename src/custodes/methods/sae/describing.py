@@ -25,7 +25,7 @@ from custodes.methods.sae.explaining import METHODS, Explainer, ModelExplainer, 
 from custodes.methods.sae.explaining import describe as describe_one
 from custodes.methods.sae.features import Features, coder_features, read_features
 from custodes.methods.sae.formats import load_coder
-from custodes.methods.sae.language import LanguageModel, load_language_model
+from custodes.methods.sae.language import LanguageModel, load_language_model, products
 from custodes.methods.sae.page import FeatureView, feature_page, histogram
 from custodes.methods.sae.report import describe_report
 from custodes.methods.sae.scoring import (
@@ -45,6 +45,7 @@ from custodes.models import MODELS
 __all__ = ["Described", "choose_latents", "describe_features", "run_describe", "score"]
 
 NULL = "null: another feature's (max-act)"
+_TOGETHER = 8  # features that are steered in one batch
 _EACH = 5  # fitting and neutral texts of the input score
 
 
@@ -89,26 +90,34 @@ def describe_features(
     prompts = ids[: config.prompts, :32]
     targets = [sign * target for target in config.kl_targets for sign in (1, -1)]
     writing = Writing(tokens=config.steer_tokens, seed=config.seed)
-    found = []
-    for index, name in enumerate(features.names):
-        promoted, suppressed = projections[index]
-        evidence = Evidence(
-            name=name,
-            examples=max_activations(language, values[..., index], ids, examples=config.examples),
-            promoted=promoted,
-            suppressed=suppressed,
-            changed=token_change(language, features, index, prompts, amount=config.amount),
-        )
-        clamps = find_clamps(language, features, index, prompts[:2, :16], targets)
-        texts = steered_texts(language, features, index, clamps, writing)
-        found.append(
-            Described(
-                evidence=evidence,
-                descriptions=describe_one(evidence, explainer),
-                clamps=tuple(clamps.tolist()),
-                steered=tuple(texts),
-            )
-        )
+    found: list[Described] = []
+    with products(config.precision, ids.device):
+        clean = language.logits(prompts).mean(dim=(0, 1))
+        for start in range(0, len(features.names), _TOGETHER):
+            indices = range(start, min(start + _TOGETHER, len(features.names)))
+            clamps = find_clamps(language, features, indices, prompts[:2, :16], targets)
+            texts = steered_texts(language, features, indices, clamps, writing)
+            for index, of_one, written in zip(indices, clamps.tolist(), texts, strict=True):
+                promoted, suppressed = projections[index]
+                evidence = Evidence(
+                    name=features.names[index],
+                    examples=max_activations(
+                        language, values[..., index], ids, examples=config.examples
+                    ),
+                    promoted=promoted,
+                    suppressed=suppressed,
+                    changed=token_change(
+                        language, features, index, prompts, amount=config.amount, clean=clean
+                    ),
+                )
+                found.append(
+                    Described(
+                        evidence=evidence,
+                        descriptions=describe_one(evidence, explainer),
+                        clamps=tuple(of_one),
+                        steered=tuple(written),
+                    )
+                )
     return found
 
 

@@ -91,18 +91,20 @@ def token_change(
     *,
     amount: float = 10.0,
     top: int = 10,
+    clean: Tensor | None = None,
 ) -> tuple[str, ...]:
     """Tokens whose mean logit over prompts [n, T] and positions moves most at +-`amount`.
 
     The `top` raised and the `top` lowered ones of each sign, without order among the four lists,
-    as the paper gives them.
+    as the paper gives them. `clean`: the prompts' mean logits [V], where they are known already.
     """
-    clean = language.logits(prompts)
+    if clean is None:
+        clean = language.logits(prompts).mean(dim=(0, 1))
     found: dict[str, None] = {}
     for sign in (1.0, -1.0):
         amounts = torch.full((len(prompts),), sign * amount)
         with replaced(language.model, features.hook, features.clamp(index, amounts)):
-            change = (language.logits(prompts) - clean).mean(dim=(0, 1))
+            change = language.logits(prompts).mean(dim=(0, 1)) - clean
         most = min(top, len(change))
         for order in (change, -change):
             found.update(dict.fromkeys(_tokens(language, order.topk(most).indices)))

@@ -36,12 +36,17 @@ class Features:
     outward: Tensor
     names: tuple[str, ...]
 
-    def clamp(self, index: int, amounts: Tensor) -> Callable[[Tensor], Tensor]:
-        """A change for `hooks.replaced`: row b of a batch gets activation amounts[b] everywhere."""
+    def clamp(self, index: int | Tensor, amounts: Tensor) -> Callable[[Tensor], Tensor]:
+        """A change for `hooks.replaced`: row b of a batch gets activation amounts[b] everywhere.
+
+        `index`: one feature, or that of each row.
+        """
+        which = torch.as_tensor(index).expand(len(amounts))
 
         def change(x: Tensor) -> Tensor:
-            now = self.encode(x.float())[..., index]
-            push = (amounts[:, None].to(now) - now)[..., None] * self.directions[index]
+            of_row = which[:, None, None].expand(-1, x.shape[1], 1)
+            now = self.encode(x.float()).gather(-1, of_row)
+            push = (amounts[:, None, None].to(now) - now) * self.directions[which][:, None]
             return (x.float() + push).to(x.dtype)
 
         return change

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -11,10 +12,11 @@ from torch import Tensor
 
 from custodes.config import cache_folder
 from custodes.errors import ConfigError
+from custodes.methods.sae.config import Precision
 from custodes.models.causal import CausalConfig
 from custodes.models.tokens import PlainTokenizer
 
-__all__ = ["LanguageModel", "load_language_model"]
+__all__ = ["LanguageModel", "load_language_model", "products"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +37,7 @@ class LanguageModel:
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of plain texts, special tokens read literally."""
-        plain = PlainTokenizer(self.tokenizer.backend_tokenizer)
+        plain = _plain(self.tokenizer.backend_tokenizer)
         return [plain.encode(text)[0] for text in texts]
 
     def token(self, index: int) -> str:
@@ -60,6 +62,17 @@ class LanguageModel:
         normed = vectors if norm is None else norm(vectors)
         found: Tensor = self.model.get_output_embeddings()(normed).float()
         return found
+
+
+def products(precision: Precision, device: torch.device) -> torch.autocast:
+    """Within the block, a model's products are of this precision."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+
+
+@lru_cache(maxsize=8)
+def _plain(backend: Any) -> PlainTokenizer:
+    """Made once a tokenizer: it is a deep copy."""
+    return PlainTokenizer(backend)
 
 
 def load_language_model(name: str, *, device: str = "cpu") -> LanguageModel:

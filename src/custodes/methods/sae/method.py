@@ -63,7 +63,7 @@ def run_collect(
 def run_train(store: ActivationStore, config: TrainConfig, out: Path, *, say: Say = None) -> Path:
     """Train every configured autoencoder into artifacts/NAME; returns the report's path."""
     run = Run(out, config, seed=config.seeds[0])
-    found = _train(store, config, run.artifacts, say)
+    found = _train(store, config, run.artifacts, out / "checkpoint.safetensors", say)
     for one in found:
         run.log(autoencoder=one.name, **one.quality.values())
     nulls = []
@@ -76,12 +76,14 @@ def run_train(store: ActivationStore, config: TrainConfig, out: Path, *, say: Sa
     return run.report(report.values(), report.html())
 
 
-def _train(store: ActivationStore, config: TrainConfig, folder: Path, say: Say) -> list[Trained]:
+def _train(
+    store: ActivationStore, config: TrainConfig, folder: Path, keep: Path, say: Say
+) -> list[Trained]:
     found = []
     hook = only_hook(store, config.hook)
     metadata = {"model_name": store.facts.model, "hook_name": hook,
                 "context_size": store.facts.context}  # fmt: skip
-    for one in train(store, config, say=say):
+    for one in train(store, config, keep=keep, say=say):
         save_coder(one.coder, folder / one.name, metadata={**metadata, "seed": one.config.seed})
         found.append(one)
     return found
@@ -142,10 +144,13 @@ def run_null(
         for hook in config.collect.hooks:
             of_hook = config.train.model_copy(update={"hook": hook})
             coders = run.artifacts / "coders" / name / hook.replace(":", "=")
-            for one in _train(store, of_hook, coders, say):
-                row = _network_row(network, store, hook, one, config)
+            for one in _train(store, of_hook, coders, coders / "checkpoint.safetensors", say):
+                row, of_latents = _network_row(network, store, hook, one, config)
                 rows.append({"network": f"{name}, {hook}, {one.name}", **row})
-                run.log(network=name, hook=hook, autoencoder=one.name, **_plain(row))
+                run.log(
+                    network=name, hook=hook, autoencoder=one.name, **_plain(row),
+                    **{"of latents": of_latents},
+                )  # fmt: skip
     report = null_report(rows, {"model": language.name, "seed": config.seed})
     return run.report(report.values(), report.html())
 
@@ -161,8 +166,11 @@ def _plain(row: dict[str, Cell]) -> dict[str, Any]:
 
 def _network_row(
     network: LanguageModel, store: ActivationStore, hook: str, one: Trained, config: NullConfig
-) -> dict[str, Cell]:
-    """Figures of one autoencoder; latents are scored on the last contexts of the store."""
+) -> tuple[dict[str, Cell], dict[str, list[float]]]:
+    """Figures of one autoencoder, and of each of its latents that were scored.
+
+    Latents are scored on the last contexts of the store.
+    """
     ids = torch.from_numpy(store.tokens()[-config.contexts :].astype(np.int64))
     skip = config.collect.skip
     losses = substituted_losses(network, hook, one.coder, ids[:8], skip=skip)
@@ -180,17 +188,17 @@ def _network_row(
             fuzzing.append(scores[0])
             detection.append(scores[1])
     quality = one.quality
+    of_latents = {"token entropy": entropies, "fuzzing AUROC": fuzzing,
+                  "detection AUROC": detection}  # fmt: skip
     return {
         "explained variance": quality.explained,
         "cosine": quality.cosine,
         "L0": quality.l0,
         "L1": quality.l1,
         "CE score": ce_score(*losses),
-        "token entropy": mean_interval(entropies),
-        "fuzzing AUROC": mean_interval(fuzzing),
-        "detection AUROC": mean_interval(detection),
+        **{name: mean_interval(values) for name, values in of_latents.items()},
         "latents": len(latents),
-    }
+    }, of_latents
 
 
 def _active_latents(

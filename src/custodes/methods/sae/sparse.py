@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
-__all__ = ["Active", "batch_top_k", "reconstruct", "row_top_k"]
+__all__ = ["Active", "batch_top_k", "pair_products", "reconstruct", "row_top_k"]
 
 
 class Active(NamedTuple):
@@ -46,6 +46,16 @@ def batch_top_k(pre: Tensor, k: int) -> Active:
 
 def _sum(rows: Tensor, of: Tensor, offsets: Tensor, weights: Tensor) -> Tensor:
     found: Tensor = embedding_bag(rows, of, offsets, mode="sum", per_sample_weights=weights)
+    return found
+
+
+def pair_products(inner: Tensor, encoder: Tensor, active: Active) -> Tensor:
+    """Product of each active pair's row of [B, d] with its latent's of [F, d], and no others'."""
+    leaf = torch.zeros(len(active.latents), device=inner.device).requires_grad_()
+    with torch.enable_grad():
+        summed = _sum(active.latents, encoder.detach(), active.offsets, leaf)
+    # The kernel behind embedding_bag gives each pair's dot product and never gathers rows.
+    (found,) = torch.autograd.grad(summed, leaf, inner.contiguous())
     return found
 
 

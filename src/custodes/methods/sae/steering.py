@@ -1,7 +1,7 @@
 """Steer: find the clamp that moves predictions by a wanted amount, and write text under it.
 
-All clamps of a feature are searched at once, one row of a batch each (the released code of arXiv
-2501.08319 tries whole numbers one after another).
+All clamps of several features are searched at once, one row of a batch each (the released code of
+arXiv 2501.08319 tries whole numbers one after another), and their texts are written side by side.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Writing:
 def steered_kl(
     language: LanguageModel,
     features: Features,
-    index: int,
+    index: int | Tensor,
     prompts: Tensor,
     amounts: Tensor,
     *,
@@ -44,14 +44,16 @@ def steered_kl(
 ) -> Tensor:
     """KL(clean || steered) [n] of each amount [n], mean over prompts [p, T] and positions.
 
-    `clean`: the prompts' log-probabilities [p, T, V], where they are known already.
+    `index`: one feature, or that of each amount. `clean`: the prompts' log-probabilities
+    [p, T, V], where they are known already.
     """
     if clean is None:
         clean = language.logits(prompts).log_softmax(-1)
     count = len(amounts)
     rows = prompts.repeat(count, 1)
     each = amounts.repeat_interleave(len(prompts))
-    with replaced(language.model, features.hook, features.clamp(index, each)):
+    which = torch.as_tensor(index).expand(count).repeat_interleave(len(prompts))
+    with replaced(language.model, features.hook, features.clamp(which, each)):
         steered = language.logits(rows).log_softmax(-1)
     steered = steered.view(count, *clean.shape)
     found: Tensor = (clean.exp() * (clean - steered)).sum(-1).mean(dim=(1, 2))
@@ -88,48 +90,59 @@ def bisect(
 def find_clamps(
     language: LanguageModel,
     features: Features,
-    index: int,
+    indices: Sequence[int],
     prompts: Tensor,
     targets: Sequence[float],
 ) -> Tensor:
-    """Clamps [n] for signed KL targets (.25, -.25, ...): the sign is the clamp's."""
-    wanted = torch.tensor(list(targets))
+    """Clamps [L, n] for signed KL targets (.25, -.25, ...): the sign is the clamp's."""
+    wanted = torch.tensor(list(targets)).repeat(len(indices))
+    which = torch.tensor(list(indices)).repeat_interleave(len(targets))
     sign = wanted.sign()
     clean = language.logits(prompts).log_softmax(-1)
 
     def moved(amounts: Tensor) -> Tensor:
-        return steered_kl(language, features, index, prompts, sign * amounts, clean=clean)
+        return steered_kl(language, features, which, prompts, sign * amounts, clean=clean)
 
-    return sign * bisect(moved, wanted.abs())
+    return (sign * bisect(moved, wanted.abs())).view(len(indices), len(targets))
 
 
 @torch.inference_mode()
 def steered_texts(
     language: LanguageModel,
     features: Features,
-    index: int,
-    amounts: Tensor,
+    indices: Sequence[int],
+    clamps: Tensor,
     writing: Writing,
-) -> list[str]:
-    """Continuations of each prompt under each clamp, prompt by prompt."""
+) -> list[list[str]]:
+    """Continuations of each prompt under each clamp [L, n], prompt by prompt, of L features.
+
+    A feature's texts do not depend on which others are written beside them, but for rounding.
+    """
     from transformers import DynamicCache
 
     draw = torch.Generator().manual_seed(writing.seed)
-    found = []
+    amounts, count = clamps.flatten(), clamps.shape[1]
+    which = torch.tensor(list(indices)).repeat_interleave(count)
+    found: list[list[str]] = [[] for _ in indices]
     for prompt in writing.prompts:
         ids = torch.tensor(language.encode([prompt])).repeat(len(amounts), 1)
         written: list[Tensor] = []
         cache = DynamicCache(config=language.model.config)
-        with replaced(language.model, features.hook, features.clamp(index, amounts)):
+        with replaced(language.model, features.hook, features.clamp(which, amounts)):
             for _ in range(writing.tokens):
                 held = key_values(language.model, cache)
                 logits = language.model(input_ids=ids, **held).logits[:, -1].float()
                 if writing.temperature:
-                    chances = (logits / writing.temperature).softmax(-1)
-                    ids = torch.multinomial(chances, 1, generator=draw)
+                    chances = (logits / writing.temperature).softmax(-1).cumsum(-1)
+                    # The same numbers for every feature, so that none depends on its neighbors.
+                    at = torch.rand(count, 1, generator=draw).repeat(len(indices), 1)
+                    ids = torch.searchsorted(chances, at * chances[:, -1:]).clamp(
+                        max=logits.shape[1] - 1
+                    )
                 else:
                     ids = logits.argmax(-1, keepdim=True)
                 written.append(ids)
-        rows = torch.cat(written, dim=1).tolist()
-        found += [str(language.tokenizer.decode(row)) for row in rows]
+        rows = torch.split(torch.cat(written, dim=1), count)
+        for texts, some in zip(found, rows, strict=True):
+            texts += [str(language.tokenizer.decode(row)) for row in some.tolist()]
     return found

@@ -41,7 +41,8 @@ _FORMAT = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreFacts:
-    """What identifies a store. `widths`: hook -> d; `rows` of each shard."""
+    """What identifies a store. `widths`: hook -> d; `rows` of each shard; `precision` of the
+    model's products."""
 
     model: str
     widths: Mapping[str, int]
@@ -50,6 +51,7 @@ class StoreFacts:
     dtype: str
     seed: int
     source: str
+    precision: str = "float32"
 
 
 def write_facts(folder: Path, facts: StoreFacts) -> None:

@@ -7,8 +7,10 @@ order of rows is the store's, the same for every seed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -25,10 +27,17 @@ from custodes.methods.sae.losses import (
     squared_error,
 )
 from custodes.methods.sae.metrics import Quality, judge
-from custodes.methods.sae.sparse import Active, batch_top_k, reconstruct, row_top_k
+from custodes.methods.sae.progress import load_progress, progress_key, save_progress
+from custodes.methods.sae.sparse import (
+    Active,
+    batch_top_k,
+    pair_products,
+    reconstruct,
+    row_top_k,
+)
 from custodes.methods.sae.store import ActivationStore
 
-__all__ = ["Trained", "Trainer", "only_hook", "train", "untrained"]
+__all__ = ["Trained", "Trainer", "only_hook", "run_trainers", "train", "untrained"]
 
 _SCALE_ROWS = 8192
 _THRESHOLD_MEMORY = 0.99  # of batchtopk's running threshold
@@ -107,11 +116,11 @@ class Trainer:
         part, config = self.part, self.config
         with torch.no_grad():
             inner = x - part["decoder_bias"]
-            pre = torch.addmm(part["encoder_bias"], inner, part["encoder"].T)
+            pre = self._products(inner)
             if config.kind == "topk":
-                active = row_top_k(pre, config.k)
+                active = self._exact(inner, row_top_k(pre, config.k))
             else:
-                active = batch_top_k(pre, config.k)
+                active = self._exact(inner, batch_top_k(pre, config.k))
                 self._remember(active)
         weights = (part["encoder"], part["encoder_bias"], part["decoder"], part["decoder_bias"])
         found = reconstruct(x, *weights, active)
@@ -121,9 +130,8 @@ class Trainer:
         count = int(dead.sum()) if config.auxiliary else 0
         if count:
             wanted = max(x.shape[1] // 2, 1)
-            chosen = row_top_k(
-                pre.masked_fill(~dead, -torch.inf), min(wanted, count), rectified=False
-            )
+            idle = pre.masked_fill(~dead, -torch.inf)
+            chosen = self._exact(inner, row_top_k(idle, min(wanted, count), rectified=False))
             guess = reconstruct(x, *weights, chosen) - part["decoder_bias"]
             aside = auxiliary_error(x - found, guess, dead=count, wanted=wanted)
             loss = loss + config.auxiliary * aside
@@ -133,10 +141,23 @@ class Trainer:
     def settle(self, x: Tensor) -> None:
         """Find batchtopk's threshold on scaled inputs without training; others need nothing."""
         if self.config.kind == "batchtopk":
-            part = self.part
-            inner = x - part["decoder_bias"]
-            pre = torch.addmm(part["encoder_bias"], inner, part["encoder"].T)
-            self._remember(batch_top_k(pre, self.config.k))
+            inner = x - self.part["decoder_bias"]
+            picked = batch_top_k(self._products(inner), self.config.k)
+            self._remember(self._exact(inner, picked))
+
+    def _products(self, inner: Tensor) -> Tensor:
+        """Pre-activations [B, F], in bfloat16 where they only pick latents."""
+        encoder, bias = self.part["encoder"], self.part["encoder_bias"]
+        if self.config.precision == "bfloat16":
+            inner, encoder, bias = inner.bfloat16(), encoder.bfloat16(), bias.bfloat16()
+        return torch.addmm(bias, inner, encoder.T)
+
+    def _exact(self, inner: Tensor, active: Active) -> Active:
+        """The same pairs with values in float32."""
+        if self.config.precision == "float32":
+            return active
+        values = pair_products(inner, self.part["encoder"], active)
+        return active._replace(values=values + self.part["encoder_bias"][active.latents])
 
     def _remember(self, active: Active) -> None:
         positive = active.values[active.values > 0]
@@ -167,6 +188,27 @@ class Trainer:
         error = squared_error(x, activations @ decoder + bias)
         loss = error + config.sparsity * penalty + aside
         return error.detach(), loss, (activations > 0).any(0)
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything that a step depends on and changes, by name."""
+        found = {f"part.{name}": tensor.detach() for name, tensor in self.part.items()}
+        for name, tensor in self.part.items():
+            found |= {f"adam.{name}.{key}": one for key, one in self._adam.state[tensor].items()}
+        least = float("nan") if self._threshold is None else self._threshold
+        return {**found, "idle": self._idle, "threshold": torch.tensor(least, dtype=torch.float64)}
+
+    @torch.no_grad()
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from what `state` gave."""
+        for name, tensor in self.part.items():
+            tensor.copy_(state[f"part.{name}"])
+            head = f"adam.{name}."
+            of_one = {key.removeprefix(head): one for key, one in state.items()
+                      if key.startswith(head)}  # fmt: skip
+            self._adam.state[tensor] = {key: one.clone() for key, one in of_one.items()}
+        self._idle.copy_(state["idle"])
+        least = float(state["threshold"])
+        self._threshold = None if math.isnan(least) else least
 
     def finish(self) -> Coder:
         """The autoencoder for raw inputs: biases and thresholds divided by the scale."""
@@ -217,16 +259,14 @@ def _split(store: ActivationStore, config: TrainConfig) -> int:
     return rows
 
 
-def train(
+def run_trainers(
     store: ActivationStore,
     config: TrainConfig,
     *,
+    keep: Path | None = None,
     say: Callable[[str], object] | None = None,
-) -> Iterator[Trained]:
-    """Every configured autoencoder; the last `held_out` rows judge them and train none.
-
-    An autoencoder's weights depend on its own settings alone, whatever is trained beside it.
-    """
+) -> tuple[list[Trainer], list[list[float]]]:
+    """All steps of every configured autoencoder, and their losses; `keep` as in `train`."""
     torch.set_num_threads(config.threads)
     hook, rows = only_hook(store, config.hook), _split(store, config)
     mean, scale = _moments(store, hook, rows)
@@ -234,18 +274,42 @@ def train(
     losses: list[list[float]] = [[] for _ in trainers]
     a_pass = rows // config.batch
     steps = a_pass * config.epochs
-    for step in range(steps):
-        if step % a_pass == 0:
-            batches = store.batches(hook, config.batch, stop=rows)
+    key = progress_key(store, hook, config)
+    done = load_progress(keep, key, trainers, losses) if keep is not None else 0
+    for step in range(done, steps):
+        if step % a_pass == 0 or step == done:
+            start = step % a_pass * config.batch
+            batches = store.batches(hook, config.batch, start=start, stop=rows)
         x = next(batches) * scale
         for trainer, curve in zip(trainers, losses, strict=True):
             curve.append(trainer.step(x, _share(step, steps, config)))
         if say is not None and (step + 1) % max(steps // 10, 1) == 0:
             say(f"step {step + 1:,} of {steps:,}")
-    for trainer, curve in zip(trainers, losses, strict=True):
+        if keep is not None and config.checkpoint and (step + 1) % config.checkpoint == 0:
+            save_progress(keep, key, trainers, losses)
+    return trainers, losses
+
+
+def train(
+    store: ActivationStore,
+    config: TrainConfig,
+    *,
+    keep: Path | None = None,
+    say: Callable[[str], object] | None = None,
+) -> Iterator[Trained]:
+    """Every configured autoencoder; the last `held_out` rows judge them and train none.
+
+    An autoencoder's weights depend on its own settings alone, whatever is trained beside it.
+    `keep`: a file for checkpoints, from which a killed run goes on to the same result; it is
+    removed at the end. `ConfigError` where it holds one of other settings or another store.
+    """
+    hook, rows = only_hook(store, config.hook), _split(store, config)
+    for trainer, curve in zip(*run_trainers(store, config, keep=keep, say=say), strict=True):
         coder = trainer.finish()
         quality = judge(coder, store.batches(hook, config.batch, start=rows))
         yield Trained(config=trainer.config, coder=coder, quality=quality, losses=tuple(curve))
+    if keep is not None:
+        keep.unlink(missing_ok=True)
 
 
 def untrained(store: ActivationStore, config: TrainConfig, coder: CoderConfig) -> Trained:

@@ -1,0 +1,139 @@
+"""A killed training and a killed matching go on to the same result; bfloat16 picks."""
+
+import numpy as np
+import pytest
+import torch
+
+from custodes.errors import ArtifactError, ConfigError
+from custodes.methods.sae import matching
+from custodes.methods.sae.blocked import Tight
+from custodes.methods.sae.config import CoderConfig, TrainConfig
+from custodes.methods.sae.matching import match, unit_rows
+from custodes.methods.sae.sparse import pair_products, row_top_k
+from custodes.methods.sae.training import Trainer, train
+
+CONFIG = TrainConfig(
+    kinds=("topk", "batchtopk", "jumprelu"), latents=(32,), k=(3,), seeds=(0, 1),
+    batch=128, epochs=2, warm_up=3, held_out=500, checkpoint=5, dead_after=1000,
+    coder=CoderConfig(latents=32, k=3, learning_rate=1e-2),
+)  # fmt: skip
+
+
+class KilledError(Exception):
+    pass
+
+
+def killer(step):
+    def say(line):
+        if line.startswith(f"step {step} "):
+            raise KilledError
+
+    return say
+
+
+def test_a_killed_training_goes_on_to_the_last_bit(planted_store, tmp_path):
+    step = 40
+    whole = {one.name: one for one in train(planted_store, CONFIG)}
+    keep = tmp_path / "checkpoint.safetensors"
+    with pytest.raises(KilledError):
+        list(train(planted_store, CONFIG, keep=keep, say=killer(step)))
+    assert keep.exists()
+    said = []
+    parts = {one.name: one for one in train(planted_store, CONFIG, keep=keep, say=said.append)}
+    assert not keep.exists()
+    assert said[0].startswith("step 40 "), "the step behind the checkpoint at 35"
+    assert list(parts) == list(whole)
+    for name, one in whole.items():
+        assert one.losses == parts[name].losses
+        assert one.quality == parts[name].quality
+        for part, tensor in one.coder.tensors.items():
+            assert torch.equal(tensor, parts[name].coder.tensors[part]), (name, part)
+
+
+def test_checkpoints_of_something_else_are_refused(planted_store, tmp_path):
+    keep = tmp_path / "checkpoint.safetensors"
+    with pytest.raises(KilledError):
+        list(train(planted_store, CONFIG, keep=keep, say=killer(10)))
+    other = CONFIG.model_copy(update={"batch": 64})
+    with pytest.raises(ConfigError, match="of other settings"):
+        list(train(planted_store, other, keep=keep))
+    keep.write_bytes(b"nothing of the kind")
+    with pytest.raises(ArtifactError, match="not a checkpoint"):
+        list(train(planted_store, CONFIG, keep=keep))
+
+
+def test_bfloat16_picks_and_float32_counts(planted):
+    rows, _ = planted()
+    x = torch.from_numpy(rows[:512])
+    encoder = torch.randn(24, 16)
+    active = row_top_k(x @ encoder.T, 3)
+    assert torch.allclose(pair_products(x, encoder, active), active.values, atol=1e-5)
+    errors = {}
+    for precision in ("float32", "bfloat16"):
+        coder = CoderConfig(latents=24, k=3, learning_rate=1e-2, precision=precision)
+        trainer = Trainer(coder, x.mean(0), 1.0)
+        errors[precision] = [trainer.step(x) for _ in range(40)]
+    assert errors["bfloat16"] != errors["float32"]
+    assert errors["bfloat16"][-1] == pytest.approx(errors["float32"][-1], rel=0.1)
+    assert errors["bfloat16"][-1] < 0.7 * errors["bfloat16"][0]
+
+
+def sides(count=150, width=6):
+    draw = torch.Generator().manual_seed(3)
+    return tuple(torch.randn(count, width, generator=draw) for _ in range(2))
+
+
+def test_a_killed_matching_goes_on(tmp_path, monkeypatch):
+    keep = tmp_path / "pairs.safetensors"
+    first, second = sides()
+
+    def stop(line):
+        if "violated" in line:
+            rounds.append(line)
+            if len(rounds) == 2:
+                raise KilledError
+
+    rounds = []
+    with pytest.raises(KilledError):
+        match(first, second, top=1, keep=keep, say=stop)
+    assert keep.exists()
+
+    def never(*_):
+        raise AssertionError("the first pass is not made again")
+
+    monkeypatch.setattr(matching, "candidates", never)
+    found = match(first, second, top=1, keep=keep)
+    monkeypatch.undo()
+    assert found.certified and not keep.exists()
+    assert len(found.violated) > 2
+    assert found.objective == pytest.approx(match(first, second, top=1).objective, abs=1e-9)
+
+
+def test_what_was_kept_of_other_directions_is_not_used(tmp_path):
+    keep = tmp_path / "pairs.safetensors"
+    first, second = sides()
+
+    def stop(line):
+        raise KilledError
+
+    with pytest.raises(KilledError):
+        match(first, second, keep=keep, say=lambda line: "violated" in line and stop(line))
+    assert match(second, first, keep=keep).certified
+
+
+@pytest.mark.parametrize("moved", [0.003, 0.03, 1.0])
+def test_close_pairs_are_all_that_violate_at_any_prices(moved):
+    """However prices move, no pair above them is missed; few may be kept beside."""
+    first, second = (unit_rows(side) for side in sides())
+    rng = np.random.default_rng(0)
+    u, v = np.full(150, 0.4), np.full(150, 0.4)
+    tight = Tight(first, second, 32)
+    cosines = (first @ second.T).double().numpy()
+    for _ in range(6):
+        excess = tight.excess(u, v)
+        found = {(int(i), int(j)) for i, j, one in
+                 zip(tight.row, tight.column, excess, strict=True) if one > 1e-5}  # fmt: skip
+        i, j = np.nonzero(cosines - u[:, None] - v[None] > 1e-5)
+        assert found == set(zip(i.tolist(), j.tolist(), strict=True))
+        u = u + moved * rng.normal(size=150) * (rng.random(150) < 0.3)
+        v = v + moved * rng.normal(size=150) * (rng.random(150) < 0.3)
