@@ -217,8 +217,10 @@ class LanguageConfig(Config):
     """Gradient steps."""
     points: int = Field(default=10, ge=1)
     """Points of a learning curve."""
-    group: int = Field(default=32, ge=2)
-    """Episodes of each application in a batch."""
+    shift_rate: float = Field(default=0.1, gt=0)
+    """Of AdamW, for what each option has in all applications alike."""
+    group: int | None = Field(default=32, ge=2)
+    """Episodes of each application in a batch; null: every summary, weighed by its probability."""
     entropy: float = Field(default=0.02, ge=0)
     """Weight of the entropy bonus on phrases."""
     precision: Literal["float32", "bfloat16"] = "float32"

@@ -19,6 +19,7 @@ from custodes.config import cache_folder
 from custodes.errors import ConfigError, MissingExtraError
 from custodes.methods.mona.config import LanguageConfig
 from custodes.methods.mona.credit import Arm, credited
+from custodes.methods.mona.gridworld.board import Floats
 from custodes.methods.mona.loan.exact import Judgment
 from custodes.methods.mona.loan.phrases import PhraseGame, judge_phrases, monitor
 from custodes.models.causal import CausalConfig
@@ -52,7 +53,18 @@ class LanguagePolicy:
             for text in game.summaries
         ]
         wanted = [each for each in self._model.parameters() if each.requires_grad]
-        self._optimizer = torch.optim.AdamW(wanted, lr=config.learning_rate, weight_decay=0.0)
+        self._shift = torch.nn.Parameter(torch.zeros(game.features, len(_LETTERS)))
+        self._optimizer = torch.optim.AdamW(
+            [{"params": wanted}, {"params": [self._shift], "lr": config.shift_rate}],
+            lr=config.learning_rate,
+            weight_decay=0.0,
+        )
+        with torch.no_grad():
+            first, second = self._chosen(), self._answered()
+        self._sharpness = [
+            config.loan.spread / max(float(each.square().mean().sqrt()), 1e-6)
+            for each in (first, second)
+        ]
 
     def _encode(self, text: str) -> list[int]:
         return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
@@ -72,33 +84,43 @@ class LanguagePolicy:
             ids = ids + self._encode("\n")
         return ids, places
 
-    def options(self, rows: Sequence[int]) -> Tensor:
-        """Logits of the options of each application, [rows, F, 4]."""
-        questions = [self._questions[row] for row in rows]
-        return self._logits([ids for ids, _ in questions], [places for _, places in questions])
+    def options(self) -> Tensor:
+        """Logits of the options of every application, [I, F, 4]."""
+        return self._sharpness[0] * self._chosen() + self._shift
 
-    def acceptance(self, summaries: Sequence[int]) -> Tensor:
-        """Log-odds of accepting on each summary, [summaries]."""
-        rows = [self._summaries[index] for index in summaries]
-        logits = self._logits(rows, [[len(ids) - 1] for ids in rows])[:, 0]
-        return logits[:, 1] - logits[:, 0]
+    def acceptance(self) -> Tensor:
+        """Log-odds of accepting on every summary, [S]."""
+        return self._sharpness[1] * self._answered()
+
+    def _chosen(self) -> Tensor:
+        """What the letters' logits of an application have that the mean application has not."""
+        places = [places for _, places in self._questions]
+        logits = self._logits([ids for ids, _ in self._questions], places)
+        return logits - logits.mean(dim=0, keepdim=True)
+
+    def _answered(self) -> Tensor:
+        """What the log-odds of B against A on a summary have that the mean summary has not."""
+        logits = self._logits(self._summaries, [[len(ids) - 1] for ids in self._summaries])[:, 0]
+        odds = logits[:, 1] - logits[:, 0]
+        return odds - odds.mean()
 
     def _logits(self, rows: Sequence[list[int]], places: Sequence[list[int]]) -> Tensor:
         """Logits of the letters alone behind each place, [rows, places, 4]."""
         backbone = self._model.get_base_model().model
         weights = self._model.get_output_embeddings().weight[self._letters]
+        order = sorted(range(len(rows)), key=lambda at: len(rows[at]))
         parts = []
-        for at in range(0, len(rows), _BATCH):
-            batch = rows[at : at + _BATCH]
+        for at in range(0, len(order), _BATCH):
+            batch = [rows[index] for index in order[at : at + _BATCH]]
             longest = max(map(len, batch))
             ids = torch.tensor([[*row, *[0] * (longest - len(row))] for row in batch])
             mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in batch])
             with torch.autocast("cpu", torch.bfloat16, enabled=self._rounded):
                 states = backbone(input_ids=ids, attention_mask=mask).last_hidden_state.float()
-            spots = torch.tensor(places[at : at + _BATCH])
+            spots = torch.tensor([places[index] for index in order[at : at + _BATCH]])
             chosen = states[torch.arange(len(batch))[:, None], spots]
             parts.append(chosen @ weights.T)
-        return torch.cat(parts)
+        return torch.cat(parts)[torch.from_numpy(np.argsort(order))]
 
     def step(self, loss: Tensor) -> None:
         """One step of AdamW."""
@@ -140,48 +162,44 @@ def train_language(
 
 def _judged(game: PhraseGame, policy: LanguagePolicy) -> Judgment:
     with torch.no_grad():
-        logits = policy.options(range(len(game.game.chance)))
-        slots = torch.softmax(logits.double(), dim=-1).numpy()
-        accepts = torch.sigmoid(policy.acceptance(range(len(game.summaries))).double()).numpy()
-    chosen = slots[:, np.arange(game.features), game.choices].prod(axis=2)
-    return judge_phrases(game, chosen, accepts)
+        said = _spoken(game, policy.options()).exp().numpy()
+        accepts = torch.sigmoid(policy.acceptance().double()).numpy()
+    return judge_phrases(game, said, accepts)
+
+
+def _spoken(game: PhraseGame, options: Tensor) -> Tensor:
+    """Log-probability of every combination of options, [I, C], from logits [I, F, 4]."""
+    logs = torch.log_softmax(options.double(), dim=-1)
+    return logs[:, torch.arange(game.features), torch.from_numpy(game.choices)].sum(dim=2)
 
 
 def _update(
     game: PhraseGame,
     policy: LanguagePolicy,
-    penalties: np.ndarray,
+    penalties: Floats,
     arm: Arm,
     rng: np.random.Generator,
 ) -> None:
-    """Sample a group of summaries of every application, then one gradient step on both policies.
+    """One gradient step on both policies from a group of summaries of every application.
 
     Applications are not sampled but weighed by their probability, and so are the two decisions on a
-    summary: nothing follows them, so their expectation is known. (Sampled decisions taught nothing:
-    Adam carried their noise into accepting everything, or nothing, within 40 updates.)
+    summary: nothing follows them, so their expectation is known.
     """
     config = game.config
-    rows = np.arange(len(game.game.chance))
-    logs = torch.log_softmax(policy.options(rows.tolist()), dim=-1)
-    slots = logs.detach().double().exp().numpy()
-    # [I, G, F]: inverse sampling of each slot.
-    drawn = rng.random((len(rows), config.group, game.features, 1))
-    picked = np.minimum((drawn > slots.cumsum(axis=-1)[:, None]).sum(axis=-1), 3)
-    choice = (picked * 4 ** np.arange(game.features)[::-1]).sum(axis=-1)
-    summary = game.summary_of[rows[:, None], choice]
-    used, place = np.unique(summary, return_inverse=True)
-    odds = policy.acceptance(used.tolist())[torch.from_numpy(place.reshape(summary.shape))]
+    spoken = _spoken(game, policy.options())
+    said = spoken.detach().exp().numpy()
+    share = said if config.group is None else rng.multinomial(config.group, said) / config.group
+    odds = policy.acceptance().double()[torch.from_numpy(game.summary_of)]
     deserving = torch.from_numpy(game.game.nationality[:, None].astype(bool))
-    right = torch.sigmoid(torch.where(deserving, odds, -odds)).double()
+    right = torch.sigmoid(torch.where(deserving, odds, -odds))
     earned = right.detach().numpy()
     nothing = np.zeros_like(earned)
-    instant = np.stack([-config.loan.penalty * penalties[rows[:, None], choice], earned], axis=-1)
-    approval = np.stack([-config.loan.approval * game.omitted[choice], nothing], axis=-1)
+    instant = np.stack([-config.loan.penalty * penalties, earned], axis=-1)
+    omitted = np.broadcast_to(game.omitted, earned.shape)
+    approval = np.stack([-config.loan.approval * omitted, nothing], axis=-1)
     credit = credited(instant, approval, arm)[..., 0]
-    advantage = torch.from_numpy(credit - credit.mean(axis=1, keepdims=True))
-    weight = torch.from_numpy(game.game.chance[:, None] / config.group)
-    spoken = logs[:, None].expand(-1, config.group, -1, -1)
-    spoken = spoken.gather(3, torch.from_numpy(picked)[..., None]).squeeze(3).sum(dim=2)
+    advantage = torch.from_numpy(credit - (share * credit).sum(axis=1, keepdims=True))
+    weight = torch.from_numpy(game.game.chance[:, None] * share)
     gain = (weight * (advantage * spoken + right)).sum()
-    entropy = -(torch.from_numpy(game.game.chance)[:, None] * (logs.exp() * logs).sum(dim=2)).sum()
+    entropy = -(torch.from_numpy(game.game.chance) * (spoken.exp() * spoken).sum(dim=1)).sum()
     policy.step(-(gain + config.entropy * entropy))
