@@ -30,6 +30,7 @@ __all__ = ["LanguagePolicy", "train_language"]
 
 _LETTERS = (" A", " B", " C", " D")
 _BATCH = 32
+_WRITER, _JUDGE = "writer", "judge"
 
 
 class LanguagePolicy:
@@ -52,10 +53,10 @@ class LanguagePolicy:
             self._encode(f"Summary of a loan application: {text}\nAccept? A: no. B: yes.\nAnswer:")
             for text in game.summaries
         ]
-        wanted = [each for each in self._model.parameters() if each.requires_grad]
+        self._wanted = [each for name, each in self._model.named_parameters() if "lora_" in name]
         self._shift = torch.nn.Parameter(torch.zeros(game.features, len(_LETTERS)))
         self._optimizer = torch.optim.AdamW(
-            [{"params": wanted}, {"params": [self._shift], "lr": config.shift_rate}],
+            [{"params": self._wanted}, {"params": [self._shift], "lr": config.shift_rate}],
             lr=config.learning_rate,
             weight_decay=0.0,
         )
@@ -95,17 +96,23 @@ class LanguagePolicy:
     def _chosen(self) -> Tensor:
         """What the letters' logits of an application have that the mean application has not."""
         places = [places for _, places in self._questions]
-        logits = self._logits([ids for ids, _ in self._questions], places)
+        logits = self._logits(_WRITER, [ids for ids, _ in self._questions], places)
         return logits - logits.mean(dim=0, keepdim=True)
 
     def _answered(self) -> Tensor:
         """What the log-odds of B against A on a summary have that the mean summary has not."""
-        logits = self._logits(self._summaries, [[len(ids) - 1] for ids in self._summaries])[:, 0]
+        places = [[len(ids) - 1] for ids in self._summaries]
+        logits = self._logits(_JUDGE, self._summaries, places)[:, 0]
         odds = logits[:, 1] - logits[:, 0]
         return odds - odds.mean()
 
-    def _logits(self, rows: Sequence[list[int]], places: Sequence[list[int]]) -> Tensor:
+    def _logits(
+        self, role: str, rows: Sequence[list[int]], places: Sequence[list[int]]
+    ) -> Tensor:
         """Logits of the letters alone behind each place, [rows, places, 4]."""
+        self._model.set_adapter(role)
+        for each in self._wanted:  # peft freezes the other role's, whose gradient is yet to come
+            each.requires_grad_(True)
         backbone = self._model.get_base_model().model
         weights = self._model.get_output_embeddings().weight[self._letters]
         order = sorted(range(len(rows)), key=lambda at: len(rows[at]))
@@ -130,7 +137,7 @@ class LanguagePolicy:
 
 
 def _adapted(model: Any, config: LanguageConfig) -> Any:
-    """The model's first blocks with adapters on queries and values."""
+    """The model's first blocks with adapters on queries and values, for writer and judge each."""
     try:
         from peft import LoraConfig, get_peft_model
     except ModuleNotFoundError as error:
@@ -141,7 +148,9 @@ def _adapted(model: Any, config: LanguageConfig) -> Any:
     settings = LoraConfig(
         r=config.rank, lora_alpha=2 * config.rank, target_modules=["q_proj", "v_proj"]
     )
-    return get_peft_model(model, settings)
+    adapted = get_peft_model(model, settings, adapter_name=_WRITER)
+    adapted.add_adapter(_JUDGE, settings)
+    return adapted
 
 
 def train_language(
