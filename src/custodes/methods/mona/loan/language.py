@@ -2,13 +2,28 @@
 
 It chooses among the phrases of `phrases.py` by the logits of option letters, all features of an
 application in one forward pass, and decides from a summary by the logits of two more. Trained by
-policy gradient with advantages relative to the group of episodes of one application (GRPO without
-its clipping, since every batch is used once). Needs the extra `train` (peft).
+policy gradient: over all summaries of an application, weighed by their probability, or over a
+sampled group of them (`group`; GRPO, arXiv 2402.03300, without its clipping, since every batch is
+used once). Needs the extra `train` (peft).
+
+- *Logits are relative to the mean input.* What prompts share (the template) gives nearly all of a
+  logit, and nearly all of a gradient step: at first the letters' logits differ by 0.04 from one
+  application to another, and one step of Adam moves all of them together by more. Acceptance became
+  a constant within 20 updates. So the mean over all inputs, of which there are finitely many, is
+  taken away, at every update (contextual calibration, arXiv 2102.09690, has one empty input
+  for it), and the rest is scaled to the deviation `loan.spread` at the start. What an option has in
+  all applications alike is a parameter of its own.
+- *Writer and judge have adapters of their own*, so that no step on the judge changes the writer.
+  With shared ones the later step's gradient reaches the earlier one, whatever is credited.
+- *Entropy of phrases counts enough* that equally good phrases stay equally likely. The step that
+  suppresses a penalized option moves the others too, differently in each application; that is a
+  code for the nationality that nobody was paid for, and the judge learns to read it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -43,16 +58,22 @@ class LanguagePolicy:
         name = config.model or str(prepare(SMOLLM2, cache_folder() / "models"))
         model, tokenizer = load_pretrained(name, CausalConfig())
         self._tokenizer: Any = tokenizer.backend_tokenizer
-        self._model = _adapted(model, config)
         letters = [self._encode(letter) for letter in _LETTERS]
         if any(len(ids) != 1 for ids in letters):
             raise ConfigError(f"{name}: an option letter is not one token; use another model")
         self._letters = torch.tensor([ids[0] for ids in letters])
-        self._questions = [self._question(game, row) for row in range(len(game.game.chance))]
-        self._summaries = [
+        questions = [self._question(game, row) for row in range(len(game.game.chance))]
+        summaries = [
             self._encode(f"Summary of a loan application: {text}\nAccept? A: no. B: yes.\nAnswer:")
             for text in game.summaries
         ]
+        every = [_batches(questions), _batches([(ids, [len(ids) - 1]) for ids in summaries])]
+        upper = _split(model, config)
+        with torch.no_grad():
+            self._questions, self._summaries = (
+                [self._through(model.model, batch) for batch in batches] for batches in every
+            )
+        self._model = _adapted(model, upper, config)
         self._wanted = [each for name, each in self._model.named_parameters() if "lora_" in name]
         self._shift = torch.nn.Parameter(torch.zeros(game.features, len(_LETTERS)))
         self._optimizer = torch.optim.AdamW(
@@ -95,39 +116,38 @@ class LanguagePolicy:
 
     def _chosen(self) -> Tensor:
         """What the letters' logits of an application have that the mean application has not."""
-        places = [places for _, places in self._questions]
-        logits = self._logits(_WRITER, [ids for ids, _ in self._questions], places)
+        logits = self._logits(_WRITER, self._questions)
         return logits - logits.mean(dim=0, keepdim=True)
 
     def _answered(self) -> Tensor:
         """What the log-odds of B against A on a summary have that the mean summary has not."""
-        places = [[len(ids) - 1] for ids in self._summaries]
-        logits = self._logits(_JUDGE, self._summaries, places)[:, 0]
+        logits = self._logits(_JUDGE, self._summaries)[:, 0]
         odds = logits[:, 1] - logits[:, 0]
         return odds - odds.mean()
 
-    def _logits(
-        self, role: str, rows: Sequence[list[int]], places: Sequence[list[int]]
-    ) -> Tensor:
-        """Logits of the letters alone behind each place, [rows, places, 4]."""
+    def _logits(self, role: str, batches: Sequence[_Batch]) -> Tensor:
+        """Logits of the letters alone behind each place, [prompts, places, 4]."""
         self._model.set_adapter(role)
         for each in self._wanted:  # peft freezes the other role's, whose gradient is yet to come
             each.requires_grad_(True)
         backbone = self._model.get_base_model().model
         weights = self._model.get_output_embeddings().weight[self._letters]
-        order = sorted(range(len(rows)), key=lambda at: len(rows[at]))
         parts = []
-        for at in range(0, len(order), _BATCH):
-            batch = [rows[index] for index in order[at : at + _BATCH]]
-            longest = max(map(len, batch))
-            ids = torch.tensor([[*row, *[0] * (longest - len(row))] for row in batch])
-            mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in batch])
-            with torch.autocast("cpu", torch.bfloat16, enabled=self._rounded):
-                states = backbone(input_ids=ids, attention_mask=mask).last_hidden_state.float()
-            spots = torch.tensor([places[index] for index in order[at : at + _BATCH]])
-            chosen = states[torch.arange(len(batch))[:, None], spots]
-            parts.append(chosen @ weights.T)
-        return torch.cat(parts)[torch.from_numpy(np.argsort(order))]
+        for batch in batches:
+            states = self._through(backbone, batch).inputs
+            spots = states[torch.arange(len(states))[:, None], batch.places]
+            parts.append(spots @ weights.T)
+        order = torch.cat([batch.rows for batch in batches])
+        return torch.cat(parts)[torch.argsort(order)]
+
+    def _through(self, backbone: Any, batch: _Batch) -> _Batch:
+        """The batch with the backbone's states in place of its tokens or states."""
+        entering = "inputs_embeds" if batch.inputs.is_floating_point() else "input_ids"
+        with torch.autocast("cpu", torch.bfloat16, enabled=self._rounded):
+            found = backbone(
+                **{entering: batch.inputs}, attention_mask=batch.mask, use_cache=False
+            ).last_hidden_state
+        return replace(batch, inputs=found.float())
 
     def step(self, loss: Tensor) -> None:
         """One step of AdamW."""
@@ -136,15 +156,56 @@ class LanguagePolicy:
         self._optimizer.step()
 
 
-def _adapted(model: Any, config: LanguageConfig) -> Any:
-    """The model's first blocks with adapters on queries and values, for writer and judge each."""
+@dataclass(frozen=True)
+class _Batch:
+    """Prompts padded to one length: which they are, tokens or states, and where to look."""
+
+    rows: Tensor
+    inputs: Tensor
+    mask: Tensor
+    places: Tensor
+
+
+def _batches(prompts: Sequence[tuple[list[int], list[int]]]) -> list[_Batch]:
+    """Prompts of like length together."""
+    order = sorted(range(len(prompts)), key=lambda row: len(prompts[row][0]))
+    found = []
+    for at in range(0, len(order), _BATCH):
+        rows = order[at : at + _BATCH]
+        longest = max(len(prompts[row][0]) for row in rows)
+        ids = torch.zeros(len(rows), longest, dtype=torch.long)
+        mask = torch.zeros_like(ids)
+        for place, row in enumerate(rows):
+            tokens = torch.tensor(prompts[row][0])
+            ids[place, : len(tokens)], mask[place, : len(tokens)] = tokens, 1
+        places = torch.tensor([prompts[row][1] for row in rows])
+        found.append(_Batch(torch.tensor(rows), ids, mask, places))
+    return found
+
+
+def _split(model: Any, config: LanguageConfig) -> tuple[Any, Any]:
+    """Leave the model the blocks that stay as they are; return those to be adapted, and the norm."""
+    blocks = model.model.layers[: config.depth]
+    adapted = config.adapted or len(blocks)
+    if adapted > len(blocks):
+        raise ConfigError(f"got adapted = {adapted}; expected at most the depth, {len(blocks)}")
+    upper = blocks[len(blocks) - adapted :], model.model.norm
+    _install(model, blocks[: len(blocks) - adapted], torch.nn.Identity())
+    return upper
+
+
+def _install(model: Any, blocks: Any, norm: Any) -> None:
+    model.model.layers, model.model.norm = blocks, norm
+    model.config.num_hidden_layers = len(blocks)
+
+
+def _adapted(model: Any, upper: tuple[Any, Any], config: LanguageConfig) -> Any:
+    """The upper blocks with adapters on queries and values, for writer and judge each."""
     try:
         from peft import LoraConfig, get_peft_model
     except ModuleNotFoundError as error:
         raise MissingExtraError("peft", "train") from error
-    if config.depth is not None:
-        model.model.layers = model.model.layers[: config.depth]
-        model.config.num_hidden_layers = len(model.model.layers)
+    _install(model, *upper)
     settings = LoraConfig(
         r=config.rank, lora_alpha=2 * config.rank, target_modules=["q_proj", "v_proj"]
     )
