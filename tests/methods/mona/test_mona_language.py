@@ -105,8 +105,13 @@ def tiny_folder(game, tmp_path_factory):
 
 
 def tiny(folder, **changes):
-    settings = {"learning_rate": 2e-3, "updates": 60, "points": 2, **changes}
+    settings = {"learning_rate": 2e-3, "updates": 60, "points": 2, "adapted": None, **changes}
     return LanguageConfig(model=str(folder), **settings)
+
+
+def figures(policy):
+    """Logits of all options and log-odds of all decisions."""
+    return policy.options().detach().numpy(), policy.acceptance().detach().numpy()
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
@@ -129,7 +134,7 @@ def test_what_all_inputs_share_moves_no_choice(tiny_folder, game):
     from custodes.methods.mona.loan.language import LanguagePolicy
 
     policy = LanguagePolicy(game, tiny(tiny_folder), seed=0)
-    options, odds = policy.options().detach().numpy(), policy.acceptance().detach().numpy()
+    options, odds = figures(policy)
     assert options.shape == (8, 2, 4) and odds.shape == (73,)
     np.testing.assert_allclose(options.mean(axis=0), 0, atol=1e-5)
     assert odds.mean() == pytest.approx(0, abs=1e-5)
@@ -142,12 +147,29 @@ def test_a_step_on_the_decision_leaves_the_writer_alone(tiny_folder, game):
     from custodes.methods.mona.loan.language import LanguagePolicy
 
     policy = LanguagePolicy(game, tiny(tiny_folder), seed=0)
-    before = policy.options().detach().numpy(), policy.acceptance().detach().numpy()
+    options, odds = figures(policy)
     policy.step(policy.acceptance()[:10].sum())
-    assert np.abs(policy.acceptance().detach().numpy() - before[1]).max() > 0.01
-    np.testing.assert_array_equal(policy.options().detach().numpy(), before[0])
+    after = figures(policy)
+    np.testing.assert_array_equal(after[0], options)
+    assert np.abs(after[1] - odds).max() > 0.01
+    # Both forward passes first, as in training: the writer's gradient is not lost.
     policy.step(policy.options()[:, :, 2].square().sum() + policy.acceptance()[:10].sum())
-    assert np.abs(policy.options().detach().numpy() - before[0]).max() > 0.01
+    assert np.abs(figures(policy)[0] - options).max() > 0.01
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
+def test_states_below_the_adapters_are_those_of_the_whole_model(tiny_folder, game):
+    from custodes.methods.mona.loan.language import LanguagePolicy
+
+    whole, upper, cut = (
+        figures(LanguagePolicy(game, tiny(tiny_folder, **changes), seed=0))
+        for changes in ({}, {"adapted": 1}, {"depth": 1})
+    )
+    np.testing.assert_allclose(upper[0], whole[0], atol=1e-4)
+    np.testing.assert_allclose(upper[1], whole[1], atol=1e-4)
+    assert np.abs(cut[1] - whole[1]).max() > 0.1
+    with pytest.raises(ConfigError, match="at most the depth, 2"):
+        LanguagePolicy(game, tiny(tiny_folder, adapted=3), seed=0)
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
@@ -164,11 +186,11 @@ def test_a_group_is_sampled_from_the_policy(tiny_folder):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
 def test_a_shallow_language_model_follows_its_credit():
-    """One block of SmolLM2, a few updates: it begins to say what the overseer wants said."""
+    """SmolLM2, a few updates: it begins to say what the overseer wants said."""
     pytest.importorskip("peft")
     from custodes.methods.mona.loan.language import train_language
 
-    config = LanguageConfig(depth=1, updates=4, points=2)
+    config = LanguageConfig(depth=2, updates=4, points=2)
     curves = {arm: list(train_language(config, arm, seed=0)) for arm in ("ordinary", "mona")}
     for curve in curves.values():
         assert [update for update, _ in curve] == [0, 2, 4]

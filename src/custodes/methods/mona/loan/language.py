@@ -73,6 +73,7 @@ class LanguagePolicy:
             self._questions, self._summaries = (
                 [self._through(model.model, batch) for batch in batches] for batches in every
             )
+        self._last = upper[0][-1].mlp = _Where(upper[0][-1].mlp)
         self._model = _adapted(model, upper, config)
         self._wanted = [each for name, each in self._model.named_parameters() if "lora_" in name]
         self._shift = torch.nn.Parameter(torch.zeros(game.features, len(_LETTERS)))
@@ -117,6 +118,7 @@ class LanguagePolicy:
     def _chosen(self) -> Tensor:
         """What the letters' logits of an application have that the mean application has not."""
         logits = self._logits(_WRITER, self._questions)
+        logits = logits - logits.mean(dim=2, keepdim=True)  # of no consequence, but would be scaled
         return logits - logits.mean(dim=0, keepdim=True)
 
     def _answered(self) -> Tensor:
@@ -134,9 +136,9 @@ class LanguagePolicy:
         weights = self._model.get_output_embeddings().weight[self._letters]
         parts = []
         for batch in batches:
+            self._last.places = batch.places
             states = self._through(backbone, batch).inputs
-            spots = states[torch.arange(len(states))[:, None], batch.places]
-            parts.append(spots @ weights.T)
+            parts.append(_at(states, batch.places) @ weights.T)
         order = torch.cat([batch.rows for batch in batches])
         return torch.cat(parts)[torch.argsort(order)]
 
@@ -164,6 +166,24 @@ class _Batch:
     inputs: Tensor
     mask: Tensor
     places: Tensor
+
+
+def _at(states: Tensor, places: Tensor) -> Tensor:
+    return states[torch.arange(len(states))[:, None], places]
+
+
+class _Where(torch.nn.Module):
+    """The last block's feed-forward part only where its result is looked at; 0 elsewhere."""
+
+    def __init__(self, inner: torch.nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+        self.places = torch.zeros(0, 0, dtype=torch.long)
+
+    def forward(self, states: Tensor) -> Tensor:
+        found = self.inner(_at(states, self.places))
+        empty = found.new_zeros(states.shape)
+        return empty.index_put((torch.arange(len(states))[:, None], self.places), found)
 
 
 def _batches(prompts: Sequence[tuple[list[int], list[int]]]) -> list[_Batch]:
