@@ -77,11 +77,9 @@ class LanguagePolicy:
         self._model = _adapted(model, upper, config)
         self._wanted = [each for name, each in self._model.named_parameters() if "lora_" in name]
         self._shift = torch.nn.Parameter(torch.zeros(game.features, len(_LETTERS)))
-        self._optimizer = torch.optim.AdamW(
-            [{"params": self._wanted}, {"params": [self._shift], "lr": config.shift_rate}],
-            lr=config.learning_rate,
-            weight_decay=0.0,
-        )
+        shift: dict[str, Any] = {"params": [self._shift], "lr": config.shift_rate}
+        groups: list[dict[str, Any]] = [{"params": self._wanted}, shift]
+        self._optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=0.0)
         with torch.no_grad():
             first, second = self._chosen(), self._answered()
         self._sharpness = [
@@ -181,7 +179,7 @@ class _Where(torch.nn.Module):
         self.places = torch.zeros(0, 0, dtype=torch.long)
 
     def forward(self, states: Tensor) -> Tensor:
-        found = self.inner(_at(states, self.places))
+        found: Tensor = self.inner(_at(states, self.places))
         empty = found.new_zeros(states.shape)
         return empty.index_put((torch.arange(len(states))[:, None], self.places), found)
 
@@ -204,7 +202,7 @@ def _batches(prompts: Sequence[tuple[list[int], list[int]]]) -> list[_Batch]:
 
 
 def _split(model: Any, config: LanguageConfig) -> tuple[Any, Any]:
-    """Leave the model the blocks that stay as they are; return those to be adapted, and the norm."""
+    """Leave the model the blocks that stay as they are; return those to adapt, and the norm."""
     blocks = model.model.layers[: config.depth]
     adapted = config.adapted or len(blocks)
     if adapted > len(blocks):
