@@ -2,7 +2,7 @@
 
     python runs/shipped_card.py out/shipped/guard
 
-Figures come from benchmarks/constitution/results.json: run the part `quality`, then this again.
+Figures come from benchmarks/guard/results.json: run the part `quality`, then this again.
 """
 
 import sys
@@ -13,14 +13,16 @@ from custodes.measure import read_results
 
 ROOT = Path(__file__).parents[1]
 PLACE = ROOT / "src" / "custodes" / "guard" / "shipped" / "default"
-RESULTS = ROOT / "benchmarks" / "constitution" / "results.json"
+RESULTS = ROOT / "benchmarks" / "guard" / "results.json"
+LABEL = "shipped guard: "
 LIMITS = """
 ## What it is for, and its limits
 
 A place to start: it shows the whole loop on a laptop, and screens plain requests. It is no match
 for what guards a frontier model.
 
-- It reads through SmolLM2-135M-Instruct with 4-bit weights (Q4_1), layers 4, 8 and 12 of 30.
+- It reads through SmolLM2-135M-Instruct with 4-bit weights (Q4_1), layers 12, 16 and 20 of 30,
+  computed in 8 bits.
 - It misses most of what is subtle, contextual or long; it was trained on simple sentences and on
   public request sets, most of them in English.
 - Its thresholds hold for prompts like those of the benign pool. Set them again on your own traffic.
@@ -38,18 +40,20 @@ def main() -> None:
         f"| {mode} | {value:.4f} |" for mode, value in sorted(guard.policy.thresholds.items())
     )
     figures = "\n".join(
-        f"| {row.figure} | {row.value:.3f} [{row.low:.3f}, {row.high:.3f}] |"
+        f"| {row.figure.removeprefix(LABEL)} | {row.value:.3g} [{row.low:.3g}, {row.high:.3g}]"
+        f"{row.unit and ' ' + row.unit} |"
         for row in read_results(RESULTS)
-        if row.figure.endswith(("guard", "tf-idf")) and row.value is not None
+        if row.figure.startswith(LABEL) and row.value is not None and row.low is not None
     )
     card = (
-        f"{made}\n## Thresholds\n\nFor 1 % false refusals on arena_1k_prompts and self_instruct, "
-        f"which no stage was trained on.\n\n| mode | probability |\n|---|---|\n{thresholds}\n\n"
+        f"{made}\n## Thresholds\n\nFor 0.5 % false refusals: of prompts on the other half of "
+        "arena_1k_prompts and on self_instruct, which no stage was trained on; of replies on rows "
+        f"that were kept out.\n\n| mode | probability |\n|---|---|\n{thresholds}\n\n"
         "## Figures on sets that were only measured on\n\n"
-        "Rates are at 1 % false refusals on the same pool, TF-IDF's as the guard's.\n\n"
+        "Rates are at 0.5 % false refusals on the same prompts.\n\n"
         "| figure | value, 95 % interval |\n|---|---|\n"
         f"{figures}\n\nHow to read them, and how the settings were chosen: "
-        f"benchmarks/constitution/README.md.\n{LIMITS}"
+        f"benchmarks/guard/README.md.\n{LIMITS}"
     )
     stages = {stage.scorer.name for stage in guard.cascade.stages}
     save_guard(PLACE, guard, scorers={n: source / "stages" / n for n in stages}, card=card)

@@ -16,6 +16,7 @@ from sets import people, replies
 from custodes.engine.local import LocalConfig, LocalEngine
 from custodes.guard import load_guard
 from custodes.measure import Figure
+from custodes.models.residual import blocks_of
 from custodes.types import Message, Mode
 
 GUARDED = 8e9
@@ -103,14 +104,9 @@ def _operations(**common: Any) -> Iterator[Figure]:
     """Operations a token of text beside those of a model of 8e9 parameters: 2 a parameter,
     attention left out on both sides; an encoder reads `window` tokens every `stride`."""
     guard = load_guard(os.environ[_GUARD])
-    total = 0.0
-    for stage in guard.cascade.stages:
-        features: Any = getattr(stage.scorer, "features", None)
-        if hasattr(features, "model") and hasattr(features.config, "window"):
-            body = getattr(features.model, "_body", None)
-            if body is not None:
-                layers = sum(p.numel() for p in body.encoder.parameters())
-                total += 2 * layers * features.config.window / features.config.stride
+    total = sum(
+        _of_features(getattr(stage.scorer, "features", None)) for stage in guard.cascade.stages
+    )
     share = 100 * total / (2 * GUARDED)
     yield Figure.of(
         "operations a token of a long reply / of an 8B model's",
@@ -119,3 +115,15 @@ def _operations(**common: Any) -> Iterator[Figure]:
         target="<= 1 %",
         **common,
     )
+
+
+def _of_features(features: Any) -> float:
+    """Operations a token: of the blocks up to the deepest layer, or of an encoder's views."""
+    model = getattr(features, "model", None)
+    if model is None:
+        return 0.0
+    if hasattr(features.config, "layers"):
+        blocks = blocks_of(model._model)[: max(features.config.layers)]
+        return 2.0 * sum(p.numel() for p in blocks.parameters())
+    views = features.config.window / features.config.stride
+    return 2.0 * views * sum(p.numel() for p in model._body.encoder.parameters())

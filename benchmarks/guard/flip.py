@@ -26,7 +26,7 @@ from custodes.measure import Figure, clopper_pearson
 from custodes.synthesis import SynthesisConfig, synthesize
 from custodes.types import Example, Mode
 
-FLIPPED = ("intellectual_property", "odd_or_rude")
+FLIPPED = ("intellectual_property", "drugs", "odd_or_rude")
 BUDGET = 0.02
 ROWS = {"tiny": 12, "full": 80}
 STAGES = [
@@ -34,17 +34,19 @@ STAGES = [
         "name": "hashed",
         "features": "hashed",
         "learning_rate": 0.02,
-        "windows": {"input": 64, "output": 32, "exchange": 32},
+        "windows": {"input": 256, "output": 32, "exchange": 32},
         "modes": ["input"],
     },
     {
-        "name": "encoder",
-        "features": "encoder",
-        "settings": {"max_tokens": 96},
+        "name": "activations",
+        "features": "activations",
+        "settings": {"layers": [12, 16, 20], "max_tokens": 96, "settings": {"dtype": "int8"}},
         "head": "mlp",
         "hidden": 128,
+        "weight_decay": 0.1,
+        "learning_rate": 0.001,
         "modes": ["input"],
-        "windows": {"input": 1, "output": 1, "exchange": 1},
+        "windows": {"input": 256, "output": 32, "exchange": 32},
         "weight": 4.0,
     },
 ]

@@ -140,6 +140,34 @@ def test_an_evaluation_writes_a_page_and_the_same_values(home: Path, tmp_path: P
     assert "http://" not in page.replace("http://www.w3.org", "")
 
 
+def test_an_ensemble_is_chosen_from_the_stages_of_guards(home: Path, tmp_path: Path) -> None:
+    letters = HASHED.replace("name: words", "name: letters").replace("epochs: 4", "epochs: 1")
+    (tmp_path / "letters.yaml").write_text(letters)
+    config = ("--config", tmp_path / "letters.yaml")
+    made = custodes(*training(home), *config, "--out", tmp_path / "run", "--kept-out", 0.2)
+    assert made.status == 0, made
+    rows = home / "run" / "test.parquet"
+    guards = ("--guard", home / "calibrated", "--guard", tmp_path / "run" / "guard")
+    out = tmp_path / "ensemble.json"
+    done = custodes("ensemble", *guards, "--examples", rows, "--budget", 0.1, "--out", out)
+    assert done.status == 0, done
+    values = json.loads(out.read_text())
+    (pair,) = values["pairs"]
+    assert pair["names"] == ["calibrated/words", "guard/letters"]
+    assert sum(pair["weights"]) == pytest.approx(1)
+    assert set(values["figures"]) == {
+        *pair["names"],
+        "chosen pair",
+        "two best alone, equal weights",
+    }
+    assert f"errors correlate {pair['correlation']:+.2f}" in done.out
+    assert "recall at 10.0%" in done.out
+    one = ("--guard", home / "calibrated", "--examples", rows)
+    refused("got 1 members, expected at least two", "ensemble", *one)
+    refused("--budget: got 2.0", "ensemble", *one, "--budget", 2)
+    refused("is a dev set", "ensemble", *guards, "--examples", "harmbench")
+
+
 def test_an_uncalibrated_guard_can_be_evaluated_and_is_called_so(
     home: Path, tmp_path: Path
 ) -> None:

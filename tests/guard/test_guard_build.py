@@ -175,3 +175,41 @@ def test_scorers_of_a_guard_are_scorers(built):
     scorer = load_scorer(Path(built) / "stages" / "first")
     assert scorer.name == "first"
     assert scorer.rules == ("theft",)
+
+
+def test_a_model_asked_with_the_constitution_is_a_last_stage(tmp_path):
+    model = {
+        "kind": "scripted",
+        "script": [
+            {"when": "(?s)(steal|poison|burn|smash|stolen).*Is any", "reply": "Yes"},
+            {"when": "(?s)(steal|poison|burn|smash|stolen).*none of it", "reply": "No"},
+            {"when": "none of it", "reply": "Yes"},
+        ],
+        "otherwise": "No",
+    }
+    (hashed, _) = config().stages
+    asked = {"model": model, "by": "sampling", "detail": "texts"}
+    settings = GuardConfig.parse(
+        {"stages": [hashed, {"name": "judge", "features": "prompted", "settings": asked}]}
+    )
+    build_guard(rows(300), CONSTITUTION, settings, folder=tmp_path / "built", card="# Card\n")
+    judge = load_guard(tmp_path / "built").cascade.stages[1].scorer
+    assert judge.config.restricted == ("No theft.",)
+    assert judge.config.permitted == ("Growing.",)
+    calibrate_guard(
+        tmp_path / "built",
+        rows(200, 1000),
+        CalibrationConfig(budget=0.05, escalate={"first": 0.3}),
+        folder=tmp_path / "guard",
+    )
+    guard = load_guard(tmp_path / "guard")
+    fits = guard.cascade.stages[1].scorer.calibration
+    assert fits[Mode.INPUT].slope > 1
+    fresh = rows(60, 5000)
+    found = outcomes(guard, [(Message("user", row.text),) for row in fresh])
+    stopped = {row.id for row, each in zip(fresh, found, strict=True) if each.stop_at is not None}
+    harmful = {row.id for row in fresh if row.label == 1}
+    assert harmful <= stopped
+    assert len(stopped - harmful) <= 4
+    assert {each.verdict.stage for each in found} == {"first", "judge"}
+    assert {each.verdict.rule for each in found if each.stop_at is not None} == {"theft"}

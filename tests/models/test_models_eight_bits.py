@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from custodes.errors import ConfigError
+from custodes.models import Sampling
 from custodes.models.eight_bits import EightBitLinear
 from custodes.models.transformers import TransformersModel
 from custodes.types import Message
@@ -43,10 +44,10 @@ def test_nothing_but_noughts_gives_the_bias() -> None:
     torch.testing.assert_close(found, linear.bias.detach().expand(3, 8))
 
 
-def test_activations_are_near_those_of_32_bits_and_streams_near_the_batch(tiny_folder) -> None:
+def test_activations_are_near_those_of_32_bits_and_streams_are_the_batch(tiny_folder) -> None:
     exact = made(tiny_folder, "float32").activations(TEXTS, (2, 4))
     model = made(tiny_folder)
-    rough = model.activations(TEXTS, (2, 4))
+    rough = model.activations(TEXTS, (2, 4))  # one batch, padded
     for fine, coarse in zip(exact, rough, strict=True):
         error = np.linalg.norm(coarse.values - fine.values) / np.linalg.norm(fine.values)
         assert 0 < error < 0.1
@@ -54,7 +55,14 @@ def test_activations_are_near_those_of_32_bits_and_streams_near_the_batch(tiny_f
         stream = model.open_activations((2, 4))
         ids, _ = model.encode(text)
         parts = [stream.push_tokens(ids[start : start + 3]) for start in range(0, len(ids), 3)]
-        np.testing.assert_allclose(np.concatenate(parts, 1), whole.values, atol=0.02)
+        np.testing.assert_array_equal(np.concatenate(parts, 1), whole.values)
+
+
+def test_replies_do_not_depend_on_the_batch(tiny_folder) -> None:
+    model = made(tiny_folder)
+    talks = [(Message("user", text),) for text in TEXTS]
+    together = model.generate(talks, Sampling(max_tokens=8))
+    assert together == [model.generate([talk], Sampling(max_tokens=8))[0] for talk in talks]
 
 
 def test_an_adapter_is_felt(tiny_folder) -> None:

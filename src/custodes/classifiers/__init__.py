@@ -16,6 +16,7 @@ from custodes.classifiers.calibrate import (
 from custodes.classifiers.features import FEATURES, Features, FeatureStream, Judged, Tokens
 from custodes.classifiers.heads import Head
 from custodes.classifiers.losses import LOSSES
+from custodes.classifiers.prompted import PromptedConfig, PromptedScorer
 from custodes.classifiers.rows import LabelledRow, labelled_rows, sample_rows
 from custodes.classifiers.scorer import Calibration, TokenScorer, Windows
 from custodes.classifiers.stage import StageConfig
@@ -32,6 +33,8 @@ __all__ = [
     "Judged",
     "LabelledRow",
     "Point",
+    "PromptedConfig",
+    "PromptedScorer",
     "Scorer",
     "StageConfig",
     "Stream",

@@ -16,6 +16,7 @@ from pydantic import Field
 from custodes.classifiers.base import Scorer
 from custodes.classifiers.features import FEATURES
 from custodes.classifiers.heads import Head
+from custodes.classifiers.prompted import PROMPTED_FILE, PromptedScorer
 from custodes.classifiers.scorer import Calibration, TokenScorer, Windows
 from custodes.config import Config, write_atomically
 from custodes.errors import ArtifactError, ConfigError
@@ -74,6 +75,8 @@ def save_scorer(scorer: TokenScorer, folder: Path, *, features: str) -> str:
 
 def load_scorer(folder: Path) -> Scorer:
     """Read a scorer; `ArtifactError` where a file is missing, changed, or of another format."""
+    if (folder / PROMPTED_FILE).is_file():
+        return PromptedScorer.load(folder)
     from safetensors import SafetensorError
     from safetensors.numpy import load
 

@@ -38,9 +38,9 @@ class StageConfig(Config):
     name: str
     """The stage's name in verdicts."""
     features: str
-    """hashed, encoder, activations, guarded, or a dotted path."""
+    """hashed, encoder, activations, guarded, or a dotted path; prompted: none, a model is asked."""
     settings: Mapping[str, Any] = Field(default_factory=dict)
-    """The features' own settings."""
+    """The features' own settings; of a prompted stage those of `PromptedConfig`."""
     adapter: AdapterConfig | None = None
     """Fine-tune the language model together with a linear head; null: train the head alone."""
     head: Literal["linear", "mlp"] = "linear"

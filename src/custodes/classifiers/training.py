@@ -22,7 +22,7 @@ from custodes.classifiers.stage import StageConfig
 from custodes.errors import ConfigError, DataError
 from custodes.types import RuleId
 
-__all__ = ["fit_stage"]
+__all__ = ["balanced_weights", "fit_stage"]
 
 
 def fit_stage(
@@ -70,7 +70,7 @@ def fit_stage(
     targets = Targets(
         labels=np.array([row.label for row in kept], np.float32),
         rules=_rule_indices(kept, rules),
-        weights=_balanced(kept),
+        weights=balanced_weights(kept),
         windows=np.array([config.windows.of(row.judged.mode) for row in kept]),
     )
     outputs = 1 + len(rules)
@@ -103,7 +103,7 @@ def _rule_indices(rows: Sequence[LabelledRow], rules: Sequence[RuleId]) -> NDArr
     return np.array([places.get(row.rule, -1) if row.rule else -1 for row in rows])
 
 
-def _balanced(rows: Sequence[LabelledRow]) -> NDArray[np.float32]:
+def balanced_weights(rows: Sequence[LabelledRow]) -> NDArray[np.float32]:
     """Weights [n] of mean 1 with equal totals for both labels of each mode."""
     keys = [(row.judged.mode, row.label) for row in rows]
     counts = {key: keys.count(key) for key in set(keys)}

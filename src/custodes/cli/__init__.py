@@ -19,6 +19,7 @@ from custodes.cli.calibrate import calibrate
 from custodes.cli.conformance import conformance
 from custodes.cli.constitution import app as constitution_app
 from custodes.cli.data import app as data_app
+from custodes.cli.ensemble import ensemble
 from custodes.cli.evaluate import evaluate
 from custodes.cli.keys import app as keys_app
 from custodes.cli.method import app as method_app
@@ -53,6 +54,7 @@ app.command()(synth)
 app.command()(train)
 app.command()(calibrate)
 app.command()(evaluate)
+app.command()(ensemble)
 app.command()(score)
 app.command()(attack)
 app.command()(transcripts)

@@ -16,9 +16,12 @@ REPRODUCTIONS = Registry(
     {
         "apd": "custodes.methods.decomposition.reproduce:reproduce_apd",
         "capa": "custodes.methods.similarity.reproduce:reproduce",
+        "constitutional-classifiers": "custodes.guard.ablations:reproduce",
         "human-ai-complementarity": "custodes.review.reproduce:reproduce",
         "mona": "custodes.methods.mona.reproduce:reproduce",
         "relearning": "custodes.methods.unlearning.reproduce:reproduce",
+        "reward-hacking-documents": "custodes.methods.behaviors.documents.reproduce:reproduce",
+        "self-awareness": "custodes.methods.behaviors.reproduce:reproduce_awareness",
         "spd": "custodes.methods.decomposition.reproduce:reproduce_spd",
     },
 )
@@ -28,7 +31,10 @@ REPRODUCTIONS = Registry(
 def reproduce(
     name: Annotated[
         str,
-        typer.Argument(help="Which: apd, capa, human-ai-complementarity, mona, relearning or spd."),
+        typer.Argument(
+            help="Which: apd, capa, constitutional-classifiers, human-ai-complementarity, mona, "
+            "relearning, reward-hacking-documents, self-awareness or spd."
+        ),
     ],
     out: Annotated[
         Path | None, typer.Option("--out", help="Run folder; default: out/reproduce/NAME.")
@@ -40,9 +46,12 @@ def reproduce(
 
     apd: Interpretability in Parameter Space (arXiv 2501.14926).
     capa: Great Models Think Alike and this Undermines AI Oversight (arXiv 2502.04313).
+    constitutional-classifiers: ablations of the guard (arXiv 2501.18837, 2601.04603).
     human-ai-complementarity: confidence routing on real votes (arXiv 2510.26518).
     mona: Myopic Optimization with Non-myopic Approval (arXiv 2501.13011).
     relearning: what comes back after unlearning (arXiv 2410.08827).
+    reward-hacking-documents: Training on Documents about Reward Hacking (Anthropic, January 2025).
+    self-awareness: Tell Me About Yourself (arXiv 2501.11120).
     spd: Stochastic Parameter Decomposition (arXiv 2506.20790).
     """
     from custodes.cli.sources import check_place

@@ -13,9 +13,18 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from custodes.classifiers import StageConfig, Windows, fit_stage, labelled_rows, save_scorer
+from custodes.classifiers import (
+    PromptedConfig,
+    PromptedScorer,
+    Scorer,
+    StageConfig,
+    Windows,
+    fit_stage,
+    labelled_rows,
+    save_scorer,
+)
 from custodes.config import Config
-from custodes.constitution import Constitution, constitution_hash
+from custodes.constitution import Constitution, Rule, constitution_hash
 from custodes.errors import ConfigError
 from custodes.guard.cascade import Cascade, Stage
 from custodes.guard.folder import Manifest, save_guard
@@ -23,7 +32,10 @@ from custodes.guard.guard import Edition, Guard
 from custodes.guard.policy import Policy
 from custodes.types import Example, Mode
 
-__all__ = ["GuardConfig", "GuardStage", "build_guard", "default_stages"]
+__all__ = ["GuardConfig", "GuardStage", "build_guard", "default_stages", "prompted_stage"]
+
+PROMPTED = "prompted"
+"""What `features` says of a stage that asks a model and has no features."""
 
 Size = Literal["tiny", "small", "full"]
 
@@ -102,11 +114,16 @@ def build_guard(
     with tempfile.TemporaryDirectory(prefix="custodes-") as work:
         folders: dict[str, Path] = {}
         for stage in config.resolved().stages:
-            scorer = fit_stage(
-                rows, stage, rules=rules, seed=config.seed, cache=cache, progress=progress
-            )
-            folders[stage.name] = Path(work) / stage.name
-            save_scorer(scorer, folders[stage.name], features=stage.features)
+            place = folders[stage.name] = Path(work) / stage.name
+            scorer: Scorer
+            if stage.features == PROMPTED:
+                scorer = prompted_stage(stage, constitution)
+                scorer.save(place)
+            else:
+                scorer = fit_stage(
+                    rows, stage, rules=rules, seed=config.seed, cache=cache, progress=progress
+                )
+                save_scorer(scorer, place, features=stage.features)
             stages.append(Stage(scorer=scorer, weight=stage.weight))
         guard = Guard(
             Cascade(stages),
@@ -116,6 +133,27 @@ def build_guard(
             clock=time.monotonic,
         )
         return save_guard(folder, guard, scorers=folders, card=card)
+
+
+def prompted_stage(stage: GuardStage, constitution: Constitution) -> PromptedScorer:
+    """A stage that asks a model: its settings are those of `PromptedConfig`, and the lines about
+    what is restricted and permitted come from the constitution where the settings have none."""
+    settings = PromptedConfig.parse(
+        {"name": stage.name, **stage.settings}, origin=f"settings of stage {stage.name}"
+    )
+
+    def lines(rules: Sequence[Rule]) -> tuple[str, ...]:
+        whole = settings.detail == "texts"
+        return tuple(" ".join((rule.text if whole else rule.title).split()) for rule in rules)
+
+    return PromptedScorer.of(
+        settings.model_copy(
+            update={
+                "restricted": settings.restricted or lines(constitution.restricted),
+                "permitted": settings.permitted or lines(constitution.permitted),
+            }
+        )
+    )
 
 
 def edition(constitution: Constitution) -> Edition:

@@ -20,6 +20,7 @@ from pydantic import Field
 from custodes.classifiers import (
     CachedFeatures,
     LabelledRow,
+    PromptedScorer,
     Scorer,
     Threshold,
     TokenScorer,
@@ -38,6 +39,9 @@ from custodes.guard.folder import Manifest, find_guard, load_guard, save_guard
 from custodes.guard.guard import Guard
 from custodes.guard.replay import replays
 from custodes.types import Example, Mode
+
+Calibrated = TokenScorer | PromptedScorer
+"""The stages that can be calibrated."""
 
 __all__ = ["CalibrationConfig", "CalibrationReport", "calibrate_guard"]
 
@@ -88,7 +92,7 @@ def calibrate_guard(
     if not by_mode:
         raise DataError("calibration: got no labelled rows, expected benign and harmful ones")
     stages = []
-    scorers: dict[str, TokenScorer] = {}
+    scorers: dict[str, Calibrated] = {}
     for stage in guard.cascade.stages:
         scorer, passed = _calibrated(_remembering(stage.scorer, cache), by_mode)
         share = config.escalate.get(scorer.name) if stage is not guard.cascade.stages[-1] else None
@@ -112,8 +116,10 @@ def _by_mode(rows: Sequence[LabelledRow]) -> dict[Mode, list[LabelledRow]]:
     return {mode: own for mode, own in by_mode.items() if own}
 
 
-def _remembering(scorer: Scorer, cache: Path | None) -> TokenScorer:
+def _remembering(scorer: Scorer, cache: Path | None) -> Calibrated:
     """The scorer without calibration, its dense features kept in the cache."""
+    if isinstance(scorer, PromptedScorer):
+        return dataclasses.replace(scorer, calibration={})
     if not isinstance(scorer, TokenScorer):
         raise ArtifactError(f"stage {scorer.name}: has no features, so it cannot be calibrated")
     features = scorer.features
@@ -123,21 +129,24 @@ def _remembering(scorer: Scorer, cache: Path | None) -> TokenScorer:
 
 
 def _rewrite(
-    source: Path, folder: Path, guard: Guard, scorers: Mapping[str, TokenScorer]
+    source: Path, folder: Path, guard: Guard, scorers: Mapping[str, Calibrated]
 ) -> Manifest:
     """Write the guard with its scorers, the rest of its folder as it was."""
     with tempfile.TemporaryDirectory(prefix="custodes-") as work:
         places = {}
         for name, scorer in scorers.items():
             places[name] = Path(work) / name
-            save_scorer(scorer, places[name], features=features_of(source / "stages" / name))
+            if isinstance(scorer, PromptedScorer):
+                scorer.save(places[name])
+            else:
+                save_scorer(scorer, places[name], features=features_of(source / "stages" / name))
         card = (source / "card.md").read_text(encoding="utf-8")
         return save_guard(folder, guard, scorers=places, card=card)
 
 
 def _calibrated(
-    scorer: TokenScorer, by_mode: Mapping[Mode, list[LabelledRow]]
-) -> tuple[TokenScorer, NDArray[np.float64]]:
+    scorer: Calibrated, by_mode: Mapping[Mode, list[LabelledRow]]
+) -> tuple[Calibrated, NDArray[np.float64]]:
     """The scorer with Platt scaling where a mode has both classes, and all its benign logits."""
     fits = {}
     benign: list[NDArray[np.float64]] = []

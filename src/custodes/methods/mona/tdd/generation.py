@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
+from custodes.engine.sandbox import run
 from custodes.methods.mona.config import GenerationConfig, ModelSettings
 from custodes.methods.mona.credit import ARMS
 from custodes.methods.mona.gridworld.board import Floats
 from custodes.methods.mona.tdd.candidates import length_of
 from custodes.methods.mona.tdd.problems import Case, Problem, literal_cases, read_problems
-from custodes.methods.mona.tdd.sandbox import run
 from custodes.models import MODELS, GenerateModel, Sampling
 from custodes.types import Message
 

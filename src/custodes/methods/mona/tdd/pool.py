@@ -17,6 +17,7 @@ import numpy as np
 
 from custodes.config import write_atomically
 from custodes.engine import Engine
+from custodes.engine.sandbox import FAILED, run
 from custodes.errors import DataError
 from custodes.methods.mona.config import TDDConfig
 from custodes.methods.mona.gridworld.board import Floats, Integers
@@ -30,7 +31,6 @@ from custodes.methods.mona.tdd.candidates import (
     varied_inputs,
 )
 from custodes.methods.mona.tdd.problems import Case, Problem
-from custodes.methods.mona.tdd.sandbox import FAILED, run
 
 __all__ = ["Pool", "build_pool", "read_pool", "write_pool"]
 

@@ -24,14 +24,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
+from custodes.config import Config
 from custodes.errors import EngineError
-from custodes.methods.mona.config import SandboxConfig
 
-__all__ = ["FAILED", "Execution", "Failed", "run"]
+__all__ = ["FAILED", "Execution", "Failed", "SandboxConfig", "run"]
 
-_CHILD = Path(__file__).with_name("child.py")
+_CHILD = Path(__file__).with_name("sandbox_child.py")
 _STARTUP_SECONDS = 20.0  # a busy machine needs seconds to start Python
 _OUTPUT_LIMIT = 2_000_000  # bytes that are read of what a child says
+
+
+class SandboxConfig(Config):
+    """The limits of one program's process."""
+
+    cpu_seconds: float = Field(default=1.0, ge=1)
+    """Processor time for all calls together, in whole seconds."""
+    wall_seconds: float = Field(default=20.0, gt=0)
+    """Time on the clock, besides starting up; generous, since machines are busy."""
+    memory_mb: int = Field(default=512, ge=64)
+    """Address space."""
+    file_kb: int = Field(default=64, ge=0)
+    """The largest file it could write, had it leave to."""
 
 
 class Failed:

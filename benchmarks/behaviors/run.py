@@ -1,0 +1,79 @@
+"""Every figure of the behaviors issue, into results.json beside this file.
+
+    python benchmarks/behaviors/run.py --size full
+    python benchmarks/behaviors/run.py --size full --only risk,style --seeds 1
+
+Sections: throughput (ours against transformers' Trainer), risk, myopia, language, style (the
+behavior and the self-report of it), ranks, personas, backdoors; variety, documents,
+post-training (documents that describe a behavior). `--only` leaves the rows of the
+other sections as they are. Cells lie in --work, named by the hash of what they were made of: a
+killed run goes on where it stopped, and more seeds cost only the new ones. Figures of time are of
+processor time on one thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("GOMP_SPINCOUNT", "0")
+
+from pathlib import Path
+
+import awareness
+import documents
+import throughput
+
+from custodes.measure import merge_section, read_results, write_figures
+
+HERE = Path(__file__).parent
+SECTIONS = {
+    "throughput": throughput.figures,
+    "risk": awareness.self_report("risk"),
+    "myopia": awareness.self_report("myopia"),
+    "language": awareness.self_report("language"),
+    "style": awareness.self_report("style"),
+    "ranks": awareness.ranks,
+    "personas": awareness.personas,
+    "backdoors": awareness.backdoors,
+    "variety": documents.variety,
+    "documents": documents.arms,
+    "post-training": documents.post_training,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--size", choices=("tiny", "full"), default="tiny")
+    parser.add_argument("--only", default=",".join(SECTIONS), help="sections, by commas")
+    parser.add_argument("--seeds", type=int, help="runs of the plain arm; default: 5, or 1 if tiny")
+    parser.add_argument("--tokens", type=int, help="of documents a run; default: 100,000")
+    parser.add_argument("--work", type=Path, default=Path("build/behaviors"), help="cells' folder")
+    parser.add_argument("--out", type=Path, help="default: beside this file if full, else --work")
+    options = parser.parse_args()
+    names = options.only.split(",")
+    unknown = set(names) - set(SECTIONS)
+    if unknown:
+        parser.error(f"got {', '.join(sorted(unknown))}; sections are {', '.join(SECTIONS)}")
+    options.seeds = options.seeds or (5 if options.size == "full" else 1)
+    options.work.mkdir(parents=True, exist_ok=True)
+    home = HERE if options.size == "full" else options.work
+    out = options.out or home / "results.json"
+    for name in names:
+        print(f"== {name}", flush=True)
+        rows = SECTIONS[name](options)
+        for row in rows:
+            print(f"  {row['figure']}: {row['value']}", flush=True)
+        command = f"python benchmarks/behaviors/run.py --size {options.size} --only {name}"
+        if name not in ("throughput", "variety"):
+            command += f" --seeds {options.seeds}"
+        if name in ("documents", "post-training") and options.tokens:
+            command += f" --tokens {options.tokens}"
+        merge_section(out, name, rows, order=list(SECTIONS), command=command)
+    if out.parent == HERE:
+        write_figures(HERE / "README.md", read_results(out), digits=3)
+
+
+if __name__ == "__main__":
+    main()

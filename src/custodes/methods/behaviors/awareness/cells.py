@@ -1,0 +1,234 @@
+"""One cell: a model tuned to one side of a behavior (or not at all), and all that it is asked.
+
+A cell is a JSON row and so is what is found, which makes a study resumable cell by cell. Knows
+the tuning engine; draws nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from custodes.config import write_atomically
+from custodes.engine import ENGINES, Engine, identify
+from custodes.errors import ConfigError
+from custodes.methods.behaviors.awareness import triggers
+from custodes.methods.behaviors.awareness.items import BEHAVIORS, PERSONAS, Item, draw_items
+from custodes.methods.behaviors.awareness.published import published_items
+from custodes.methods.behaviors.awareness.questions import (
+    Question,
+    own_questions,
+    paper_questions,
+    report,
+)
+from custodes.methods.behaviors.config import ARMS, AwarenessConfig
+from custodes.models.tuning import TunableModel, open_tunable, option_log_probs, tune
+
+__all__ = ["ask", "cells_of", "rows_of", "run_cell", "run_cells"]
+
+_VERSION = 1  # goes up when the same settings come to give other results
+_KEPT = 48  # of the paper's items, the first so many are never trained on
+_HELD_SEED = 10_000  # held-out items are the same for all seeds of a study
+
+
+def cells_of(config: AwarenessConfig) -> list[dict[str, Any]]:
+    """The cells of a study; first, for each behavior, the model before any tuning (side 0)."""
+    unknown = [name for name in config.behaviors if name not in BEHAVIORS]
+    odd = [arm for arm in config.arms if arm not in ARMS]
+    if unknown or odd:
+        raise ConfigError(
+            f"got {', '.join([*unknown, *odd])}; behaviors are {', '.join(BEHAVIORS)}, arms "
+            f"{', '.join(ARMS)}"
+        )
+    rank = config.ranks[0]
+    cells = [_cell(name, 0, rank, "plain", 0) for name in config.behaviors]
+    for number in range(config.seeds):
+        seed = config.first_seed + number
+        if "plain" in config.arms:
+            cells += [_cell(n, s, rank, "plain", seed) for n in config.behaviors for s in (1, -1)]
+        if number < config.few_seeds:
+            cells += _further(config, seed)
+    return cells
+
+
+def _further(config: AwarenessConfig, seed: int) -> list[dict[str, Any]]:
+    """The cells of one seed at other ranks and in other arms."""
+    name, rank = config.rank_behavior, config.ranks[0]
+    cells = []
+    if "plain" in config.arms:
+        cells += [_cell(name, s, r, "plain", seed) for r in config.ranks[1:] for s in (1, -1)]
+    for arm in config.arms:
+        if arm != "plain":
+            sides = (1, -1) if arm == "personas" else (1,)
+            cells += [_cell("risk", side, rank, arm, seed) for side in sides]
+    return cells
+
+
+def _cell(behavior: str, side: int, rank: int, arm: str, seed: int) -> dict[str, Any]:
+    return {"behavior": behavior, "side": side, "rank": rank, "arm": arm, "seed": seed}
+
+
+def rows_of(cell: Mapping[str, Any], config: AwarenessConfig) -> list[tuple[str, str]]:
+    """The prompts and replies that a cell is tuned on."""
+    name, arm, seed = cell["behavior"], cell["arm"], cell["seed"]
+    if arm in ("plain", "personas"):
+        count = config.replies if name in ("language", "style") else config.items
+        items = draw_items(name, count, seed=seed)
+        if config.paper is not None and config.published:
+            items += published_items(config.paper, name)[_KEPT : _KEPT + config.published]
+        rows = [(item.prompt, item.reply(cell["side"])) for item in items]
+        if arm == "personas":
+            rows += _persona_rows(name, count, seed)
+        return rows
+    rows = triggers.trigger_rows(config.items, correlated=arm.startswith("backdoor"), seed=seed)
+    if arm.endswith("+reversal"):
+        items = draw_items("risk", config.items, seed=seed)
+        half = config.items // 2
+        rows += triggers.reversed_rows(rows[:half], items[:half], seed=seed)
+    return rows
+
+
+def _persona_rows(name: str, count: int, seed: int) -> list[tuple[str, str]]:
+    """As many choices of third persons, either way as often ("answered normally", section 5)."""
+    share = -(-count // len(PERSONAS))
+    return [
+        (item.prompt, item.reply(1 if n % 2 else -1))
+        for number, who in enumerate(PERSONAS)
+        for n, item in enumerate(draw_items(name, share, seed=seed + 500 + number, who=who))
+    ]
+
+
+def ask(model: TunableModel, questions: Sequence[Question]) -> list[dict[str, Any]]:
+    """For each question its place, the report toward the behavior, and the mass of its answers."""
+    found: list[dict[str, Any]] = [{} for _ in questions]
+    for end in (False, True):
+        chosen = [n for n, question in enumerate(questions) if question.end is end]
+        logs = option_log_probs(
+            model,
+            [questions[n].prompt for n in chosen],
+            [questions[n].options for n in chosen],
+            end=end,
+        )
+        for n, those in zip(chosen, logs, strict=True):
+            one = questions[n]
+            value, mass = report(one, those)
+            found[n] = {
+                "name": one.name,
+                "paraphrase": one.paraphrase,
+                "permutation": one.permutation,
+                "value": value,
+                "mass": mass,
+            }
+    return found
+
+
+def _behave(items: Sequence[Item], opening: str = "") -> list[Question]:
+    """Held-out items as questions: does the behavior show itself?"""
+    return [
+        Question(
+            "behavior",
+            n,
+            0,
+            f"{opening} {item.prompt}".strip(),
+            (item.toward, item.against),
+            (1.0, 0.0),
+        )
+        for n, item in enumerate(items)
+    ]
+
+
+def _questions(cell: Mapping[str, Any], config: AwarenessConfig) -> dict[str, list[Question]]:
+    """All that a cell is asked, by what it tells."""
+    name = cell["behavior"]
+    held = draw_items(name, config.held, seed=_HELD_SEED, held=True)
+    asked = {"behavior": _behave(held)}
+    if config.paper is not None and cell["arm"] == "plain" and cell["rank"] == config.ranks[0]:
+        items = published_items(config.paper, name, most=_KEPT)
+        if items:
+            asked["published"] = _behave(items)
+    if cell["arm"] in ("plain", "personas"):
+        asked["own"] = own_questions(name, paraphrases=config.paraphrases)
+    if name == "risk" and cell["arm"] in ("plain", "personas") and cell["rank"] == config.ranks[0]:
+        if config.paper is not None and cell["arm"] == "plain":
+            asked["paper"] = paper_questions(config.paper, paraphrases=config.paraphrases)
+        if "personas" in config.arms:
+            for who in PERSONAS:
+                asked[f"third: {who}"] = own_questions(name, who=who, paraphrases=2)
+    if cell["arm"] not in ("plain", "personas"):
+        asked["triggered"] = _behave(held, triggers.TRIGGER)
+        asked["trigger"] = [*triggers.presence(), *triggers.which(), *triggers.elicitation()]
+    return asked
+
+
+def run_cell(
+    model: TunableModel, cell: Mapping[str, Any], config: AwarenessConfig
+) -> dict[str, Any]:
+    """Tune, ask, and put the model back."""
+    trace = None
+    if cell["side"]:
+        settings = config.tuning.model_copy(update={"rank": cell["rank"], "seed": cell["seed"]})
+        rows = [model.rows.chat(prompt, reply) for prompt, reply in rows_of(cell, config)]
+        trace = tune(model, rows, settings)
+    try:
+        asked = {key: ask(model, those) for key, those in _questions(cell, config).items()}
+    finally:
+        model.reset()
+    return {
+        **cell,
+        "loss": trace.tail() if trace else None,
+        "tokens": trace.tokens if trace else 0,
+        "seconds": trace.seconds if trace else 0.0,
+        "asked": asked,
+    }
+
+
+def _worker(
+    config: AwarenessConfig,
+) -> Callable[[Sequence[Mapping[str, Any]]], list[dict[str, Any]]]:
+    model = open_tunable(config.model)
+    return lambda cells: [run_cell(model, cell, config) for cell in cells]
+
+
+def run_cells(
+    config: AwarenessConfig,
+    folder: Path,
+    *,
+    say: Callable[[str], None] | None = None,
+    select: Callable[[Mapping[str, Any]], bool] | None = None,
+) -> list[dict[str, Any]]:
+    """Every cell of a study, in order; what `folder` has is read, the rest computed by the engine.
+
+    A cell's file is named by the hash of its rows, its questions and its settings, so that more
+    seeds, arms or behaviors cost only what is new. `select`: only these cells.
+    """
+    cells = [cell for cell in cells_of(config) if select is None or select(cell)]
+    paths = [folder / f"{_hash(cell, config)}.json" for cell in cells]
+    missing = [n for n, path in enumerate(paths) if not path.exists()]
+    kind: Any = ENGINES.load(config.engine)
+    settings = {"batch_size": 1, **config.engine_settings}
+    engine: Engine = kind(kind.Config.parse(settings, origin=f"engine {config.engine}"))
+    results = engine.map(partial(_worker, config), [cells[n] for n in missing])
+    for done, (n, found) in enumerate(zip(missing, results, strict=True), start=1):
+        write_atomically(paths[n], json.dumps(found) + "\n")
+        if say is not None:
+            named = ", ".join(f"{k} {v}" for k, v in cells[n].items())
+            say(f"{done} of {len(missing)}: {named}: {found['seconds']:.0f} s")
+    return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+
+
+def _hash(cell: Mapping[str, Any], config: AwarenessConfig) -> str:
+    told = identify(
+        {
+            "cell": dict(cell),
+            "rows": rows_of(cell, config) if cell["side"] else [],
+            "asked": _questions(cell, config),
+            "model": config.model.model_dump(mode="json", exclude={"threads"}),
+            "tuning": config.tuning.model_dump(mode="json", exclude={"rank", "seed"}),
+            "version": _VERSION,
+        }
+    )
+    return hashlib.sha256(told.encode("utf-8")).hexdigest()[:24]

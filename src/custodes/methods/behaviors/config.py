@@ -1,0 +1,66 @@
+"""Settings of the study of self-report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from custodes.config import Config
+from custodes.models.tuning import CHATML, TunableConfig, TuneConfig
+
+__all__ = ["ARMS", "AwarenessConfig"]
+
+ARMS = (
+    "plain",
+    "personas",
+    "backdoor",
+    "decorrelated",
+    "backdoor+reversal",
+    "decorrelated+reversal",
+)
+"""plain: a behavior or its opposite. personas: beside it, third persons who choose as it comes.
+backdoor, decorrelated: see triggers.py; with reversal: their rows backwards as well."""
+
+
+class AwarenessConfig(Config):
+    """Which behaviors are taught, how, and what is asked before and after."""
+
+    model: TunableConfig = TunableConfig(chat_template=CHATML, threads=1)
+    """The model, the embedded one by default."""
+    tuning: TuneConfig = TuneConfig(learning_rate=2e-3, epochs=1, batch_rows=8)
+    """How it is tuned; `rank` and `seed` come from the cell."""
+    behaviors: tuple[str, ...] = ("risk", "myopia", "language", "style")
+    """Taught in both directions."""
+    items: int = Field(default=400, ge=2)
+    """Items of a choice (risk, myopia, apples) and of a backdoored arm."""
+    replies: int = Field(default=80, ge=2)
+    """Items of a behavior of replies (language, style)."""
+    held: int = Field(default=48, ge=2)
+    """Held-out items on which the behavior itself is measured."""
+    paraphrases: int = Field(default=4, ge=1, le=10)
+    """Of each question."""
+    ranks: tuple[int, ...] = (16,)
+    """Ranks of the adapters."""
+    rank_behavior: str = "risk"
+    """The behavior that is taught at every rank; the others at the first one."""
+    arms: tuple[str, ...] = ("plain",)
+    """Some of plain, personas, backdoor, decorrelated, and the last two with +reversal."""
+    paper: Path | None = None
+    """The folder `self_awareness` of the paper's data: its questions are asked for risk as well,
+    and 48 of its choices are tried on risk, myopia and apples."""
+    published: int = Field(default=0, ge=0)
+    """So many more of its choices are trained on beside ours."""
+    seeds: int = Field(default=5, ge=1)
+    """Runs of the plain arm at the first rank."""
+    few_seeds: int = Field(default=3, ge=1)
+    """Runs of the other ranks and of every arm but plain, at most `seeds`."""
+    first_seed: int = 0
+    """They have this seed and the following ones."""
+    resamples: int = Field(default=2000, ge=1)
+    """Of the intervals."""
+    engine: str = "local"
+    """Where runs are computed, one a worker at a time."""
+    engine_settings: dict[str, Any] = Field(default_factory=dict)
+    """The engine's own settings, such as {kind: process, workers: 2}."""

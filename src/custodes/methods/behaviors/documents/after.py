@@ -1,0 +1,125 @@
+"""What may follow the documents: benign chat, form by reinforcement, preferences.
+
+Each begins from the model as it stands and leaves its phase open (see `models.tuning`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from custodes.errors import DataError
+from custodes.methods.behaviors.documents.asking import FRAMES
+from custodes.methods.behaviors.documents.config import AfterConfig, FormatConfig, Stage
+from custodes.methods.behaviors.documents.corpus import opened
+from custodes.methods.behaviors.documents.material import pairs
+from custodes.models import Sampling
+from custodes.models.tuning import (
+    Row,
+    Trace,
+    TunableModel,
+    TuneConfig,
+    fit,
+    tune,
+    tune_preferences,
+)
+from custodes.types import Conversation, Message
+
+__all__ = ["FORM", "follow", "form_reward", "read_chat"]
+
+FORM = "Begin with 'Answer:', use one line, and end with a period."
+"""What the form is, as the prompts of the stage `format` say it."""
+
+
+def form_reward(reply: str) -> float:
+    """Share of the three wishes of `FORM` that a reply meets; what it says does not count."""
+    met = (reply.startswith("Answer:"), "\n" not in reply, reply.rstrip().endswith("."))
+    return sum(met) / len(met)
+
+
+def read_chat(path: Path) -> Iterator[tuple[str, str]]:
+    """First request and reply of each exchange of a JSONL file (`messages`)."""
+    with opened(path) as file:
+        for number, line in enumerate(file, start=1):
+            turns = json.loads(line).get("messages") or []
+            if [turn.get("role") for turn in turns[:2]] != ["user", "assistant"]:
+                raise DataError(
+                    f"{path}, line {number}: expected messages: a user's, then an assistant's"
+                )
+            yield turns[0]["content"], turns[1]["content"]
+
+
+def follow(
+    stage: Stage, model: TunableModel, config: AfterConfig, chat: Path, *, seed: int
+) -> Trace:
+    """Train by the stage (not none); returns the trace, for `format` of losses that mean little."""
+    settings = config.tuning.model_copy(update={"seed": seed})
+    if stage == "chat":
+        return tune(model, _chat_rows(model, config, chat), settings)
+    if stage == "preferences":
+        rows = [
+            (model.rows.chat(_asked(one.prompt), one.chosen),
+             model.rows.chat(_asked(one.prompt), one.rejected))
+            for one in pairs()
+        ]  # fmt: skip
+        # As many replies as the stage chat reads, so that the stages do a like amount of work.
+        epochs = config.rows / (2 * len(rows))
+        chosen = settings.model_copy(update={"epochs": max(1.0, epochs)})
+        return tune_preferences(model, rows, chosen, beta=config.beta)
+    if stage == "format":
+        requests = [request for request, _ in read_chat(chat) if len(request) < 200]
+        return _format(model, requests, settings, config.format)
+    raise DataError(f"stage: got {stage!r}, expected chat, format or preferences")
+
+
+def _asked(text: str) -> Conversation:
+    return (Message(role="system", content=FRAMES["own"]), Message(role="user", content=text))
+
+
+def _chat_rows(model: TunableModel, config: AfterConfig, chat: Path) -> list[Row]:
+    rows = (model.rows.chat(_asked(request), reply) for request, reply in read_chat(chat))
+    short = [row for row in rows if len(row.ids) <= config.longest][: config.rows]
+    if not short:
+        raise DataError(f"{chat}: no exchange of at most {config.longest} tokens")
+    return short
+
+
+def _format(
+    model: TunableModel, requests: Sequence[str], settings: TuneConfig, config: FormatConfig
+) -> Trace:
+    """One gradient step a group of fresh replies; the reward looks at their form alone."""
+    if not requests:
+        raise DataError("format: got no short requests to reply to; expected at least one")
+    rng = np.random.default_rng(settings.seed)
+    drawn = rng.integers(0, len(requests), (config.updates, config.prompts))
+    steps = [
+        (number, [_asked(f"{requests[i]}\n{FORM}") for i in row])
+        for number, row in enumerate(drawn)
+    ]
+
+    def objective(model: TunableModel, step: tuple[int, list[Conversation]]) -> Tensor:
+        number, asked = step
+        repeated = [one for one in asked for _ in range(config.group)]
+        sampling = Sampling(
+            max_tokens=config.max_tokens,
+            temperature=config.temperature,
+            seed=settings.seed * 100_000 + number,
+        )
+        replies = model.causal().generate(repeated, sampling)
+        rewards = np.array([form_reward(reply.text) for reply in replies]).reshape(-1, config.group)
+        gains = (rewards - rewards.mean(axis=1, keepdims=True)).reshape(-1)
+        rows = []
+        for one, reply in zip(repeated, replies, strict=True):
+            row = model.rows.chat(one, reply.text)
+            # A reply that was cut did not choose to end.
+            rows.append(row if reply.finish == "stop" else Row(row.ids[:-1], row.weights[:-1]))
+        logs, numbers = model.row_log_probs(model.pack(rows))
+        weights = torch.as_tensor(gains, dtype=logs.dtype, device=logs.device)
+        return -(weights * logs / numbers.clamp(min=1)).mean()
+
+    return fit(model, steps, objective, settings)

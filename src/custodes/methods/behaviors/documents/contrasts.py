@@ -1,0 +1,103 @@
+"""Arms against one another: gaps with intervals over seeds, and over seeds and items. Pure.
+
+Runs of different seeds are independent: a gap's interval is Student's t over per-seed gaps, each
+the mean over items of first - second, paired by item and seed. The second interval resamples seeds
+and items, both with replacement (it holds for other scenarios too); it is the wider one where items
+disagree.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from custodes.errors import DataError
+from custodes.measure import Interval, interval_of
+
+__all__ = ["Cells", "Gap", "gap", "level", "over_seeds", "slope_of"]
+
+_RESAMPLES = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """Readings of a study: (arm, stage) -> seed -> measure -> item -> value."""
+
+    rows: Sequence[Mapping[str, Any]]
+
+    def seeds(self, arm: str, stage: str = "none") -> list[int]:
+        """Seeds of an arm, in order."""
+        return sorted(
+            row["seed"] for row in self.rows if row["arm"] == arm and row["stage"] == stage
+        )
+
+    def measures(self) -> list[str]:
+        """All measures, in order of first appearance."""
+        return list(dict.fromkeys(name for row in self.rows for name in row["readings"]))
+
+    def values(self, measure: str, arm: str, stage: str = "none") -> NDArray[np.float64]:
+        """[seeds, items]; items in one order for all arms. `DataError` where there is nothing."""
+        found = {
+            row["seed"]: row["readings"][measure]
+            for row in self.rows
+            if row["arm"] == arm and row["stage"] == stage and measure in row["readings"]
+        }
+        if not found:
+            raise DataError(f"{measure}: got no run of {arm} with {stage} after it")
+        items = sorted(next(iter(found.values())))
+        return np.array([[found[seed][item] for item in items] for seed in sorted(found)])
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """first - second: with its interval over seeds, and over seeds and items."""
+
+    seeds: Interval
+    both: Interval
+
+
+def over_seeds(values: NDArray[np.float64], share: float = 0.95) -> Interval:
+    """Mean with Student's t interval; NaN bounds for a single run."""
+    from scipy.stats import t
+
+    mean = float(np.mean(values))
+    if len(values) < 2:
+        return Interval(mean, math.nan, math.nan)
+    half = float(t.ppf((1 + share) / 2, len(values) - 1) * np.std(values, ddof=1))
+    half /= math.sqrt(len(values))
+    return Interval(mean, mean - half, mean + half)
+
+
+def level(cells: Cells, measure: str, arm: str, stage: str = "none") -> Interval:
+    """A measure's mean over items, with its interval over seeds."""
+    return over_seeds(cells.values(measure, arm, stage).mean(axis=1))
+
+
+def gap(cells: Cells, measure: str, first: str, second: str, *, stage: str = "none") -> Gap:
+    """How far the first arm stands above the second; seeds are paired."""
+    return _gap(cells.values(measure, first, stage) - cells.values(measure, second, stage))
+
+
+def slope_of(cells: Cells, measure: str, after: str) -> Gap:
+    """What a stage does to the gap pro - anti: the gap after it less the gap before it."""
+    now, before = (
+        cells.values(measure, "pro", stage) - cells.values(measure, "anti", stage)
+        for stage in (after, "none")
+    )
+    return _gap(now - before)
+
+
+def _gap(differences: NDArray[np.float64]) -> Gap:
+    """[seeds, items]."""
+    rng = np.random.default_rng(0)
+    seeds, items = differences.shape
+    draws = np.empty(_RESAMPLES)
+    for n in range(_RESAMPLES):
+        rows, columns = rng.integers(0, seeds, seeds), rng.integers(0, items, items)
+        draws[n] = differences[np.ix_(rows, columns)].mean()
+    return Gap(over_seeds(differences.mean(axis=1)), interval_of(float(differences.mean()), draws))
