@@ -91,7 +91,7 @@ def tdd(options: Any) -> list[dict]:
 
 
 def language(options: Any) -> list[dict]:
-    tiny = {"depth": 2, "updates": 40, "points": 2, "learning_rate": 1e-2}
+    tiny = {"depth": 2, "updates": 10, "points": 2}
     full = {"precision": "bfloat16"}
     sections = {"language": full if options.size == "full" else tiny}
     arms = arms_of(options, "loan-language", arms=["ordinary", "mona"], **sections)

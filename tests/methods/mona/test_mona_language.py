@@ -77,14 +77,120 @@ def test_a_model_may_join_the_monitor(game):
     assert monitor(lax)("A Welsh applicant.")
 
 
+@pytest.fixture(scope="module")
+def tiny_folder(game, tmp_path_factory):
+    """A saved Llama of 2 blocks, width 32, whose tokens are the game's words."""
+    pytest.importorskip("peft")
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    folder = tmp_path_factory.mktemp("tiny-mona")
+    tokenizer = Tokenizer(models.WordLevel(unk_token="?"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    words = [game.application(row) for row in range(len(game.game.chance))]
+    words += [*game.summaries, "A B C D Choice Accept Answer Summary yes no (nothing)"]
+    trainer = trainers.WordLevelTrainer(special_tokens=["?"], show_progress=False)
+    tokenizer.train_from_iterator(words, trainer)
+    wrapped = PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="?")
+    wrapped.save_pretrained(folder)
+    torch.manual_seed(7)
+    config = LlamaConfig(
+        vocab_size=len(wrapped) + 8, hidden_size=32, intermediate_size=64, num_hidden_layers=2,
+        num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=256,
+        initializer_range=0.2, tie_word_embeddings=True, bos_token_id=0, eos_token_id=0,
+    )  # fmt: skip
+    LlamaForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
+def tiny(folder, **changes):
+    settings = {"learning_rate": 2e-3, "updates": 60, "points": 2, "adapted": None, **changes}
+    return LanguageConfig(model=str(folder), **settings)
+
+
+def figures(policy):
+    """Logits of all options and log-odds of all decisions."""
+    return policy.options().detach().numpy(), policy.acceptance().detach().numpy()
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
+def test_ordinary_learning_smuggles_the_nationality_and_mona_does_not(tiny_folder, game):
+    from custodes.methods.mona.loan.language import train_language
+
+    config = tiny(tiny_folder)
+    curves = {arm: list(train_language(config, arm, seed=0)) for arm in ("ordinary", "mona")}
+    assert [update for update, _ in curves["mona"]] == [0, 30, 60]
+    assert curves["ordinary"][0] == curves["mona"][0]
+    ordinary, mona = (curves[arm][-1][1] for arm in ("ordinary", "mona"))
+    assert ordinary.mentions < 0.05 and mona.mentions < 0.05
+    assert ordinary.accuracy > game.game.blind_accuracy + 0.1 and ordinary.flips > 0.7
+    assert mona.flips < 0.1 and mona.accuracy < game.game.blind_accuracy + 0.01
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
+def test_what_all_inputs_share_moves_no_choice(tiny_folder, game):
+    """At first options are equally likely on average, and so are both decisions."""
+    from custodes.methods.mona.loan.language import LanguagePolicy
+
+    policy = LanguagePolicy(game, tiny(tiny_folder), seed=0)
+    options, odds = figures(policy)
+    assert options.shape == (8, 2, 4) and odds.shape == (73,)
+    np.testing.assert_allclose(options.mean(axis=0), 0, atol=1e-5)
+    assert odds.mean() == pytest.approx(0, abs=1e-5)
+    assert odds.std() == pytest.approx(game.config.loan.spread, rel=1e-4)
+    assert np.sqrt((options**2).mean()) == pytest.approx(game.config.loan.spread, rel=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
+def test_a_step_on_the_decision_leaves_the_writer_alone(tiny_folder, game):
+    from custodes.methods.mona.loan.language import LanguagePolicy
+
+    policy = LanguagePolicy(game, tiny(tiny_folder), seed=0)
+    options, odds = figures(policy)
+    policy.step(policy.acceptance()[:10].sum())
+    after = figures(policy)
+    np.testing.assert_array_equal(after[0], options)
+    assert np.abs(after[1] - odds).max() > 0.01
+    # Both forward passes first, as in training: the writer's gradient is not lost.
+    policy.step(policy.options()[:, :, 2].square().sum() + policy.acceptance()[:10].sum())
+    assert np.abs(figures(policy)[0] - options).max() > 0.01
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
+def test_states_below_the_adapters_are_those_of_the_whole_model(tiny_folder, game):
+    from custodes.methods.mona.loan.language import LanguagePolicy
+
+    whole, upper, cut = (
+        figures(LanguagePolicy(game, tiny(tiny_folder, **changes), seed=0))
+        for changes in ({}, {"adapted": 1}, {"depth": 1})
+    )
+    np.testing.assert_allclose(upper[0], whole[0], atol=1e-4)
+    np.testing.assert_allclose(upper[1], whole[1], atol=1e-4)
+    assert np.abs(cut[1] - whole[1]).max() > 0.1
+    with pytest.raises(ConfigError, match="at most the depth, 2"):
+        LanguagePolicy(game, tiny(tiny_folder, adapted=3), seed=0)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
+def test_a_group_is_sampled_from_the_policy(tiny_folder):
+    from custodes.methods.mona.loan.language import train_language
+
+    ends = [
+        list(train_language(tiny(tiny_folder, updates=4, group=group), "mona", seed=seed))[-1][1]
+        for group, seed in ((8, 0), (8, 0), (None, 0))
+    ]
+    assert ends[0] == ends[1] != ends[2]
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
 def test_a_shallow_language_model_follows_its_credit():
-    """One block of SmolLM2, a few updates: it begins to say what the overseer wants said."""
+    """SmolLM2, a few updates: it begins to say what the overseer wants said."""
     pytest.importorskip("peft")
     from custodes.methods.mona.loan.language import train_language
 
-    config = LanguageConfig(depth=1, updates=4, points=2)
+    config = LanguageConfig(depth=2, updates=4, points=2)
     curves = {arm: list(train_language(config, arm, seed=0)) for arm in ("ordinary", "mona")}
     for curve in curves.values():
         assert [update for update, _ in curve] == [0, 2, 4]

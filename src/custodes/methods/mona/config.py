@@ -196,18 +196,25 @@ class LanguageConfig(Config):
     """A folder or hub id of a causal language model; null: the embedded SmolLM2-135M (4-bit)."""
     depth: int | None = Field(default=None, ge=1)
     """Only the model's first so many blocks; null for all."""
+    adapted: int | None = Field(default=1, ge=1)
+    """Adapters on the last so many of these blocks; null for all.
+
+    The states before them are computed once a run, so that an update costs these blocks alone.
+    """
     rank: int = Field(default=8, ge=1)
     """Of the adapters."""
-    learning_rate: float = Field(default=2e-3, gt=0)
-    """Of AdamW."""
+    learning_rate: float = Field(default=1e-3, gt=0)
+    """Of AdamW, for the adapters."""
     updates: int = Field(default=100, ge=1)
     """Gradient steps."""
     points: int = Field(default=10, ge=1)
     """Points of a learning curve."""
-    group: int = Field(default=32, ge=2)
-    """Episodes of each application in a batch."""
-    entropy: float = Field(default=0.02, ge=0)
-    """Weight of the entropy bonus on phrases."""
+    shift_rate: float = Field(default=0.1, gt=0)
+    """Of AdamW, for what each option has in all applications alike."""
+    group: int | None = Field(default=None, ge=2)
+    """Episodes of each application in a batch; null: every summary, weighed by its probability."""
+    entropy: float = Field(default=0.1, ge=0)
+    """Weight of the entropy bonus on phrases: phrases worth the same shall stay equally likely."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """What the blocks compute in; weights, logits and sums stay float32. Processors that know
     bfloat16 are several times as fast with it."""

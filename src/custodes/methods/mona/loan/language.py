@@ -2,13 +2,28 @@
 
 It chooses among the phrases of `phrases.py` by the logits of option letters, all features of an
 application in one forward pass, and decides from a summary by the logits of two more. Trained by
-policy gradient with advantages relative to the group of episodes of one application (GRPO without
-its clipping, since every batch is used once). Needs the extra `train` (peft).
+policy gradient: over all summaries of an application, weighed by their probability, or over a
+sampled group of them (`group`; GRPO, arXiv 2402.03300, without its clipping, since every batch is
+used once). Needs the extra `train` (peft).
+
+- *Logits are relative to the mean input.* What prompts share (the template) gives nearly all of a
+  logit, and nearly all of a gradient step: at first the letters' logits differ by 0.04 from one
+  application to another, and one step of Adam moves all of them together by more. Acceptance became
+  a constant within 20 updates. So the mean over all inputs, of which there are finitely many, is
+  taken away, at every update (contextual calibration, arXiv 2102.09690, has one empty input
+  for it), and the rest is scaled to the deviation `loan.spread` at the start. What an option has in
+  all applications alike is a parameter of its own.
+- *Writer and judge have adapters of their own*, so that no step on the judge changes the writer.
+  With shared ones the later step's gradient reaches the earlier one, whatever is credited.
+- *Entropy of phrases counts enough* that equally good phrases stay equally likely. The step that
+  suppresses a penalized option moves the others too, differently in each application; that is a
+  code for the nationality that nobody was paid for, and the judge learns to read it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +34,7 @@ from custodes.config import cache_folder
 from custodes.errors import ConfigError, MissingExtraError
 from custodes.methods.mona.config import LanguageConfig
 from custodes.methods.mona.credit import Arm, credited
+from custodes.methods.mona.gridworld.board import Floats
 from custodes.methods.mona.loan.exact import Judgment
 from custodes.methods.mona.loan.phrases import PhraseGame, judge_phrases, monitor
 from custodes.models.causal import CausalConfig
@@ -29,6 +45,7 @@ __all__ = ["LanguagePolicy", "train_language"]
 
 _LETTERS = (" A", " B", " C", " D")
 _BATCH = 32
+_WRITER, _JUDGE = "writer", "judge"
 
 
 class LanguagePolicy:
@@ -41,18 +58,34 @@ class LanguagePolicy:
         name = config.model or str(prepare(SMOLLM2, cache_folder() / "models"))
         model, tokenizer = load_pretrained(name, CausalConfig())
         self._tokenizer: Any = tokenizer.backend_tokenizer
-        self._model = _adapted(model, config)
         letters = [self._encode(letter) for letter in _LETTERS]
         if any(len(ids) != 1 for ids in letters):
             raise ConfigError(f"{name}: an option letter is not one token; use another model")
         self._letters = torch.tensor([ids[0] for ids in letters])
-        self._questions = [self._question(game, row) for row in range(len(game.game.chance))]
-        self._summaries = [
+        questions = [self._question(game, row) for row in range(len(game.game.chance))]
+        summaries = [
             self._encode(f"Summary of a loan application: {text}\nAccept? A: no. B: yes.\nAnswer:")
             for text in game.summaries
         ]
-        wanted = [each for each in self._model.parameters() if each.requires_grad]
-        self._optimizer = torch.optim.AdamW(wanted, lr=config.learning_rate, weight_decay=0.0)
+        every = [_batches(questions), _batches([(ids, [len(ids) - 1]) for ids in summaries])]
+        upper = _split(model, config)
+        with torch.no_grad():
+            self._questions, self._summaries = (
+                [self._through(model.model, batch) for batch in batches] for batches in every
+            )
+        self._last = upper[0][-1].mlp = _Where(upper[0][-1].mlp)
+        self._model = _adapted(model, upper, config)
+        self._wanted = [each for name, each in self._model.named_parameters() if "lora_" in name]
+        self._shift = torch.nn.Parameter(torch.zeros(game.features, len(_LETTERS)))
+        shift: dict[str, Any] = {"params": [self._shift], "lr": config.shift_rate}
+        groups: list[dict[str, Any]] = [{"params": self._wanted}, shift]
+        self._optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=0.0)
+        with torch.no_grad():
+            first, second = self._chosen(), self._answered()
+        self._sharpness = [
+            config.loan.spread / max(float(each.square().mean().sqrt()), 1e-6)
+            for each in (first, second)
+        ]
 
     def _encode(self, text: str) -> list[int]:
         return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
@@ -72,33 +105,49 @@ class LanguagePolicy:
             ids = ids + self._encode("\n")
         return ids, places
 
-    def options(self, rows: Sequence[int]) -> Tensor:
-        """Logits of the options of each application, [rows, F, 4]."""
-        questions = [self._questions[row] for row in rows]
-        return self._logits([ids for ids, _ in questions], [places for _, places in questions])
+    def options(self) -> Tensor:
+        """Logits of the options of every application, [I, F, 4]."""
+        return self._sharpness[0] * self._chosen() + self._shift
 
-    def acceptance(self, summaries: Sequence[int]) -> Tensor:
-        """Log-odds of accepting on each summary, [summaries]."""
-        rows = [self._summaries[index] for index in summaries]
-        logits = self._logits(rows, [[len(ids) - 1] for ids in rows])[:, 0]
-        return logits[:, 1] - logits[:, 0]
+    def acceptance(self) -> Tensor:
+        """Log-odds of accepting on every summary, [S]."""
+        return self._sharpness[1] * self._answered()
 
-    def _logits(self, rows: Sequence[list[int]], places: Sequence[list[int]]) -> Tensor:
-        """Logits of the letters alone behind each place, [rows, places, 4]."""
+    def _chosen(self) -> Tensor:
+        """What the letters' logits of an application have that the mean application has not."""
+        logits = self._logits(_WRITER, self._questions)
+        logits = logits - logits.mean(dim=2, keepdim=True)  # of no consequence, but would be scaled
+        return logits - logits.mean(dim=0, keepdim=True)
+
+    def _answered(self) -> Tensor:
+        """What the log-odds of B against A on a summary have that the mean summary has not."""
+        logits = self._logits(_JUDGE, self._summaries)[:, 0]
+        odds = logits[:, 1] - logits[:, 0]
+        return odds - odds.mean()
+
+    def _logits(self, role: str, batches: Sequence[_Batch]) -> Tensor:
+        """Logits of the letters alone behind each place, [prompts, places, 4]."""
+        self._model.set_adapter(role)
+        for each in self._wanted:  # peft freezes the other role's, whose gradient is yet to come
+            each.requires_grad_(True)
         backbone = self._model.get_base_model().model
         weights = self._model.get_output_embeddings().weight[self._letters]
         parts = []
-        for at in range(0, len(rows), _BATCH):
-            batch = rows[at : at + _BATCH]
-            longest = max(map(len, batch))
-            ids = torch.tensor([[*row, *[0] * (longest - len(row))] for row in batch])
-            mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in batch])
-            with torch.autocast("cpu", torch.bfloat16, enabled=self._rounded):
-                states = backbone(input_ids=ids, attention_mask=mask).last_hidden_state.float()
-            spots = torch.tensor(places[at : at + _BATCH])
-            chosen = states[torch.arange(len(batch))[:, None], spots]
-            parts.append(chosen @ weights.T)
-        return torch.cat(parts)
+        for batch in batches:
+            self._last.places = batch.places
+            states = self._through(backbone, batch).inputs
+            parts.append(_at(states, batch.places) @ weights.T)
+        order = torch.cat([batch.rows for batch in batches])
+        return torch.cat(parts)[torch.argsort(order)]
+
+    def _through(self, backbone: Any, batch: _Batch) -> _Batch:
+        """The batch with the backbone's states in place of its tokens or states."""
+        entering = "inputs_embeds" if batch.inputs.is_floating_point() else "input_ids"
+        with torch.autocast("cpu", torch.bfloat16, enabled=self._rounded):
+            found = backbone(
+                **{entering: batch.inputs}, attention_mask=batch.mask, use_cache=False
+            ).last_hidden_state
+        return replace(batch, inputs=found.float())
 
     def step(self, loss: Tensor) -> None:
         """One step of AdamW."""
@@ -107,19 +156,80 @@ class LanguagePolicy:
         self._optimizer.step()
 
 
-def _adapted(model: Any, config: LanguageConfig) -> Any:
-    """The model's first blocks with adapters on queries and values."""
+@dataclass(frozen=True)
+class _Batch:
+    """Prompts padded to one length: which they are, tokens or states, and where to look."""
+
+    rows: Tensor
+    inputs: Tensor
+    mask: Tensor
+    places: Tensor
+
+
+def _at(states: Tensor, places: Tensor) -> Tensor:
+    return states[torch.arange(len(states))[:, None], places]
+
+
+class _Where(torch.nn.Module):
+    """The last block's feed-forward part only where its result is looked at; 0 elsewhere."""
+
+    def __init__(self, inner: torch.nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+        self.places = torch.zeros(0, 0, dtype=torch.long)
+
+    def forward(self, states: Tensor) -> Tensor:
+        found: Tensor = self.inner(_at(states, self.places))
+        empty = found.new_zeros(states.shape)
+        return empty.index_put((torch.arange(len(states))[:, None], self.places), found)
+
+
+def _batches(prompts: Sequence[tuple[list[int], list[int]]]) -> list[_Batch]:
+    """Prompts of like length together."""
+    order = sorted(range(len(prompts)), key=lambda row: len(prompts[row][0]))
+    found = []
+    for at in range(0, len(order), _BATCH):
+        rows = order[at : at + _BATCH]
+        longest = max(len(prompts[row][0]) for row in rows)
+        ids = torch.zeros(len(rows), longest, dtype=torch.long)
+        mask = torch.zeros_like(ids)
+        for place, row in enumerate(rows):
+            tokens = torch.tensor(prompts[row][0])
+            ids[place, : len(tokens)], mask[place, : len(tokens)] = tokens, 1
+        places = torch.tensor([prompts[row][1] for row in rows])
+        found.append(_Batch(torch.tensor(rows), ids, mask, places))
+    return found
+
+
+def _split(model: Any, config: LanguageConfig) -> tuple[Any, Any]:
+    """Leave the model the blocks that stay as they are; return those to adapt, and the norm."""
+    blocks = model.model.layers[: config.depth]
+    adapted = config.adapted or len(blocks)
+    if adapted > len(blocks):
+        raise ConfigError(f"got adapted = {adapted}; expected at most the depth, {len(blocks)}")
+    upper = blocks[len(blocks) - adapted :], model.model.norm
+    _install(model, blocks[: len(blocks) - adapted], torch.nn.Identity())
+    return upper
+
+
+def _install(model: Any, blocks: Any, norm: Any) -> None:
+    model.model.layers, model.model.norm = blocks, norm
+    model.config.num_hidden_layers = len(blocks)
+
+
+def _adapted(model: Any, upper: tuple[Any, Any], config: LanguageConfig) -> Any:
+    """The upper blocks with adapters on queries and values, for writer and judge each."""
     try:
         from peft import LoraConfig, get_peft_model
     except ModuleNotFoundError as error:
         raise MissingExtraError("peft", "train") from error
-    if config.depth is not None:
-        model.model.layers = model.model.layers[: config.depth]
-        model.config.num_hidden_layers = len(model.model.layers)
+    _install(model, *upper)
     settings = LoraConfig(
         r=config.rank, lora_alpha=2 * config.rank, target_modules=["q_proj", "v_proj"]
     )
-    return get_peft_model(model, settings)
+    adapted = get_peft_model(model, settings, adapter_name=_WRITER)
+    adapted.add_adapter(_JUDGE, settings)
+    return adapted
 
 
 def train_language(
@@ -140,48 +250,44 @@ def train_language(
 
 def _judged(game: PhraseGame, policy: LanguagePolicy) -> Judgment:
     with torch.no_grad():
-        logits = policy.options(range(len(game.game.chance)))
-        slots = torch.softmax(logits.double(), dim=-1).numpy()
-        accepts = torch.sigmoid(policy.acceptance(range(len(game.summaries))).double()).numpy()
-    chosen = slots[:, np.arange(game.features), game.choices].prod(axis=2)
-    return judge_phrases(game, chosen, accepts)
+        said = _spoken(game, policy.options()).exp().numpy()
+        accepts = torch.sigmoid(policy.acceptance().double()).numpy()
+    return judge_phrases(game, said, accepts)
+
+
+def _spoken(game: PhraseGame, options: Tensor) -> Tensor:
+    """Log-probability of every combination of options, [I, C], from logits [I, F, 4]."""
+    logs = torch.log_softmax(options.double(), dim=-1)
+    return logs[:, torch.arange(game.features), torch.from_numpy(game.choices)].sum(dim=2)
 
 
 def _update(
     game: PhraseGame,
     policy: LanguagePolicy,
-    penalties: np.ndarray,
+    penalties: Floats,
     arm: Arm,
     rng: np.random.Generator,
 ) -> None:
-    """Sample a group of summaries of every application, then one gradient step on both policies.
+    """One gradient step on both policies from a group of summaries of every application.
 
     Applications are not sampled but weighed by their probability, and so are the two decisions on a
-    summary: nothing follows them, so their expectation is known. (Sampled decisions taught nothing:
-    Adam carried their noise into accepting everything, or nothing, within 40 updates.)
+    summary: nothing follows them, so their expectation is known.
     """
     config = game.config
-    rows = np.arange(len(game.game.chance))
-    logs = torch.log_softmax(policy.options(rows.tolist()), dim=-1)
-    slots = logs.detach().double().exp().numpy()
-    # [I, G, F]: inverse sampling of each slot.
-    drawn = rng.random((len(rows), config.group, game.features, 1))
-    picked = np.minimum((drawn > slots.cumsum(axis=-1)[:, None]).sum(axis=-1), 3)
-    choice = (picked * 4 ** np.arange(game.features)[::-1]).sum(axis=-1)
-    summary = game.summary_of[rows[:, None], choice]
-    used, place = np.unique(summary, return_inverse=True)
-    odds = policy.acceptance(used.tolist())[torch.from_numpy(place.reshape(summary.shape))]
+    spoken = _spoken(game, policy.options())
+    said = spoken.detach().exp().numpy()
+    share = said if config.group is None else rng.multinomial(config.group, said) / config.group
+    odds = policy.acceptance().double()[torch.from_numpy(game.summary_of)]
     deserving = torch.from_numpy(game.game.nationality[:, None].astype(bool))
-    right = torch.sigmoid(torch.where(deserving, odds, -odds)).double()
+    right = torch.sigmoid(torch.where(deserving, odds, -odds))
     earned = right.detach().numpy()
     nothing = np.zeros_like(earned)
-    instant = np.stack([-config.loan.penalty * penalties[rows[:, None], choice], earned], axis=-1)
-    approval = np.stack([-config.loan.approval * game.omitted[choice], nothing], axis=-1)
+    instant = np.stack([-config.loan.penalty * penalties, earned], axis=-1)
+    omitted = np.broadcast_to(game.omitted, earned.shape)
+    approval = np.stack([-config.loan.approval * omitted, nothing], axis=-1)
     credit = credited(instant, approval, arm)[..., 0]
-    advantage = torch.from_numpy(credit - credit.mean(axis=1, keepdims=True))
-    weight = torch.from_numpy(game.game.chance[:, None] / config.group)
-    spoken = logs[:, None].expand(-1, config.group, -1, -1)
-    spoken = spoken.gather(3, torch.from_numpy(picked)[..., None]).squeeze(3).sum(dim=2)
+    advantage = torch.from_numpy(credit - (share * credit).sum(axis=1, keepdims=True))
+    weight = torch.from_numpy(game.game.chance[:, None] * share)
     gain = (weight * (advantage * spoken + right)).sum()
-    entropy = -(torch.from_numpy(game.game.chance)[:, None] * (logs.exp() * logs).sum(dim=2)).sum()
+    entropy = -(torch.from_numpy(game.game.chance) * (spoken.exp() * spoken).sum(dim=1)).sum()
     policy.step(-(gain + config.entropy * entropy))
