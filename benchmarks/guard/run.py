@@ -61,6 +61,10 @@ def main() -> None:
                 f"target {row.target} met {row.met}",
                 flush=True,
             )
+        # First apart: the page's own file is refused where a name stands twice, after all the work.
+        apart = options.work.with_name(f"guard-{part}.json")
+        apart.parent.mkdir(parents=True, exist_ok=True)
+        write_results(apart, [row for row in kept if row.command == command])
         place.parent.mkdir(parents=True, exist_ok=True)
         write_results(place, kept)
     print(f"written to {place}")
