@@ -27,8 +27,9 @@ for what guards a frontier model.
   public request sets, most of them in English.
 - Its thresholds hold for prompts like those of the benign pool. Set them again on your own traffic.
 - Replies: trained on grammar-written and on GPTFuzz exchanges; measured on few.
-- Other languages than English were seen in breadth only (Spanish, German, French, Chinese). Text in scripts
-  that the embedded model does not read (measured: Hindi, Thai) is refused nearly always, harmless or not.
+- Other languages than English were seen in breadth only (Spanish, German, French, Chinese). Text in
+  scripts that the embedded model does not read (measured: Hindi, Thai) is refused nearly always,
+  harmless or not.
 """
 
 
