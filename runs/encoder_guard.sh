@@ -8,22 +8,8 @@ BIN=${BIN:-.venv/bin}
 OUT=${OUT:-out/encoder}
 custodes="$BIN/custodes"
 
-# English in depth, other languages in breadth, public jailbreak templates around public requests.
-$custodes synth --constitution default --seed 0 --out "$OUT/english" \
-    --set rows=120 --set 'languages=[en]' --set 'sides={input: 0.75, exchange: 0.25}' --set varied=0.2
-$custodes synth --constitution default --seed 1 --out "$OUT/languages" \
-    --set rows=12 --set 'languages=[es,de,fr,zh]' --set 'sides={input: 1.0}' --set varied=0.1
-$BIN/python runs/jailbreaks.py "$OUT/jailbreaks.parquet" --each 1
-$BIN/python runs/people.py "$OUT/people.parquet" "$OUT/pool.parquet"
-
-# Only sets whose licence lets trained weights be released; custodes refuses the others.
-$custodes train --constitution default --config runs/encoder_guard.yaml --out "$OUT/run" \
-    --examples "$OUT/english/examples.parquet" --examples "$OUT/languages/examples.parquet" \
-    --examples "$OUT/jailbreaks.parquet" --examples "$OUT/people.parquet" \
-    --examples catqa --examples harmfulqa --examples gptfuzz_questions --examples cyberseceval_mitre \
-    --examples gptfuzz_labelled_train --examples gpteacher_codegen --examples gpteacher_roleplay \
-    --examples gsm8k_test --examples oasst_zh --examples awesome_prompts \
-    --examples glaive_toolcall_300 --examples refusal_direction_harmless
+source runs/guard_rows.sh
+$custodes train --constitution default --config runs/encoder_guard.yaml --out "$OUT/run" "${sources[@]}"
 
 # The benign pool: prompts of people to chat models that no stage was trained on.
 $custodes calibrate --guard "$OUT/run/guard" --out "$OUT/guard" --budget 0.005 --most-rows 800 \

@@ -223,12 +223,12 @@ class PromptedScorer:
     def _scored(self, asked: Question, thought: Reply | None) -> float:
         """Yes against no by probability, behind the thought where there is one."""
         turns = asked.conversation
-        words = _ANSWERS[asked.harmful]
+        words: Sequence[str] = _ANSWERS[asked.harmful]
         if thought is not None:
             if thought.finish != "stop" or len(thought.text.split()) < self.config.least_words:
                 return self.config.unclear
             turns = (*turns, Message("assistant", thought.text.rstrip() + _VERDICT))
-            words = tuple(f" {word.lower()}" for word in words)  # type: ignore[assignment]
+            words = [f" {word.lower()}" for word in words]
         harm, other = self.model.log_probabilities(turns, words)
         logit = float(harm.sum() - other.sum())
         if not math.isfinite(logit):

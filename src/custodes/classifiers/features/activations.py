@@ -17,7 +17,7 @@ from pydantic import Field, model_validator
 
 from custodes.classifiers.canonical import canonical
 from custodes.classifiers.features.adapter import ModelFeatures
-from custodes.classifiers.features.base import Judged, Tokens
+from custodes.classifiers.features.base import Judged, Tokens, layers_joined
 from custodes.classifiers.segments import Segment, Segmenter, segments
 from custodes.config import Config
 from custodes.errors import ConfigError
@@ -107,7 +107,7 @@ class ActivationFeatures(ModelFeatures):
         activations = iter(self.model.token_activations(flat, self.config.layers))
         results = []
         for ends, windows, prefix in reads:
-            parts = [_joined(next(activations))[prefix:] for _ in windows]
+            parts = [layers_joined(next(activations))[prefix:] for _ in windows]
             values = np.concatenate(parts) if parts else np.zeros((0, self.dim), np.float32)
             results.append(Tokens(ends, values))
         return results
@@ -156,11 +156,6 @@ def _turn(message: Message) -> str:
     return f"{_ROLES[message.role]}: {message.content}\n"
 
 
-def _joined(activations: NDArray[np.float32]) -> NDArray[np.float32]:
-    layers, tokens, width = activations.shape
-    return activations.transpose(1, 0, 2).reshape(tokens, layers * width)
-
-
 class _ActivationFeatureStream:
     def __init__(self, features: ActivationFeatures, prefix: list[int]) -> None:
         self._features = features
@@ -187,7 +182,7 @@ class _ActivationFeatureStream:
             if not self._room:
                 self._open_window()
                 block = block[: self._room]
-            values.append(_joined(self._reader.push_tokens(block)))
+            values.append(layers_joined(self._reader.push_tokens(block)))
             self._room -= len(block)
             done += len(block)
         ends = np.array(self._ends[:done], np.int64)

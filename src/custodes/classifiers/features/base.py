@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from custodes.types import Conversation, Mode
 
-__all__ = ["FeatureStream", "Features", "Judged", "Tokens"]
+__all__ = ["FeatureStream", "Features", "Judged", "Tokens", "layers_joined"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,3 +114,9 @@ class Features(Protocol):
     def extract(self, rows: Sequence[Judged], *, limit: int | None = None) -> list[Tokens]:
         """The first `limit` tokens of whole texts, None: all; streams differ by rounding only."""
         ...
+
+
+def layers_joined(activations: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Activations [L, T, d] as one vector a token, layer behind layer, [T, L x d]."""
+    layers, tokens, width = activations.shape
+    return activations.transpose(1, 0, 2).reshape(tokens, layers * width)

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from custodes.classifiers.features.base import FeatureStream, Judged, Tokens
+from custodes.classifiers.features.base import FeatureStream, Judged, Tokens, layers_joined
 from custodes.classifiers.features.record import PassRecord
 from custodes.config import Config
 from custodes.errors import ConfigError, InputError
@@ -165,7 +165,7 @@ class GuardedFeatures:
             found = self.model.exchange_activations(given, self.layers)
             for (prompt, ids, ends), values in zip(few, found, strict=True):
                 seen = len(ends) - len(ids)
-                results.append(Tokens(ends, _joined(values[:, len(prompt) - seen :])))
+                results.append(Tokens(ends, layers_joined(values[:, len(prompt) - seen :])))
         return results
 
     def _ids(
@@ -200,11 +200,6 @@ def _whole(touched: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.maximum.accumulate(np.where(inside, 0, touched))
 
 
-def _joined(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    layers, tokens, width = values.shape
-    return values.transpose(1, 0, 2).reshape(tokens, layers * width)
-
-
 class _WatchedReply:
     """Tokens of the pass that writes the reply, as far as its text has come."""
 
@@ -236,7 +231,7 @@ class _WatchedReply:
         joined = np.concatenate(ends)
         placed = np.where(joined > 0, np.minimum(joined + self._after, self._length), 0)
         self._covered = max(self._covered, int(placed[-1]))
-        return Tokens(placed, np.concatenate([_joined(each) for each in values]))
+        return Tokens(placed, np.concatenate([layers_joined(each) for each in values]))
 
 
 class _FinishedReply:
