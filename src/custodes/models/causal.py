@@ -21,6 +21,7 @@ from custodes.errors import ConfigError, ModelRequestError
 from custodes.models.activation_stream import ActivationStream, Step
 from custodes.models.base import Activations, Passage, Reply, Sampling
 from custodes.models.decoding import Decoder, ReplyText, generator
+from custodes.models.eight_bits import in_eight_bits
 from custodes.models.identity import identity_of
 from custodes.models.key_values import key_values
 from custodes.models.padding import right_padded
@@ -92,8 +93,6 @@ class CausalModel:
         self._config = config
         self._model = model.eval()
         if config.dtype == "int8":
-            from custodes.models.eight_bits import in_eight_bits
-
             in_eight_bits(model)
         self._tokenizer = tokenizer
         self._plain = PlainTokenizer(tokenizer.backend_tokenizer)

@@ -20,8 +20,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AttentionInterface
-from transformers.masking_utils import AttentionMaskInterface, eager_mask
 
 from custodes.errors import ConfigError
 from custodes.models.residual import blocks_of
@@ -83,6 +81,12 @@ def in_eight_bits(model: Any) -> None:
             f"dtype int8: got device {str(model.device)!r}; it is for processors (device cpu): "
             "use bfloat16 there"
         )
+    # Here and not above: whoever needs no model need not wait for transformers.
+    from transformers import AttentionInterface
+    from transformers.masking_utils import AttentionMaskInterface, eager_mask
+
+    AttentionInterface.register(_ATTENTION, _attention)
+    AttentionMaskInterface.register(_ATTENTION, eager_mask)
     model.set_attn_implementation(_ATTENTION)
     for module in list(blocks_of(model).modules()):
         for name, child in list(module.named_children()):
@@ -133,10 +137,6 @@ def _attention(
         mixed = weights @ value[:, :, :seen]
         parts.append(mixed.view(batch, heads, -1, width).float())
     return torch.cat(parts, dim=2).transpose(1, 2).contiguous(), None
-
-
-AttentionInterface.register(_ATTENTION, _attention)
-AttentionMaskInterface.register(_ATTENTION, eager_mask)
 
 
 def _step(rows: Tensor) -> Tensor:
