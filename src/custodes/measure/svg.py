@@ -8,6 +8,7 @@ told apart with any color vision, and lines differ in dashes too.
 from __future__ import annotations
 
 import math
+import sys
 import re
 from dataclasses import dataclass, field
 from xml.sax.saxutils import escape as _escape
@@ -62,10 +63,10 @@ def number(value: float) -> str:
 
 def ticks(low: float, high: float, *, count: int = 6) -> list[float]:
     """About `count` round numbers (1, 2, 2.5 or 5 times a power of ten) within [low, high]."""
-    span = high - low
-    if not (math.isfinite(span) and span > 0):
+    raw = (high - low) / max(1, count - 1)
+    # Below the smallest normal number there is no power of ten to count by.
+    if not (math.isfinite(raw) and raw >= sys.float_info.min):
         return [low]
-    raw = span / max(1, count - 1)
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= raw * (1 - 1e-9))
     first = math.ceil(low / step - 1e-9)
