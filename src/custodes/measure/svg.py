@@ -8,8 +8,8 @@ told apart with any color vision, and lines differ in dashes too.
 from __future__ import annotations
 
 import math
-import sys
 import re
+import sys
 from dataclasses import dataclass, field
 from xml.sax.saxutils import escape as _escape
 
