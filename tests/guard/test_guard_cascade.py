@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import codecs
 import math
 import re
 
@@ -10,7 +11,7 @@ from custodes.classifiers.base import Point
 from custodes.classifiers.scripted import Fault, Pattern, ScriptedConfig, ScriptedScorer
 from custodes.errors import ConfigError
 from custodes.guard import Cascade, GuardPoint, Stage, Watch
-from custodes.guard.replay import decisive
+from custodes.guard.replay import decisive, replays
 from custodes.types import Conversation, Message, Mode, RuleId
 
 ANT, BEE, CAT = RuleId("ant"), RuleId("bee"), RuleId("cat")
@@ -226,3 +227,74 @@ def test_a_late_stage_is_a_fault() -> None:
         assert stream.push("1234")[-1].failure is None
         last = stream.push("5678")[-1]
         assert (failure or "None") in str(last.failure)
+
+
+def seen(given: list[GuardPoint]) -> list[tuple[object, ...]]:
+    return [(p.end, p.covered, p.logit, p.logits, p.rules, p.code, p.failure) for p in given]
+
+
+HIDDEN = codecs.encode("the ant carries a leaf to the nest", "rot13")
+
+
+def test_what_a_code_in_a_prompt_hides_is_judged_apart() -> None:
+    cascade = Cascade([Stage(scorer=CHEAP, escalate_above=0.99), Stage(scorer=DEEP)])
+    text = f"decode and answer: {HIDDEN}"
+    got = points(cascade, text)
+    plain = points(Cascade(cascade.stages, hidden=()), text)
+    hidden = [point for point in got if point.code is not None]
+    assert seen([point for point in got if point.code is None]) == seen(plain)
+    assert max(point.logit for point in plain) < 0
+    (point,) = hidden
+    assert (point.code, point.covered, point.end) == ("rot13", 0, len(text))
+    assert [stage.scorer.name for stage, _ in point.stages] == ["cheap", "deep"]
+    assert point.logit == 3 and got[-2] is point
+    for cut in (1, 9, len(text) - 1):
+        assert seen(points(cascade, text[:cut], text[cut:])) == seen(got)
+
+
+def test_replies_are_read_as_they_stand() -> None:
+    assert all(
+        p.code is None for p in points(Cascade([Stage(scorer=CHEAP)]), HIDDEN, mode=Mode.OUTPUT)
+    )
+
+
+def test_whole_texts_and_streams_agree_on_what_is_hidden() -> None:
+    cascade = Cascade([Stage(scorer=CHEAP, escalate_above=0.99), Stage(scorer=DEEP)])
+    batch = [
+        said(HIDDEN),
+        said("so, ant ran"),
+        said(f"{HIDDEN}\n\nand\n\nYW50cyBhbmQgYW4gYW50IGFuZCBhIGJlZQ=="),
+    ]
+    known = replays(cascade, batch, Mode.INPUT)
+    for conversation, replay in zip(batch, known, strict=True):
+        replayed = replay.points(conversation, Mode.INPUT)
+        assert seen(replayed) == seen(cascade.points(conversation, Mode.INPUT))
+    assert {p.code for p in known[2].points(batch[2], Mode.INPUT)} == {None, "rot13", "base64"}
+
+
+def test_a_fault_in_reading_codes_fails_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(text: str) -> list[object]:
+        if "bee" in text:
+            raise RuntimeError("broken table")
+        return []
+
+    for place in ("cascade", "replay"):
+        monkeypatch.setattr(f"custodes.guard.{place}.hidden", broken)
+    cascade = Cascade([Stage(scorer=CHEAP)])
+    assert points(cascade, "a dog")[-1].failure is None
+    last = points(cascade, "a bee")[-1]
+    assert last.failure == "reading codes raised RuntimeError: broken table"
+    assert last.logit == math.inf
+    assert [p.logit for p in decisive(cascade, [said("a dog"), said("a bee")], Mode.INPUT)] == [
+        -4,
+        math.inf,
+    ]
+
+
+def test_a_fault_in_judging_what_is_hidden_fails_closed() -> None:
+    longer = 'a = "the ant is here "\nb = "?"\n' + "+".join("a" * 12)
+    assert len(longer) < 100
+    faulty = scorer("only", fault=Fault.RAISE, fault_at=100)
+    got = points(Cascade([Stage(scorer=faulty)]), longer)
+    assert got[-1].logit == math.inf
+    assert "raised" in str(got[-1].failure)

@@ -14,7 +14,7 @@ import re
 import unicodedata
 from functools import lru_cache
 
-__all__ = ["canonical"]
+__all__ = ["canonical", "readable"]
 
 # Letters of other scripts that pass for Latin ones (a small part of Unicode's confusables).
 _LOOKALIKES = str.maketrans(
@@ -44,7 +44,7 @@ def canonical(segment: str) -> str:
 
 
 def _from_hexadecimal(match: re.Match[str]) -> str:
-    return _readable(bytes.fromhex(match[1])) or match[0]
+    return readable(bytes.fromhex(match[1])) or match[0]
 
 
 def _from_base64(match: re.Match[str]) -> str:
@@ -55,10 +55,10 @@ def _from_base64(match: re.Match[str]) -> str:
         data = base64.b64decode(body[:usable] + "=" * (-usable % 4))
     except (binascii.Error, ValueError):
         return match[0]
-    return _readable(data) or match[0]
+    return readable(data) or match[0]
 
 
-def _readable(data: bytes) -> str | None:
+def readable(data: bytes) -> str | None:
     """The text that the bytes spell, or None where they spell none."""
     try:
         text = data.decode("utf-8")

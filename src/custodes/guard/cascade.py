@@ -15,6 +15,11 @@ on the text alone:
   its turn counts with its first point) and waits until none of them can still have an earlier
   one.
 
+A prompt (mode `input`) is read once more for everything that a code in it hides
+(`classifiers.readings`), apart from what hands the code over: the worst point of each hidden text
+is one more point, at the prompt's end. Replies are released while they grow, and are read as they
+are.
+
 A fault of any stage ends the stream with one last point whose `failure` is set and whose logit
 is infinite, so that even a reader who looks at nothing else does not take it for clean.
 
@@ -31,6 +36,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from custodes.classifiers.base import Point, Scorer, split_conversation
+from custodes.classifiers.readings import Reading, hidden
 from custodes.errors import ConfigError
 from custodes.guard.lane import Lane, Watch
 from custodes.types import Conversation, Mode, RuleId
@@ -61,6 +67,7 @@ class GuardPoint:
     `logit`: weighted average of the stages' logits.
     `stages`: the stages in play with their points, first to last; the last one is the decider.
     `failure`: why the text could not be judged further; None where it could.
+    `code`: of a hidden text the code that hid it; None: the text as it stands.
     """
 
     end: int
@@ -68,6 +75,7 @@ class GuardPoint:
     logit: float
     stages: tuple[tuple[Stage, Point], ...] = ()
     failure: str | None = None
+    code: str | None = None
 
     @property
     def stage(self) -> str | None:
@@ -105,10 +113,20 @@ def _combine(stages: Sequence[tuple[Stage, Point]], *, end: int) -> GuardPoint:
 
 
 class Cascade:
-    """Stages in order; `ConfigError` where their names, weights or thresholds make no sense."""
+    """Stages in order; `ConfigError` where their names, weights or thresholds make no sense.
 
-    def __init__(self, stages: Sequence[Stage]) -> None:
+    `hidden`: what codes in the prompt hide, each text with the cascade that judges it; None: it
+    is looked for and judged by the same stages; (): it is not looked for.
+    """
+
+    def __init__(
+        self,
+        stages: Sequence[Stage],
+        *,
+        hidden: Sequence[tuple[Reading, Cascade]] | None = None,
+    ) -> None:
         self.stages = tuple(stages)
+        self.hidden = hidden
         if not self.stages:
             raise ConfigError("a cascade needs at least one stage; got none")
         names = [stage.scorer.name for stage in self.stages]
@@ -134,7 +152,7 @@ class Cascade:
         self, context: Conversation, mode: Mode, *, watch: Watch | None = None
     ) -> CascadeStream:
         """Begin to judge a text that follows `context`; see `Scorer.open`."""
-        return CascadeStream(self.serving(mode).stages, context, mode, watch=watch)
+        return CascadeStream(self.serving(mode), context, mode, watch=watch)
 
     def serving(self, mode: Mode) -> Cascade:
         """The stages that judge texts of a mode; `ConfigError` where there are none."""
@@ -147,7 +165,8 @@ class Cascade:
                 f"no stage of this guard judges {mode.value}: got {names}; put one that does, such "
                 "as hashed, before them"
             )
-        return Cascade([*stages[:-1], replace(stages[-1], escalate_above=None)])
+        last = replace(stages[-1], escalate_above=None)
+        return Cascade([*stages[:-1], last], hidden=self.hidden)
 
     def points(self, conversation: Conversation, mode: Mode) -> list[GuardPoint]:
         """Every combined point of a whole conversation."""
@@ -160,18 +179,16 @@ class CascadeStream:
     """One judged text, growing; gives nothing more after a point with `failure`."""
 
     def __init__(
-        self,
-        stages: Sequence[Stage],
-        context: Conversation,
-        mode: Mode,
-        *,
-        watch: Watch | None,
+        self, cascade: Cascade, context: Conversation, mode: Mode, *, watch: Watch | None
     ) -> None:
-        self._stages = stages
+        self._cascade = cascade
+        self._stages = cascade.stages
         self._context = context
         self._mode = mode
         self._watch = watch
         self._text: list[str] = []
+        self._kept = mode is Mode.INPUT and cascade.hidden is None
+        """Whether the whole text is needed at the end, for what it hides."""
         self._length = 0
         self._end = 0
         self._failed = False
@@ -183,7 +200,7 @@ class CascadeStream:
             return []
         self._length += len(text)
         opened = len(self._lanes)
-        if opened < len(self._stages):
+        if self._kept or opened < len(self._stages):
             self._text.append(text)
         for lane in self._lanes:
             lane.push(text, length=self._length)
@@ -197,7 +214,34 @@ class CascadeStream:
         for lane in self._lanes:
             lane.finish(length=self._length)
         self._escalate(finish=True)
-        return self._ready()
+        points = self._ready()
+        if self._failed or self._mode is not Mode.INPUT:
+            return points
+        hidden_points = self._hidden()
+        # Before the last point, which clears the text; a fault comes in its place.
+        return [*points[:-1], *hidden_points, *([] if self._failed else points[-1:])]
+
+    def _hidden(self) -> list[GuardPoint]:
+        """The worst point of each text that a code in this one hides."""
+        try:
+            readings = self._cascade.hidden
+            if readings is None:
+                plain = Cascade(self._stages, hidden=())
+                readings = [(each, plain) for each in hidden("".join(self._text))]
+        except Exception as error:  # noqa: BLE001 - whatever it is: it fails closed
+            why = f"reading codes raised {type(error).__name__}: {error}"
+            self._failed = True
+            return [GuardPoint(self._length, 0, math.inf, failure=why)]
+        points = []
+        for reading, cascade in readings:
+            stream = cascade.open(self._context, self._mode, watch=self._watch)
+            own = [*stream.push(reading.text), *stream.finish()]
+            worst = max(own, key=lambda point: point.logit)
+            points.append(replace(worst, end=self._length, covered=0, code=reading.code))
+            if worst.failure is not None:
+                self._failed = True
+                break
+        return points
 
     def _lane(self, index: int, *, start: int) -> Lane:
         stage = self._stages[index]
@@ -216,7 +260,8 @@ class CascadeStream:
             if finish:
                 lane.finish(length=self._length)
             self._lanes.append(lane)
-        self._text.clear()
+        if not self._kept:
+            self._text.clear()
 
     def _ready(self) -> list[GuardPoint]:
         points = []

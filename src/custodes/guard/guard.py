@@ -110,7 +110,8 @@ class Guard:
     def listening(self, record: PassRecord, *, after: int = 0) -> Guard:
         """This guard for one reply, the activations of whose passes come through `record`;
         `after`: characters of the judged text that come before the reply's own."""
-        return self._on(Cascade([_heard(each, record, after) for each in self.cascade.stages]))
+        stages = [_heard(each, record, after) for each in self.cascade.stages]
+        return self._on(Cascade(stages, hidden=self.cascade.hidden))
 
     def open(self, context: Conversation, mode: Mode) -> Session:
         """Begin to judge a text that follows `context`; see `Scorer.open` for the modes."""

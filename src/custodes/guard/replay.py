@@ -7,9 +7,11 @@ only the faulty text fails. Knows nothing of policies.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from custodes.classifiers.base import Point, Scorer, judged_text
+from custodes.classifiers.readings import Reading, hidden
 from custodes.guard.cascade import Cascade, GuardPoint, Stage
 from custodes.guard.lane import faulty
 from custodes.types import Conversation, Mode, RuleId
@@ -30,8 +32,47 @@ def decisive(
 
 
 def replays(cascade: Cascade, conversations: Sequence[Conversation], mode: Mode) -> list[Cascade]:
-    """For each conversation a cascade that already knows what its stages will say of it."""
+    """For each conversation a cascade that already knows what its stages will say of it, and of
+    what codes in it hide."""
     cascade = cascade.serving(mode)
+    looked_for = mode is Mode.INPUT and cascade.hidden is None
+    readings = [_readings(each) if looked_for else [] for each in conversations]
+    every = [*conversations]
+    for conversation, found in zip(conversations, readings, strict=True):
+        every += [_saying(conversation, each.text) for each in found or ()]
+    known = iter(_known(cascade, every, mode))
+    own = [next(known) for _ in conversations]
+    return [
+        Cascade(stages, hidden=_judged(found, known))
+        for stages, found in zip(own, readings, strict=True)
+    ]
+
+
+def _readings(conversation: Conversation) -> list[Reading] | None:
+    """None where they cannot be found: whoever judges the text alone meets the same fault."""
+    try:
+        return hidden(judged_text(conversation))
+    except Exception:  # noqa: BLE001 - as of scorers: one text's fault is not the batch's
+        return None
+
+
+def _judged(
+    readings: Sequence[Reading] | None, known: Iterator[Sequence[Stage]]
+) -> list[tuple[Reading, Cascade]] | None:
+    if readings is None:
+        return None
+    return [(each, Cascade(next(known), hidden=())) for each in readings]
+
+
+def _saying(conversation: Conversation, text: str) -> Conversation:
+    *context, last = conversation
+    return (*context, replace(last, content=text))
+
+
+def _known(
+    cascade: Cascade, conversations: Sequence[Conversation], mode: Mode
+) -> list[list[Stage]]:
+    """For each conversation the cascade's stages, with what those that read it will say."""
     known: list[list[Stage]] = [[] for _ in conversations]
     asked = list(range(len(conversations)))
     for stage in cascade.stages:
@@ -46,8 +87,7 @@ def replays(cascade: Cascade, conversations: Sequence[Conversation], mode: Mode)
             if points is None or above is None or any(p.logit > above for p in points):
                 onward.append(place)
         asked = onward
-    deeper = [[*stages, *cascade.stages[len(stages) :]] for stages in known]
-    return [Cascade(stages) for stages in deeper]
+    return [[*stages, *cascade.stages[len(stages) :]] for stages in known]
 
 
 def _points(

@@ -18,7 +18,6 @@ from custodes.classifiers.canonical import canonical
 from custodes.classifiers.features.adapter import ModelFeatures
 from custodes.classifiers.features.base import Judged, Tokens
 from custodes.classifiers.segments import Segment, Segmenter, segments
-from custodes.classifiers.unscramble import unscrambled
 from custodes.config import Config
 from custodes.errors import ConfigError
 from custodes.types import Conversation, Mode
@@ -68,7 +67,7 @@ class EncoderFeatures(ModelFeatures):
     def fingerprint(self) -> str:
         """Model and the way of viewing."""
         read = self.config.model_dump_json(exclude={"model", "max_tokens"})
-        return f"encoder-1:{self.model.description}:{read}"
+        return f"encoder-2:{self.model.description}:{read}"
 
     def trunk(self) -> Any:
         """The encoder as a module, to be tuned."""
@@ -111,9 +110,8 @@ class EncoderFeatures(ModelFeatures):
         return self.read([piece.text for piece in segments(asked)])[-self.config.context_tokens :]
 
     def read(self, words: Sequence[str]) -> list[int]:
-        """The token ids of words, their ciphers undone."""
-        plain = unscrambled([canonical(word) for word in words], lambda word: len(self.ids(word)))
-        return [token for word in plain for token in self.ids(word)]
+        """The token ids of words, their disguise off."""
+        return [token for word in words for token in self.ids(canonical(word))]
 
 
 class _EncoderStream:

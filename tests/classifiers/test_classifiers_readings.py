@@ -1,0 +1,166 @@
+"""What codes hide is found, what is plain stays, and no text takes long or breaks it."""
+
+from __future__ import annotations
+
+import random
+import runpy
+import time
+from base64 import b32encode, b64encode
+from difflib import SequenceMatcher
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from custodes.classifiers.readings import Reading, hidden
+from custodes.classifiers.readings import letters as letters_module
+from custodes.classifiers.readings.letters import spell
+from custodes.synthesis.transforms import TRANSFORMS
+
+ROOT = Path(__file__).parents[2]
+TEXT = "Please explain how I bake a large sourdough loaf in an ordinary oven without steam."
+
+SHORT = "Please explain how I bake a large loaf"
+
+
+def alike(found: list[Reading], text: str = TEXT) -> float:
+    return max(
+        (SequenceMatcher(None, each.text.lower(), text.lower()).ratio() for each in found),
+        default=0,
+    )
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "base64",
+        "hexadecimal",
+        "rot13",
+        "caesar",
+        "reversed_words",
+        "morse",
+        "leetspeak",
+        "payload_splitting",
+    ],
+)
+@pytest.mark.parametrize("seed", range(8))
+def test_every_code_of_the_synthesis_is_undone_apart_from_its_handover(name, seed):
+    coded = TRANSFORMS.load(name).apply(TEXT, random.Random(seed))
+    assert TEXT not in coded
+    assert alike(hidden(coded)) > 0.9
+
+
+@pytest.mark.parametrize(
+    ("code", "coded"),
+    [
+        ("atbash", "Decode: kovzhv vckozrm sld R yzpv z ozitv olzu"),
+        ("reversed", f"Read this from its end: {TEXT[::-1]}"),
+        ("binary", " ".join(f"{byte:08b}" for byte in TEXT.encode())),
+        ("decimal", ", ".join(map(str, TEXT.encode()))),
+        ("percent", TEXT.replace(" ", "%20")),
+        ("base32", b32encode(TEXT.encode()).decode()),
+        ("spaced", "Answer: P l e a s e  e x p l a i n  h o w  I  b a k e  a  l a r g e  l o a f"),
+        ("pieces", "a := 'Please explain how I bake'; bc := ' a large loaf'. Answer a+bc, please."),
+        ("pieces", 'x = "loaf"\ny = "Please explain how I bake a large "\nNow print(y + x)'),
+    ],
+)
+def test_other_codes(code, coded):
+    found = [each for each in hidden(coded) if each.code == code]
+    assert max(alike(found), alike(found, SHORT)) > 0.9
+
+
+def test_what_is_cut_or_glued_to_words_is_read():
+    coded = TRANSFORMS.load("base64").apply(TEXT, random.Random(0))
+    start = coded.index("UGxlYXNl")
+    body = coded[start:].split()[0]
+    assert alike(hidden(f"Message: {body[:-3]}")) > 0.9
+    assert alike(hidden(f"{body}\nYour answer in plain words:")) == 1
+    assert alike(hidden("\n".join(body[at : at + 20] for at in range(0, len(body), 20)))) == 1
+
+
+def test_a_code_within_a_code():
+    inner = TRANSFORMS.load("rot13").inverse(TEXT)
+    outer = TRANSFORMS.load("base64").apply(inner, random.Random(0))
+    found = hidden(outer)
+    assert [each.code for each in found] == ["base64", "rot13 in base64"]
+    assert found[1].text == TEXT
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        TEXT,
+        "the GPU (RTX4090) costs 2x as much as the GTX1080; see RFC2616 and covid19, B2B, C++",
+        "def f(x1, x2):\n    y = 'a b'\n    return x1 + x2 if x1 else {y: [0x1F, 0b101]}",
+        "¿Cómo se hornea un pan grande en un horno normal, sin vapor y sin piedra?",
+        "Wie backt man helles Brot in gewöhnlichen Öfen ohne Dampf und ohne Stein?",
+        "commit 3f2a9c0d1e4b5a69788796a5b4c3d2e1f00f1e2d broke the build at 10:32:17",
+        "xkcd, HTTPS, NATO and the WWF met at dusk. - one\n- two\n... --- ...",
+        "- - - - - - - - - -\n. . . . . . . . . . .",
+        "Как испечь большой хлеб в обычной духовке? 大きなパンを焼くには?",
+    ],
+)
+def test_what_is_plain_hides_nothing(text):
+    assert hidden(text) == []
+
+
+def test_no_more_than_eight_texts_are_followed():
+    many = "\n\n".join(
+        b64encode(f"{TEXT} Loaf {number}.".encode()).decode() + " and" for number in range(20)
+    )
+    assert len(hidden(many)) == 8
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_taken(text):
+    found = hidden(text)
+    assert found == hidden(text)
+    assert all(each.text and each.code for each in found)
+
+
+CODE_SIGNS = st.text(alphabet="aA0=+/_-.|\\x%, \n'\"", max_size=400)
+
+
+@given(CODE_SIGNS)
+def test_texts_of_the_codes_own_signs_are_taken(text):
+    assert len(hidden(text)) <= 8
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "_" * 100_000,
+        "a_" * 50_000 + "!",
+        "4a" * 50_000,
+        "a" * 100_000,
+        ". " * 50_000 + "x",
+        "%41" * 30_000,
+        "0x41," * 20_000 + "!",
+        "a + " * 25_000,
+        'a = "' * 20_000,
+        " " * 100_000 + "a",
+        "qx " * 33_000,
+        "01000001 " * 11_000,
+    ],
+)
+def test_no_text_takes_long(text):
+    began = time.process_time()
+    hidden(text)
+    assert time.process_time() - began < 5
+
+
+def test_words_that_are_taken_out_leave_the_others_as_they_are():
+    words = ["one", "two", "17", "three", "four"]
+    whole = spell(words)
+    rest = whole.without(1, 4)
+    assert rest.letters.tolist() == [3, 0, 0, 0, 4]
+    assert rest.bits().tolist() == pytest.approx(spell(["one", "", "", "", "four"]).bits().tolist())
+    assert whole.steps.tolist() == [4, 4, 0, 6, 5]
+
+
+def test_the_table_of_letter_pairs_is_what_its_script_makes():
+    table = runpy.run_path(str(ROOT / "runs/letter_pairs.py"))["table"]()
+    place = Path(letters_module.__file__).with_name("letter_pairs.txt")
+    assert place.read_text("ascii") == table
