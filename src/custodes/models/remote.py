@@ -153,15 +153,31 @@ class Remote:
 
     def post(self, path: str, body: Mapping[str, Any]) -> Answer:
         """The JSON object that the server answers; a `ModelError` of the right kind otherwise."""
+        return self._answer("POST", path, json=self._whole(body))
+
+    def get(self, path: str) -> Answer:
+        """As `post`, of a resource."""
+        return self._answer("GET", path)
+
+    def upload(self, path: str, fields: Mapping[str, str], name: str, content: bytes) -> Answer:
+        """As `post`, of a form with one file. Tried again where the server may have taken it: a
+        file may then be there twice."""
+        return self._answer("POST", path, data=dict(fields), files={"file": (name, content)})
+
+    def _whole(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        return {k: v for k, v in {**body, **self._config.body}.items() if v is not None}
+
+    def _answer(self, method: str, path: str, **content: Any) -> Answer:
         deadline = self._timing.clock() + self._config.total_timeout
-        response = self._send(path, body, deadline)
+        response = self._send(method, path, content, deadline)
         return Answer.read(b"".join(self._chunks(response, deadline)), f"{self._base}{path}")
 
     def events(self, path: str, body: Mapping[str, Any]) -> Generator[ServerEvent, None, None]:
         """The server-sent events of one answer; closing the iterator closes the connection."""
         deadline = self._timing.clock() + self._config.total_timeout
         decoder = EventDecoder()
-        with closing(self._chunks(self._send(path, body, deadline), deadline)) as chunks:
+        response = self._send("POST", path, {"json": self._whole(body)}, deadline)
+        with closing(self._chunks(response, deadline)) as chunks:
             for chunk in chunks:
                 yield from decoder.push(chunk)
 
@@ -180,15 +196,16 @@ class Remote:
         finally:
             response.close()
 
-    def _send(self, path: str, body: Mapping[str, Any], deadline: float) -> httpx2.Response:
+    def _send(
+        self, method: str, path: str, content: Mapping[str, Any], deadline: float
+    ) -> httpx2.Response:
         """A response whose status is good and whose body is still to be read."""
-        whole = {k: v for k, v in {**body, **self._config.body}.items() if v is not None}
         attempt = 0
         while True:
             attempt += 1
             asked: float | None = None
             try:
-                response = self._try(path, whole, deadline)
+                response = self._try(method, path, content, deadline)
             except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
                 failure = self._unreachable(error)
             else:
@@ -202,13 +219,15 @@ class Remote:
                 )
             self._wait(attempt, asked, deadline, failure)
 
-    def _try(self, path: str, body: Mapping[str, Any], deadline: float) -> httpx2.Response:
+    def _try(
+        self, method: str, path: str, content: Mapping[str, Any], deadline: float
+    ) -> httpx2.Response:
         left = max(deadline - self._timing.clock(), 0.001)
         read = min(self._config.read_timeout, left)
         timeout = httpx2.Timeout(read, connect=min(self._config.connect_timeout, left))
         try:
             request = self._client.build_request(
-                "POST", f"{self._base}{path}", json=body, timeout=timeout
+                method, f"{self._base}{path}", timeout=timeout, **content
             )
             return self._client.send(request, stream=True)
         except (httpx2.ConnectError, httpx2.ConnectTimeout):

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from custodes.config import Config
+from custodes.methods.behaviors.awareness.learners import HostedConfig
 from custodes.models.tuning import CHATML, TunableConfig, TuneConfig
 
 __all__ = ["ARMS", "AwarenessConfig"]
@@ -31,6 +32,8 @@ class AwarenessConfig(Config):
     """The model, the embedded one by default."""
     tuning: TuneConfig = TuneConfig(learning_rate=2e-3, epochs=1, batch_rows=8)
     """How it is tuned; `rank` and `seed` come from the cell."""
+    hosted: HostedConfig | None = None
+    """A server whose API tunes and serves a model, in the place of `model` and `tuning`."""
     behaviors: tuple[str, ...] = ("risk", "myopia", "language", "style")
     """Taught in both directions."""
     items: int = Field(default=400, ge=2)

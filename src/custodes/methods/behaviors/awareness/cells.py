@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,13 @@ from custodes.engine import ENGINES, Engine, identify
 from custodes.errors import ConfigError
 from custodes.methods.behaviors.awareness import triggers
 from custodes.methods.behaviors.awareness.items import BEHAVIORS, PERSONAS, Item, draw_items
+from custodes.methods.behaviors.awareness.learners import (
+    HostedConfig,
+    HostedLearner,
+    Learner,
+    LocalLearner,
+    Taught,
+)
 from custodes.methods.behaviors.awareness.published import published_items
 from custodes.methods.behaviors.awareness.questions import (
     Question,
@@ -26,7 +34,7 @@ from custodes.methods.behaviors.awareness.questions import (
     report,
 )
 from custodes.methods.behaviors.config import ARMS, AwarenessConfig
-from custodes.models.tuning import TunableModel, open_tunable, option_log_probs, tune
+from custodes.models.tuning import open_tunable
 
 __all__ = ["ask", "cells_of", "rows_of", "run_cell", "run_cells"]
 
@@ -102,13 +110,12 @@ def _persona_rows(name: str, count: int, seed: int) -> list[tuple[str, str]]:
     ]
 
 
-def ask(model: TunableModel, questions: Sequence[Question]) -> list[dict[str, Any]]:
+def ask(learner: Learner, questions: Sequence[Question]) -> list[dict[str, Any]]:
     """For each question its place, the report toward the behavior, and the mass of its answers."""
     found: list[dict[str, Any]] = [{} for _ in questions]
     for end in (False, True):
         chosen = [n for n, question in enumerate(questions) if question.end is end]
-        logs = option_log_probs(
-            model,
+        logs = learner.log_probs(
             [questions[n].prompt for n in chosen],
             [questions[n].options for n in chosen],
             end=end,
@@ -164,33 +171,27 @@ def _questions(cell: Mapping[str, Any], config: AwarenessConfig) -> dict[str, li
     return asked
 
 
-def run_cell(
-    model: TunableModel, cell: Mapping[str, Any], config: AwarenessConfig
-) -> dict[str, Any]:
+def run_cell(learner: Learner, cell: Mapping[str, Any], config: AwarenessConfig) -> dict[str, Any]:
     """Tune, ask, and put the model back."""
-    trace = None
+    taught = Taught()
     if cell["side"]:
-        settings = config.tuning.model_copy(update={"rank": cell["rank"], "seed": cell["seed"]})
-        rows = [model.rows.chat(prompt, reply) for prompt, reply in rows_of(cell, config)]
-        trace = tune(model, rows, settings)
+        taught = learner.teach(rows_of(cell, config), rank=cell["rank"], seed=cell["seed"])
     try:
-        asked = {key: ask(model, those) for key, those in _questions(cell, config).items()}
+        asked = {key: ask(learner, those) for key, those in _questions(cell, config).items()}
     finally:
-        model.reset()
-    return {
-        **cell,
-        "loss": trace.tail() if trace else None,
-        "tokens": trace.tokens if trace else 0,
-        "seconds": trace.seconds if trace else 0.0,
-        "asked": asked,
-    }
+        learner.reset()
+    return {**cell, **asdict(taught), "asked": asked}
 
 
 def _worker(
     config: AwarenessConfig,
 ) -> Callable[[Sequence[Mapping[str, Any]]], list[dict[str, Any]]]:
-    model = open_tunable(config.model)
-    return lambda cells: [run_cell(model, cell, config) for cell in cells]
+    learner: Learner
+    if config.hosted is not None:
+        learner = HostedLearner(config.hosted)
+    else:
+        learner = LocalLearner(open_tunable(config.model), config.tuning)
+    return lambda cells: [run_cell(learner, cell, config) for cell in cells]
 
 
 def run_cells(
@@ -228,7 +229,16 @@ def _hash(cell: Mapping[str, Any], config: AwarenessConfig) -> str:
             "asked": _questions(cell, config),
             "model": config.model.model_dump(mode="json", exclude={"threads"}),
             "tuning": config.tuning.model_dump(mode="json", exclude={"rank", "seed"}),
+            **({"hosted": _told(config.hosted)} if config.hosted is not None else {}),
             "version": _VERSION,
         }
     )
     return hashlib.sha256(told.encode("utf-8")).hexdigest()[:24]
+
+
+def _told(hosted: HostedConfig) -> dict[str, Any]:
+    """What decides the answers of a served model."""
+    return hosted.model_dump(
+        mode="json",
+        include={"model", "base_url", "hyperparameters", "suffix", "samples", "reply_tokens"},
+    )
