@@ -19,7 +19,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-PARTS = ("quality", "flip", "cost", "peers", "probe", "ablations", "budget")
+PARTS = ("quality", "transforms", "flip", "cost", "peers", "probe", "ablations", "budget")
 
 
 def main() -> None:
