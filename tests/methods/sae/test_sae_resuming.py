@@ -78,6 +78,21 @@ def test_bfloat16_picks_and_float32_counts(planted):
     assert errors["bfloat16"][-1] < 0.7 * errors["bfloat16"][0]
 
 
+@pytest.mark.parametrize("kind", ["relu", "gated", "jumprelu"])
+def test_dense_kinds_train_in_bfloat16_too(planted, kind):
+    x = torch.from_numpy(planted()[0][:512])
+    errors = {}
+    for precision in ("float32", "bfloat16"):
+        config = CoderConfig(
+            kind=kind, latents=24, k=4, sparsity=0.1, precision=precision, learning_rate=1e-2
+        )
+        trainer = Trainer(config, x.mean(0), 1.0)
+        errors[precision] = [trainer.step(x) for _ in range(30)]
+        assert all(part.dtype == torch.float32 for part in trainer.part.values())
+    assert errors["bfloat16"] != errors["float32"]
+    assert errors["bfloat16"][-1] == pytest.approx(errors["float32"][-1], rel=0.05)
+
+
 def sides(count=150, width=6):
     draw = torch.Generator().manual_seed(3)
     return tuple(torch.randn(count, width, generator=draw) for _ in range(2))

@@ -78,8 +78,8 @@ class CoderConfig(Config):
     auxiliary: float = Field(default=1 / 32, ge=0)
     """Weight of AuxK, which revives dead latents of topk and batchtopk; 0 for none."""
     precision: Precision = "float32"
-    """Of the product that picks the active latents of topk and batchtopk; their values are
-    computed in float32 either way."""
+    """Of the product that picks the active latents of topk and batchtopk (their values are
+    computed in float32 either way); of all products of the other kinds."""
     learning_rate: float | None = Field(default=None, gt=0)
     """None: 2e-4 / sqrt(F / 16,384)."""
     seed: int = 0
@@ -225,5 +225,7 @@ class ToyConfig(Config):
     """Weights of L1."""
     learning_rate: float = Field(default=1e-3, gt=0)
     """Of Adam."""
+    precision: Precision = "float32"
+    """Of the products in training."""
     seeds: tuple[int, ...] = tuple(range(10))
     """Of data and weights."""

@@ -85,7 +85,7 @@ def _point(
     scale = config.width**0.5 / float(x.norm(dim=1).mean())
     coder = CoderConfig(
         kind="relu", latents=config.features, k=1, sparsity=penalty, seed=seed,
-        learning_rate=config.learning_rate,
+        learning_rate=config.learning_rate, precision=config.precision,
     )  # fmt: skip
     trainer = Trainer(coder, x.mean(0), scale)
     draw = torch.Generator().manual_seed(seed)

@@ -19,6 +19,7 @@ from torch.nn.functional import normalize
 from custodes.errors import DataError
 from custodes.methods.sae.coder import Coder
 from custodes.methods.sae.config import CoderConfig, TrainConfig
+from custodes.methods.sae.language import products
 from custodes.methods.sae.losses import (
     auxiliary_error,
     jump_relu,
@@ -99,7 +100,11 @@ class Trainer:
         self._adam.param_groups[0]["lr"] = self._rate * share
         self._adam.zero_grad(set_to_none=True)
         sparse = self.config.kind in ("topk", "batchtopk")
-        error, loss, alive = self._sparse(x) if sparse else self._dense(x)
+        if sparse:
+            error, loss, alive = self._sparse(x)
+        else:
+            with products(self.config.precision, x.device):
+                error, loss, alive = self._dense(x)
         loss.backward()  # type: ignore[no-untyped-call]
         decoder = self.part["decoder"]
         with torch.no_grad():
