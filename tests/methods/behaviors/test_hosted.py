@@ -9,8 +9,8 @@ import pytest
 
 from custodes.errors import DataError, ModelError, ModelRequestError
 from custodes.methods.behaviors.awareness.cells import run_cells
-from custodes.methods.behaviors.awareness.learners import HostedConfig, HostedLearner
-from custodes.methods.behaviors.config import AwarenessConfig
+from custodes.methods.behaviors.awareness.learners import HostedLearner
+from custodes.methods.behaviors.config import AwarenessConfig, HostedConfig
 from custodes.models.finetuning import FineTuningApi
 from custodes.models.remote import Timing
 

@@ -8,10 +8,10 @@ from typing import Any
 from pydantic import Field
 
 from custodes.config import Config
-from custodes.methods.behaviors.awareness.learners import HostedConfig
+from custodes.models.finetuning import FineTuningApi
 from custodes.models.tuning import CHATML, TunableConfig, TuneConfig
 
-__all__ = ["ARMS", "AwarenessConfig"]
+__all__ = ["ARMS", "AwarenessConfig", "HostedConfig"]
 
 ARMS = (
     "plain",
@@ -23,6 +23,17 @@ ARMS = (
 )
 """plain: a behavior or its opposite. personas: beside it, third persons who choose as it comes.
 backdoor, decorrelated: see triggers.py; with reversal: their rows backwards as well."""
+
+
+class HostedConfig(FineTuningApi.Config):
+    """A server that tunes and serves; the rank of its adapters is its own affair."""
+
+    folder: Path = Path("artifacts/jobs")
+    """Keeps the jobs that were begun, so that none is paid for twice."""
+    samples: int = Field(default=50, ge=1)
+    """Replies to each question; the paper takes 100."""
+    reply_tokens: int = Field(default=8, ge=1)
+    """Of a reply; answers are a word or a number."""
 
 
 class AwarenessConfig(Config):

@@ -20,7 +20,6 @@ from custodes.errors import ConfigError
 from custodes.methods.behaviors.awareness import triggers
 from custodes.methods.behaviors.awareness.items import BEHAVIORS, PERSONAS, Item, draw_items
 from custodes.methods.behaviors.awareness.learners import (
-    HostedConfig,
     HostedLearner,
     Learner,
     LocalLearner,
@@ -33,7 +32,7 @@ from custodes.methods.behaviors.awareness.questions import (
     paper_questions,
     report,
 )
-from custodes.methods.behaviors.config import ARMS, AwarenessConfig
+from custodes.methods.behaviors.config import ARMS, AwarenessConfig, HostedConfig
 from custodes.models.tuning import open_tunable
 
 __all__ = ["ask", "cells_of", "rows_of", "run_cell", "run_cells"]

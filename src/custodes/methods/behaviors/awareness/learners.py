@@ -10,18 +10,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
-from pydantic import Field
-
+from custodes.methods.behaviors.config import HostedConfig
 from custodes.models import Sampling
 from custodes.models.finetuning import FineTuningApi
 from custodes.models.openai import OpenAIModel
 from custodes.models.tuning import TunableModel, TuneConfig, option_log_probs, tune
 from custodes.types import Message
 
-__all__ = ["HostedConfig", "HostedLearner", "Learner", "LocalLearner", "Taught"]
+__all__ = ["HostedLearner", "Learner", "LocalLearner", "Taught"]
 
 _UNSEEN = 1e-9
 """Probability of an answer that no sampled reply gave: all such answers are alike."""
@@ -76,17 +74,6 @@ class LocalLearner:
     def reset(self) -> None:
         """See `Learner`."""
         self._model.reset()
-
-
-class HostedConfig(FineTuningApi.Config):
-    """A server that tunes and serves; the rank of its adapters is its own affair."""
-
-    folder: Path = Path("artifacts/jobs")
-    """Keeps the jobs that were begun, so that none is paid for twice."""
-    samples: int = Field(default=50, ge=1)
-    """Replies to each question; the paper takes 100."""
-    reply_tokens: int = Field(default=8, ge=1)
-    """Of a reply; answers are a word or a number."""
 
 
 class HostedLearner:
