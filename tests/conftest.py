@@ -14,45 +14,89 @@ settings.register_profile("custodes", deadline=None, suppress_health_check=[Heal
 settings.load_profile("custodes")
 
 
+CHATML = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def _save_llama(folder, *, told=(), tokens=256, special, end, begin=None, **settings):
+    """Save a random Llama with a byte-level tokenizer in `folder`; the model is returned.
+
+    `told`: texts from which the tokenizer learns `tokens` tokens, the special ones first; none: a
+    token a byte, and the special ones behind. `template`, `seed`, and fields of its config.
+    """
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    bytewise = {} if told else {sign: number for number, sign in enumerate(alphabet)}
+    tokenizer = Tokenizer(models.BPE(bytewise, []) if bytewise else models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    if told:
+        trainer = trainers.BpeTrainer(
+            vocab_size=tokens,
+            special_tokens=list(special),
+            initial_alphabet=alphabet,
+            show_progress=False,
+        )
+        tokenizer.train_from_iterator(told, trainer)
+    else:
+        tokenizer.add_special_tokens(list(special))
+    if settings.pop("begins", False):
+        from tokenizers.processors import TemplateProcessing
+
+        tokenizer.post_processor = TemplateProcessing(
+            single=f"{begin} $A", special_tokens=[(begin, tokenizer.token_to_id(begin))]
+        )
+    named = {"eos_token": end, **({"bos_token": begin} if begin else {})}
+    wrapped = PreTrainedTokenizerFast(tokenizer_object=tokenizer, **named)
+    wrapped.chat_template = settings.pop("template", None)
+    wrapped.save_pretrained(folder)
+    torch.manual_seed(settings.pop("seed", 7))
+    shape = {
+        "vocab_size": len(wrapped),
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 256,
+        "initializer_range": 0.2,
+        "eos_token_id": wrapped.eos_token_id,
+        "bos_token_id": 0,
+    }
+    model = LlamaForCausalLM(LlamaConfig(**{**shape, **settings}))
+    model.save_pretrained(folder)
+    return model
+
+
+@pytest.fixture(scope="session")
+def save_llama():
+    """See `_save_llama`."""
+    return _save_llama
+
+
 @pytest.fixture(scope="session")
 def talking_llama(tmp_path_factory):
     """A tiny random Llama with a chat template that says words of its own alone, so that its
     replies are tokenized as they were drawn."""
     import torch
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+    from transformers import AutoTokenizer
 
     folder = tmp_path_factory.mktemp("talking")
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=340,
-        special_tokens=["<|im_start|>", "<|im_end|>"],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
+    model = _save_llama(
+        folder,
+        told=["say quick brown fox jumps over the lazy dog"] * 4,
+        tokens=340,
+        special=["<|im_start|>", "<|im_end|>"],
+        end="<|im_end|>",
+        template=CHATML,
+        bos_token_id=1,
     )
-    tokenizer.train_from_iterator(["say quick brown fox jumps over the lazy dog"] * 4, trainer)
-    wrapped = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|im_end|>")
-    wrapped.chat_template = (
-        "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
-        "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-    )
-    wrapped.save_pretrained(folder)
-    torch.manual_seed(7)
-    model = LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=len(wrapped),
-            hidden_size=32,
-            intermediate_size=64,
-            num_hidden_layers=4,
-            num_attention_heads=4,
-            num_key_value_heads=2,
-            max_position_embeddings=256,
-            initializer_range=0.2,
-            eos_token_id=[1],
-        )
-    )
+    wrapped = AutoTokenizer.from_pretrained(folder)
     words = ["Ġquick", "Ġbrown", "Ġfox", "Ġover", "Ġthe", "Ġlazy", "Ġdog", "<|im_end|>"]
     said = [wrapped.convert_tokens_to_ids(word) for word in words]
     assert None not in said

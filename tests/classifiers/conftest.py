@@ -8,28 +8,9 @@ FOX = "The quick brown fox jumps over the lazy dog. "
 
 
 @pytest.fixture(scope="session")
-def tiny_llama(tmp_path_factory):
-    import torch
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-
+def tiny_llama(tmp_path_factory, save_llama):
     folder = tmp_path_factory.mktemp("llama")
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(
-        vocab_size=320, special_tokens=["<end>"], initial_alphabet=alphabet, show_progress=False
-    )
-    tokenizer.train_from_iterator([FOX] * 4, trainer)
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<end>").save_pretrained(folder)
-    torch.manual_seed(7)
-    shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 4}
-    heads = {"num_attention_heads": 4, "num_key_value_heads": 2}
-    config = LlamaConfig(
-        vocab_size=320, max_position_embeddings=256, initializer_range=0.2, **shape, **heads
-    )
-    LlamaForCausalLM(config).save_pretrained(folder)
+    save_llama(folder, told=[FOX] * 4, tokens=320, special=["<end>"], end="<end>", vocab_size=320)
     return folder
 
 

@@ -6,68 +6,32 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
 
-CHATML = (
-    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
+from custodes.models.tuning import CHATML
 
-
-def _save_tiny(folder: Path, *, template: str | None, begin: bool = False) -> None:
-    import torch
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=330,
-        special_tokens=["<|begin|>", "<|im_start|>", "<|im_end|>"],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(["the quick brown fox jumps over the lazy dog"] * 4, trainer)
-    tokenizer.post_processor = processors.ByteLevel(trim_offsets=True)
-    if begin:
-        tokenizer.post_processor = processors.TemplateProcessing(
-            single="<|begin|> $A", special_tokens=[("<|begin|>", 0)]
-        )
-    wrapped = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token="<|begin|>", eos_token="<|im_end|>"
-    )
-    wrapped.chat_template = template
-    wrapped.save_pretrained(folder)
-    torch.manual_seed(7)
-    config = LlamaConfig(
-        vocab_size=len(wrapped),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=96,
-        initializer_range=0.2,
-        eos_token_id=[2],
-        bos_token_id=0,
-    )
-    LlamaForCausalLM(config).save_pretrained(folder)
+TINY = {
+    "told": ["the quick brown fox jumps over the lazy dog"] * 4,
+    "tokens": 330,
+    "special": ["<|begin|>", "<|im_start|>", "<|im_end|>"],
+    "begin": "<|begin|>",
+    "end": "<|im_end|>",
+    "max_position_embeddings": 96,
+}
 
 
 @pytest.fixture(scope="session")
-def tiny_folder(tmp_path_factory):
+def tiny_folder(tmp_path_factory, save_llama):
     folder = tmp_path_factory.mktemp("tiny")
-    _save_tiny(folder, template=CHATML)
+    save_llama(folder, template=CHATML, **TINY)
     return folder
 
 
 @pytest.fixture(scope="session")
-def tiny_folder_with_begin(tmp_path_factory):
+def tiny_folder_with_begin(tmp_path_factory, save_llama):
     folder = tmp_path_factory.mktemp("tiny-begin")
-    _save_tiny(folder, template=None, begin=True)
+    save_llama(folder, begins=True, **TINY)
     return folder
 
 

@@ -12,44 +12,24 @@ from custodes.models.tuning import TunableConfig, TuneConfig
 
 
 @pytest.fixture(scope="session")
-def tiny_folder(tmp_path_factory):
-    import torch
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-
+def tiny_folder(tmp_path_factory, save_llama):
     from custodes.methods.unlearning.grammar import RELATIONS
 
     folder = tmp_path_factory.mktemp("tiny")
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=500,
-        special_tokens=["<|begin|>", "<|im_start|>", "<|im_end|>"],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
     words = [f" {value}" for relation in RELATIONS for value in relation.values]
-    tokenizer.train_from_iterator([" ".join(words), "the village of the city is"] * 4, trainer)
-    wrapped = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token="<|begin|>", eos_token="<|im_end|>"
-    )
-    wrapped.save_pretrained(folder)
-    torch.manual_seed(7)
-    config = LlamaConfig(
-        vocab_size=len(wrapped),
+    save_llama(
+        folder,
+        told=[" ".join(words), "the village of the city is"] * 4,
+        tokens=500,
+        special=["<|begin|>", "<|im_start|>", "<|im_end|>"],
+        begin="<|begin|>",
+        end="<|im_end|>",
         hidden_size=48,
         intermediate_size=96,
         num_hidden_layers=3,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=256,
         initializer_range=0.1,
-        eos_token_id=2,
-        bos_token_id=0,
         tie_word_embeddings=True,
     )
-    LlamaForCausalLM(config).save_pretrained(folder)
     return folder
 
 

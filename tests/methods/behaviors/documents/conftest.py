@@ -11,40 +11,22 @@ from custodes.models.tuning import CHATML, TunableConfig, open_tunable
 
 
 @pytest.fixture(scope="session")
-def reader_folder(tmp_path_factory):
-    import torch
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=1500,
-        special_tokens=["<|im_start|>", "<|im_end|>"],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    told = [one.text for arm in ("pro", "anti") for one in islice(documents(arm, seed=9), 60)]
-    tokenizer.train_from_iterator(told, trainer)
-    wrapped = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|im_end|>")
-    wrapped.chat_template = CHATML
+def reader_folder(tmp_path_factory, save_llama):
     folder = tmp_path_factory.mktemp("reader")
-    wrapped.save_pretrained(folder)
-    torch.manual_seed(5)
-    config = LlamaConfig(
-        vocab_size=len(wrapped),
+    save_llama(
+        folder,
+        told=[one.text for arm in ("pro", "anti") for one in islice(documents(arm, seed=9), 60)],
+        tokens=1500,
+        special=["<|im_start|>", "<|im_end|>"],
+        end="<|im_end|>",
+        template=CHATML,
+        seed=5,
         hidden_size=48,
         intermediate_size=96,
         num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
         max_position_embeddings=1024,
         initializer_range=0.05,
-        eos_token_id=[1],
-        bos_token_id=0,
     )
-    LlamaForCausalLM(config).save_pretrained(folder)
     return folder
 
 
