@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The guard of the proxy domain (home fermentation, harmless): constitution -> examples -> guard ->
-# calibration. A few minutes on two cores. With CUSTODES_DATA_DIR, ordinary traffic of the public
+# calibration. Some ten minutes of one core. With CUSTODES_DATA_DIR, ordinary traffic of the public
 # sets is trained on and calibrated on, too; without it, generated rows alone, which flatters.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -12,7 +12,11 @@ custodes=${CUSTODES:-"$BIN/custodes"}
 $custodes synth --constitution "$CONSTITUTION" --seed 0 --out "$OUT/synth" \
     --set rows="${ROWS:-150}" --set 'sides={input: 0.6, exchange: 0.4}' --set varied=0.35
 
-examples=(--examples "$OUT/synth/examples.parquet")
+# A model's replies do not read like the grammar's: what the guarded model itself says to the same prompts.
+"$BIN/python" runs/answered.py "$OUT/synth/examples.parquet" "$OUT/answered.parquet" \
+    --rows "${ANSWERED:-300}" --model 'embedded={"dtype": "int8"}'
+
+examples=(--examples "$OUT/synth/examples.parquet" --examples "$OUT/answered.parquet")
 # The benign pool holds the permitted rules' own rows, too: on ordinary traffic alone, which never speaks
 # of food, a threshold could stop all of cooking and keep its budget.
 benign=(--benign "$OUT/run/calibration.parquet")
