@@ -164,6 +164,5 @@ def _rate(figure: str, hits: np.ndarray, **more: Any) -> Figure:
     if not len(hits):
         return Figure.of(named, None, unit="%", **more)
     rate = clopper_pearson(int(hits.sum()), len(hits))
-    return Figure.of(
-        named, type(rate)(*(100 * e for e in (rate.value, rate.low, rate.high))), unit="%", **more
-    )
+    percent = Interval(*(100 * each for each in (rate.value, rate.low, rate.high)))
+    return Figure.of(named, percent, unit="%", **more)
