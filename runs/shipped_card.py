@@ -1,8 +1,8 @@
 """Put the freshly made guard in its place, its card completed with calibration and figures.
 
-    python runs/shipped_card.py out/shipped/guard
+    python runs/shipped_card.py out/shipped/guard      # `default`: the shipped one again
 
-Figures come from benchmarks/guard/results.json: run the part `quality`, then this again.
+Figures come from benchmarks/guard/results.json: run the parts `quality` and `transforms`, then this again.
 """
 
 import sys
@@ -37,7 +37,9 @@ def main() -> None:
     """Write the shipped guard's folder."""
     source = find_guard(sys.argv[1])
     guard = load_guard(source)
-    made = (source / "card.md").read_text(encoding="utf-8").partition("## Limits")[0]
+    made = (source / "card.md").read_text(encoding="utf-8")
+    for end in ("\n## Limits", "\n## Thresholds"):  # of a fresh card, and of one completed before
+        made = made.partition(end)[0]
     thresholds = "\n".join(
         f"| {mode} | {value:.4f} |" for mode, value in sorted(guard.policy.thresholds.items())
     )
@@ -48,7 +50,7 @@ def main() -> None:
         if row.figure.startswith(LABEL) and row.value is not None and row.low is not None
     )
     card = (
-        f"{made}\n## Thresholds\n\nFor 0.5 % false refusals: of prompts on the other half of "
+        f"{made.rstrip()}\n\n## Thresholds\n\nFor 0.5 % false refusals: of prompts on the other half of "
         "arena_1k_prompts and on self_instruct, which no stage was trained on; of replies on rows "
         f"that were kept out.\n\n| mode | probability |\n|---|---|\n{thresholds}\n\n"
         "## Figures on sets that were only measured on\n\n"

@@ -17,5 +17,5 @@ $custodes calibrate --guard "$OUT/run/guard" --out "$OUT/guard" --budget 0.005 -
 
 # Its place, and its card; then measure it and complete the card with the figures.
 $BIN/python runs/shipped_card.py "$OUT/guard"
-$BIN/python benchmarks/guard/run.py --size full --part quality --label 'shipped guard'
+$BIN/python benchmarks/guard/run.py --size full --part quality --part transforms --label 'shipped guard'
 $BIN/python runs/shipped_card.py "$OUT/guard"
