@@ -2,7 +2,8 @@
 
     python runs/shipped_card.py out/shipped/guard      # `default`: the shipped one again
 
-Figures come from benchmarks/guard/results.json: run the parts `quality` and `transforms`, then this again.
+Figures come from benchmarks/guard/results.json: run the parts `quality` and `transforms`, then this
+again.
 """
 
 import sys
@@ -50,7 +51,8 @@ def main() -> None:
         if row.figure.startswith(LABEL) and row.value is not None and row.low is not None
     )
     card = (
-        f"{made.rstrip()}\n\n## Thresholds\n\nFor 0.5 % false refusals: of prompts on the other half of "
+        f"{made.rstrip()}\n\n## Thresholds\n\n"
+        "For 0.5 % false refusals: of prompts on the other half of "
         "arena_1k_prompts and on self_instruct, which no stage was trained on; of replies on rows "
         f"that were kept out.\n\n| mode | probability |\n|---|---|\n{thresholds}\n\n"
         "## Figures on sets that were only measured on\n\n"
