@@ -37,6 +37,14 @@ def coded(count):
     ]
 
 
+@pytest.fixture(autouse=True)
+def codes_stay_unread(monkeypatch):
+    """So that there are attacks that get through: what is learned here stands for codes that no
+    guard undoes."""
+    for place in ("cascade", "replay"):
+        monkeypatch.setattr(f"custodes.guard.{place}.hidden", lambda text: [])
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """What `custodes train` leaves behind, and the constitution's file."""

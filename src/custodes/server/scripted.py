@@ -1,10 +1,10 @@
 """The shipped double of an upstream: a real HTTP server that plays what the prompt tells it to.
 
 For tests, demonstrations and the conformance suite. The last user's message carries a `Script`,
-encoded so that a guard that looks for words reads nothing in it (`Script.prompt`); so one server
-plays every part, for any gateway that stands before it. A guard that takes base64 off would read
-it: before such a one, tell the server what to play next (`ScriptedUpstream.script`). It speaks
-OpenAI's and Anthropic's formats and breaks in every way that an upstream can.
+compressed and encoded so that a guard reads nothing in it (`Script.prompt`); so one server plays
+every part, for any gateway that stands before it. A script without a prompt is told to the server
+(`ScriptedUpstream.script`). It speaks OpenAI's and Anthropic's formats and breaks in every way that
+an upstream can.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import base64
 import json
 import re
 import threading
+import zlib
 from collections.abc import Iterator
 from typing import Any, Literal, Self
 
@@ -59,7 +60,8 @@ class Script(Config):
 
     def prompt(self) -> str:
         """The message that makes the server play this."""
-        data = self.model_dump_json(exclude_defaults=True).encode()
+        # Compressed: guards take base64 off.
+        data = zlib.compress(self.model_dump_json(exclude_defaults=True).encode())
         return "script:" + base64.urlsafe_b64encode(data).decode("ascii")
 
     @classmethod
@@ -69,8 +71,8 @@ class Script(Config):
         if not marks:
             return None
         try:
-            return cls.model_validate_json(base64.urlsafe_b64decode(marks[-1]))
-        except (ValidationError, ValueError):
+            return cls.model_validate_json(zlib.decompress(base64.urlsafe_b64decode(marks[-1])))
+        except (ValidationError, ValueError, zlib.error):
             return cls()
 
 
