@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The guard of the proxy domain (home fermentation, harmless): constitution -> examples -> guard ->
-# calibration. Some ten minutes of one core. With CUSTODES_DATA_DIR, ordinary traffic of the public
+# calibration. Some twenty minutes of one core; features and replies are cached, so again takes a fraction. With CUSTODES_DATA_DIR, ordinary traffic of the public
 # sets is trained on and calibrated on, too; without it, generated rows alone, which flatters.
 set -euo pipefail
 cd "$(dirname "$0")/.."
