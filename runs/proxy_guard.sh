@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The guard of the proxy domain (home fermentation, harmless): constitution -> examples -> guard ->
-# calibration. Some twenty minutes of one core; features and replies are cached, so again takes a fraction. With CUSTODES_DATA_DIR, ordinary traffic of the public
-# sets is trained on and calibrated on, too; without it, generated rows alone, which flatters.
+# calibration. Some twenty minutes of one core; features and replies are cached, so again takes a
+# fraction. With CUSTODES_DATA_DIR, ordinary traffic of the public sets is trained on and calibrated
+# on, too; without it, generated rows alone, which flatters.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 BIN=${BIN:-.venv/bin}
