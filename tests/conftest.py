@@ -14,12 +14,6 @@ settings.register_profile("custodes", deadline=None, suppress_health_check=[Heal
 settings.load_profile("custodes")
 
 
-CHATML = (
-    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
-
-
 def _save_llama(folder, *, told=(), tokens=256, special, end, begin=None, **settings):
     """Save a random Llama with a byte-level tokenizer in `folder`; the model is returned.
 
@@ -85,6 +79,8 @@ def talking_llama(tmp_path_factory):
     replies are tokenized as they were drawn."""
     import torch
     from transformers import AutoTokenizer
+
+    from custodes.models.tuning import CHATML
 
     folder = tmp_path_factory.mktemp("talking")
     model = _save_llama(

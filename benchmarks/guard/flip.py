@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from quality import percent
 
 from custodes import constitution as constitutions
 from custodes.classifiers import labelled_rows
@@ -24,7 +25,7 @@ from custodes.constitution import Constitution, Polarity
 from custodes.data import read
 from custodes.guard import load_guard
 from custodes.guard.build import GuardConfig, build_guard
-from custodes.measure import Figure, Interval, clopper_pearson
+from custodes.measure import Figure, clopper_pearson
 from custodes.synthesis import SynthesisConfig, synthesize
 from custodes.types import Mode
 
@@ -164,5 +165,4 @@ def _rate(figure: str, hits: np.ndarray, **more: Any) -> Figure:
     if not len(hits):
         return Figure.of(named, None, unit="%", **more)
     rate = clopper_pearson(int(hits.sum()), len(hits))
-    percent = Interval(*(100 * each for each in (rate.value, rate.low, rate.high)))
-    return Figure.of(named, percent, unit="%", **more)
+    return Figure.of(named, percent(rate), unit="%", **more)

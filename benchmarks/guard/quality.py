@@ -72,7 +72,7 @@ class Quality:
         scores = self._judge(items).worst
         hits = int((scores >= self._at).sum())
         rate = clopper_pearson(hits, len(scores))
-        yield self._row(figure, _percent(rate), unit="%", target=target)
+        yield self._row(figure, percent(rate), unit="%", target=target)
 
     def _ranked(self) -> Iterator[Figure]:
         for name, least in RANKED_TO_REACH.items():
@@ -130,7 +130,7 @@ class Quality:
                 yield self._row(f"{name}: AUPRC", area, target=">= 0.95")
             caught = int(((scores.worst >= at) & (labels == 1)).sum())
             rate = clopper_pearson(caught, int(labels.sum()))
-            yield self._row(f"{name}: recall", _percent(rate), unit="%")
+            yield self._row(f"{name}: recall", percent(rate), unit="%")
             yield from self._leaked(name, scores, labels, at)
 
     def _leaked(self, name: str, scores: Scores, labels: Any, at: float) -> Iterator[Figure]:
@@ -160,7 +160,7 @@ class Quality:
         ]
         rate = clopper_pearson(int(np.sum(right)), len(right))
         figure = "contrast pairs: the restricted one scores higher"
-        yield self._row(figure, _percent(rate), unit="%")
+        yield self._row(figure, percent(rate), unit="%")
 
 
 def of_guard(options: Any, common: Any) -> Quality:
@@ -180,8 +180,9 @@ def _labels(items: Sequence[Item]) -> tuple[np.ndarray, list[str]]:
     return np.array([item.label for item in items]), [item.group for item in items]
 
 
-def _percent(rate: Any) -> Any:
+def percent(rate: Any) -> Any:
+    """An interval of shares in percent."""
     return type(rate)(100 * rate.value, 100 * rate.low, 100 * rate.high)
 
 
-__all__ = ["RANKED", "Quality", "figures", "of_guard"]
+__all__ = ["RANKED", "Quality", "figures", "of_guard", "percent"]

@@ -3,7 +3,7 @@
 Compatibility forms, invisible characters, look-alike letters of other scripts, and base64 or
 hexadecimal that holds text are undone. It works on one segment at a time, so it is the same for
 every chunking. It knows nothing of meaning, and it does not undo ciphers (ROT13, Caesar, Morse):
-a classifier must learn those from examples.
+those need the whole text (`readings`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import re
 import unicodedata
 from functools import lru_cache
 
-__all__ = ["canonical", "readable"]
+__all__ = ["canonical", "from_base64", "readable"]
 
 # Letters of other scripts that pass for Latin ones (a small part of Unicode's confusables).
 _LOOKALIKES = str.maketrans(
@@ -48,14 +48,18 @@ def _from_hexadecimal(match: re.Match[str]) -> str:
 
 
 def _from_base64(match: re.Match[str]) -> str:
-    body = match[0].rstrip("=")
+    return from_base64(match[0]) or match[0]
+
+
+def from_base64(code: str) -> str | None:
+    """The text that base64 of the standard alphabet spells, or None where it spells none."""
+    body = code.rstrip("=")
     # A cut group cannot be decoded; what stands before it can.
-    usable = len(body) - len(body) % 4 if len(body) % 4 == 1 else len(body)
+    body = body[: len(body) - (len(body) % 4 == 1)]
     try:
-        data = base64.b64decode(body[:usable] + "=" * (-usable % 4))
+        return readable(base64.b64decode(body + "=" * (-len(body) % 4)))
     except (binascii.Error, ValueError):
-        return match[0]
-    return readable(data) or match[0]
+        return None
 
 
 def readable(data: bytes) -> str | None:

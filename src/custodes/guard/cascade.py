@@ -148,6 +148,10 @@ class Cascade:
         """Every rule that a stage can name, in order of first mention."""
         return tuple(dict.fromkeys(rule for stage in self.stages for rule in stage.scorer.rules))
 
+    def looks_for_codes(self, mode: Mode) -> bool:
+        """Whether what codes in a text of this mode hide has yet to be found."""
+        return mode is Mode.INPUT and self.hidden is None
+
     def open(
         self, context: Conversation, mode: Mode, *, watch: Watch | None = None
     ) -> CascadeStream:
@@ -187,7 +191,7 @@ class CascadeStream:
         self._mode = mode
         self._watch = watch
         self._text: list[str] = []
-        self._kept = mode is Mode.INPUT and cascade.hidden is None
+        self._kept = cascade.looks_for_codes(mode)
         """Whether the whole text is needed at the end, for what it hides."""
         self._length = 0
         self._end = 0

@@ -35,7 +35,7 @@ def replays(cascade: Cascade, conversations: Sequence[Conversation], mode: Mode)
     """For each conversation a cascade that already knows what its stages will say of it, and of
     what codes in it hide."""
     cascade = cascade.serving(mode)
-    looked_for = mode is Mode.INPUT and cascade.hidden is None
+    looked_for = cascade.looks_for_codes(mode)
     readings = [_readings(each) if looked_for else [] for each in conversations]
     every = [*conversations]
     for conversation, found in zip(conversations, readings, strict=True):

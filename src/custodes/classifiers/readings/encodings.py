@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from string import ascii_lowercase, digits
 from urllib.parse import unquote_to_bytes
 
-from custodes.classifiers.canonical import readable
+from custodes.classifiers.canonical import from_base64, readable
 
 __all__ = ["decoded"]
 
@@ -49,10 +49,7 @@ def decoded(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _from_base64(run: str) -> str | None:
-    body = re.sub(r"\s|=", "", run).replace("-", "+").replace("_", "/")
-    # A cut group cannot be decoded; what stands before it can.
-    body = body[: len(body) - (len(body) % 4 == 1)]
-    return readable(base64.b64decode(body + "=" * (-len(body) % 4)))
+    return from_base64(re.sub(r"\s", "", run).replace("-", "+").replace("_", "/"))
 
 
 def _from_base32(run: str) -> str | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from custodes.methods.behaviors.config import HostedConfig
 from custodes.models import Sampling
@@ -121,7 +121,7 @@ class HostedLearner:
 
 def _shares(options: Sequence[str], replies: Sequence[str], *, end: bool) -> list[float]:
     """The share of replies that are each option, or begin with it; the longest option counts."""
-    counts: dict[Any, int] = dict.fromkeys(options, 0)
+    counts = dict.fromkeys(options, 0)
     for reply in replies:
         said = reply.rstrip(".") if end else reply
         fitting = [o for o in options if said == o or (not end and said.startswith(o))]
