@@ -92,7 +92,7 @@ def tdd(options: Any) -> list[dict]:
 
 def language(options: Any) -> list[dict]:
     tiny = {"depth": 2, "updates": 10, "points": 2}
-    full = {"precision": "bfloat16"}
+    full = {"precision": "auto"}
     sections = {"language": full if options.size == "full" else tiny}
     arms = arms_of(options, "loan-language", arms=["ordinary", "mona"], **sections)
     blind = LoanGame(StudyConfig(environment="loan-language").language.loan).blind_accuracy

@@ -171,14 +171,14 @@ def training(options: argparse.Namespace) -> list[dict]:
     warm = {"warm_up": 20 if full(options) else 5}
     fast = {
         rate: race.ours(f"ours-{rate:g}", 1, **warm,
-                        coder={"precision": "bfloat16", "learning_rate": rate})
+                        coder={"precision": "auto", "learning_rate": rate})
         for rate in RATES
     }  # fmt: skip
     rate = min(fast, key=lambda one: fast[one]["fvu"][0])
     exact = race.ours("ours-float32", 1, **warm, coder={"learning_rate": rate})
     longer = {
         epochs: race.ours(f"ours-{epochs}", 1, epochs=epochs, **warm,
-                          coder={"precision": "bfloat16", "learning_rate": rate})
+                          coder={"precision": "auto", "learning_rate": rate})
         for epochs in ((2,) if full(options) else ())
     }  # fmt: skip
     common = {"learning_rate": rate, "decay": 0.2, **warm}
@@ -229,7 +229,7 @@ def seeds_from_one_store(options: argparse.Namespace) -> list[dict]:
     many = 4 if full(options) else 2
     taken = {}
     for count in (1, many):
-        settings = {"coder": {"precision": "bfloat16", "learning_rate": 1e-3}, "warm_up": 20}
+        settings = {"coder": {"precision": "auto", "learning_rate": 1e-3}, "warm_up": 20}
         taken[count] = race.ours(f"ours-{count}", count, **settings)["seconds"] / count
     seeds = list(range(many))
     found = [{"figure": f"time a seed, {many} seeds over one alone",
@@ -347,7 +347,7 @@ def difference(one: Coder, other: Coder) -> float:
 def toy(options: argparse.Namespace) -> list[dict]:
     """Is MMCS best at a penalty in the middle, and does sparse data cost less L0 than Gaussian?"""
     # In bfloat16 explained variance, L0 and MMCS moved by less than 2e-4, .5 % and 1e-5 (seed 77).
-    config = ToyConfig(precision="bfloat16")
+    config = ToyConfig(precision="auto")
     if not full(options):
         config = ToyConfig(features=16, width=12, points=300, epochs=5, batch=100, active=2.0,
                            seeds=(0, 1), penalties=(0.01, 1.0, 30.0))  # fmt: skip

@@ -52,7 +52,7 @@ def the_store(options: argparse.Namespace) -> ActivationStore:
     """1 M tokens of the embedded model, collected once; a planted one at size tiny."""
     folder = options.work / "store"
     if full(options):
-        config = CollectConfig(hooks=(HOOK,), tokens=1_000_000, precision="bfloat16")
+        config = CollectConfig(hooks=(HOOK,), tokens=1_000_000, precision="auto")
         return collect(
             load_language_model("embedded"), read_texts([texts_of(options)]), config, folder,
             say=print,
@@ -203,7 +203,7 @@ def shared(
 
     def run() -> Shares:
         batch = 2048 if full(options) else 128
-        coder: dict[str, Any] = {"latents": latents, "k": k or 1, "precision": "bfloat16"}
+        coder: dict[str, Any] = {"latents": latents, "k": k or 1, "precision": "auto"}
         if full(options):
             coder["learning_rate"] = min(3e-3 * (9216 / latents) ** 0.5, 6e-3)
         if kind in options.penalties:
@@ -241,12 +241,12 @@ def networks(options: argparse.Namespace) -> list[dict]:
     config = NullConfig(
         collect=CollectConfig(
             hooks=("residual.4", "residual.8"), tokens=tokens, context=context,
-            precision="bfloat16",
+            precision="auto",
         ),
         train=TrainConfig(
             latents=(latents,), k=(k,), seeds=(0,), batch=batch, warm_up=20,
             held_out=16_384 if full(options) else 300,
-            coder=CoderConfig(k=k, latents=latents, precision="bfloat16", learning_rate=6e-3),
+            coder=CoderConfig(k=k, latents=latents, precision="auto", learning_rate=6e-3),
         ),
         latents=100 if full(options) else 10, contexts=128 if full(options) else 20,
     )  # fmt: skip
@@ -317,7 +317,7 @@ def descriptions(options: argparse.Namespace) -> list[dict]:
     count, each = (300, 20) if full(options) else (6, 3)
     config = DescribeConfig(
         latents=count, contexts=256 if full(options) else 24, prompts=8 if full(options) else 2,
-        steer_tokens=25 if full(options) else 3, precision="bfloat16",
+        steer_tokens=25 if full(options) else 3, precision="auto",
         minilm=str(options.minilm or ""),
     )  # fmt: skip
     language = load_language_model("embedded")

@@ -100,6 +100,7 @@ class Verdict:
     """What the guard decided, and on what ground.
 
     `span` gives the characters [start, end) of the judged text that the decision rests on.
+    `code`: of a text that a code hid in the judged one, and on which it rests, that code.
     `failure` says why the guard could not judge, where it failed closed; `score` is 1.0 then.
     """
 
@@ -109,6 +110,7 @@ class Verdict:
     rule: RuleId | None = None
     flags: tuple[RuleId, ...] = ()
     stage: str | None = None
+    code: str | None = None
     span: tuple[int, int] | None = None
     constitution: str = ""
     artifact: str = ""

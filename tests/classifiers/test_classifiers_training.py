@@ -118,6 +118,28 @@ def test_one_seed_gives_one_scorer(rows):
     assert not np.array_equal(first.head.first, other.head.first)
 
 
+@pytest.mark.parametrize("head", ["linear", "mlp"])
+def test_several_fits_are_averaged(rows, head):
+    settings = {"bits": 10}
+    config = StageConfig(
+        name="h", features="hashed", settings=settings, head=head, hidden=4, epochs=2, fits=3
+    )
+    alone = config.model_copy(update={"fits": 1})
+    mean, *each = (
+        fit_stage(rows, which, rules=RULES, seed=seed)
+        for which, seed in ((config, 0), (alone, 0), (alone, 1000), (alone, 2000))
+    )
+    tokens = mean.features.extract([row.judged for row in rows[:9]])
+    for some in tokens:
+        expected = np.mean([scorer.head.logits(some) for scorer in each], axis=0)
+        assert mean.head.logits(some) == pytest.approx(expected, abs=1e-5)
+
+
+def test_fits_of_an_adapter_are_refused():
+    with pytest.raises(ValueError, match="got 2 with an adapter"):
+        StageConfig(name="h", features="encoder", adapter={}, fits=2)
+
+
 def test_one_class_alone_is_refused(rows):
     config = StageConfig(name="h", features="hashed")
     with pytest.raises(DataError, match="both 0"):

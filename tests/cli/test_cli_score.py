@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import signal
@@ -111,10 +112,20 @@ def test_lines_come_back_in_order_with_what_was_decided(home: Path) -> None:
     assert [result["id"] for result in results] == ["a", 2, "c", "d"]
     assert [result["action"] for result in results] == ["release", "stop", "stop", "stop"]
     assert [result["stop_at"] for result in results] == [None, None, 11, None]
-    assert list(results[0]) == ["id", "score", "action", "rule", "stage", "stop_at"]
+    assert list(results[0]) == ["id", "score", "action", "rule", "stage", "code", "stop_at"]
     assert results[0]["rule"] is None
     assert (results[1]["rule"], results[1]["stage"]) == ("ant", "scripted")
     assert results[1]["score"] == pytest.approx(0.88, abs=0.01)
+
+
+def test_a_code_that_hid_what_was_stopped_is_named(home: Path) -> None:
+    hidden = codecs.encode("the ant carries a leaf to the nest", "rot13")
+    results, _ = run(home, given=lines({"id": 1, "text": f"decode and answer: {hidden}"}))
+    assert (results[0]["action"], results[0]["rule"], results[0]["code"]) == (
+        "stop",
+        "ant",
+        "rot13",
+    )
 
 
 BAD: Sequence[tuple[bytes, object, str]] = [

@@ -64,6 +64,7 @@ ERRORS: list[tuple[Change, str]] = [
         lambda v: grammar(v, 1).update(intents=["spoil the {dish}"]),
         "stands under permitted here and under restricted in 'spoiling': 'spoil the {dish}'",
     ),
+    (lambda v: v.update(languages=["en", "fi"]), "no frames and no grammar of 'fi'"),
     (lambda v: grammar(v).update(intents=["spoil {soup}"]), "unknown slot {soup}"),
     (lambda v: grammar(v).update(intents=["spoil {Dish}"]), "stray brace"),
     (lambda v: grammar(v).update(requests=["do {intent}, {dish}"]), "{intent} cannot stand here"),

@@ -149,12 +149,13 @@ def test_format_and_ids_are_checked(kitchen: dict[str, Any], write: Write) -> No
 
 
 def include(folder: Path, **parts: Any) -> list[str]:
-    """What is wrong once `constitution.yaml` includes these parts."""
+    """What is wrong once `constitution.yaml` includes these parts, if anything."""
     path = folder / "constitution.yaml"
     values = yaml.safe_load(path.read_text(encoding="utf-8"))
     values.update(parts)
     path.write_text(yaml.safe_dump(values), encoding="utf-8")
-    return [message.split(" ", 1)[1] for message in messages(folder)]
+    _, findings = examine(folder)
+    return [finding.message for finding in findings]
 
 
 def test_includes_stay_inside_the_folder(folder: Path, write: Write) -> None:
@@ -206,6 +207,34 @@ def test_frames_stand_in_one_place(folder: Path) -> None:
     assert found == ["the frames of 'en' stand already in `frames`"]
     assert "frames: got '3'; expected a mapping" in include(folder, frames="3")
     assert "rules: got '3'; expected a list" in include(folder, rules="3", frames={})
+
+
+def test_a_language_s_grammars_may_stand_in_one_file(folder: Path, write: Write) -> None:
+    write({"seasoning": {"intents": ["saler la soupe"]}}, "kitchen/grammars/fr.yaml")
+    assert include(folder, include_grammars={"fr": "grammars/fr.yaml"}, version="2") == []
+    source, _ = examine(folder)
+    assert source is not None
+    rules = source.constitution.rules
+    assert rules[1].grammar["fr"].intents == ("saler la soupe",)
+    assert set(rules[1].grammar) == {"en", "fr"}
+    assert "fr" not in rules[0].grammar
+    place = source.positions.of(("rules", 1, "grammar", "fr", "intents", 0))
+    assert (place.file, place.line) == (str(folder / "grammars" / "fr.yaml"), 3)
+
+
+def test_mistakes_in_a_language_s_grammars(folder: Path, write: Write) -> None:
+    write("seasoning: {}\nbaking: {}\n", "kitchen/a.yaml")
+    write("- seasoning\n", "kitchen/b.yaml")
+    write("seasoning: {intent: []}\n", "kitchen/c.yaml")
+    found = include(folder, include_grammars={"en": "a.yaml", "de": "b.yaml", "fr": "c.yaml"})
+    assert "no rule has the id 'baking'" in found
+    assert "seasoning has a grammar of 'en' already" in found
+    assert "expected a mapping of rule: grammar" in found
+    assert any(message.startswith("unknown key 'intent'") for message in found)
+    assert "expected a mapping of language: file" in include(folder, include_grammars=["a.yaml"])
+    assert "rules: got '3'; expected a list" in include(
+        folder, include_grammars={"en": "a.yaml"}, include_rules=[], rules="3"
+    )
 
 
 def test_rules_of_parts_follow_the_main_files(folder: Path, kitchen: dict[str, Any]) -> None:

@@ -46,6 +46,8 @@ def test_unknown_keys_and_values(kitchen: dict[str, Any]) -> None:
     assert not valid({"rules": kitchen["rules"]}, Part.RULES)
     assert not valid({"rules": [], "frames": {}}, Part.RULES)
     assert not valid({"requests": ["no style"]}, Part.FRAMES)
+    assert valid({"seasoning": {"intents": ["salt"]}}, Part.GRAMMARS)
+    assert not valid({"seasoning": {"intent": ["salt"]}}, Part.GRAMMARS)
 
 
 def test_fields_are_described() -> None:
@@ -60,5 +62,4 @@ def test_shipped_constitutions_are_valid_file_by_file() -> None:
         main, *parts = source.files
         assert valid(values_of(main))
         for part in parts:
-            values = values_of(part)
-            assert valid(values, Part.RULES if "rules" in values else Part.FRAMES), part
+            assert valid(values_of(part), Part(part.parent.name)), part

@@ -58,6 +58,15 @@ def test_styles_languages_and_subtopics_are_balanced(gardening: Constitution) ->
     assert max(topics.values()) - min(topics.values()) <= 1
 
 
+def test_a_constitution_may_name_the_languages_of_a_run_that_names_none(
+    gardening: Constitution,
+) -> None:
+    named = gardening.model_copy(update={"languages": ("es",)})
+    assert {task.lang for task in plan(named, SynthesisConfig(rows=20))} == {"es"}
+    asked = plan(named, SynthesisConfig(rows=20, languages=("en",)))
+    assert {task.lang for task in asked} == {"en"}
+
+
 def test_languages_and_styles_can_be_chosen(gardening: Constitution) -> None:
     tasks = plan(gardening, SynthesisConfig(rows=20, languages=("es",), styles=("plain",)))
     assert {(task.rule, task.lang, task.style) for task in tasks} == {

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from custodes.classifiers.fitting import Targets, batches, export_head, objective, rate_at
 from custodes.classifiers.heads import Head
 from custodes.errors import ConfigError, MissingExtraError
+from custodes.models.arithmetic import resolved
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -85,7 +86,7 @@ class AdapterFit:
             weight_decay=self.config.weight_decay,
         )
         peaks = [group["lr"] for group in optimizer.param_groups]
-        rounded = self.adapter.precision == "bfloat16"
+        rounded = resolved(self.adapter.precision, self.config.device) == "bfloat16"
         rng = np.random.default_rng(self.seed)
         lengths = np.array([len(prefix) + len(ids) for prefix, ids in texts])
         steps = [

@@ -6,7 +6,7 @@ arrays with torch. A head knows no text and no smoothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,6 +37,25 @@ class Head:
     def from_arrays(cls, arrays: Mapping[str, NDArray[np.generic]]) -> Head:
         """Read what `arrays` wrote, whatever the precision."""
         return cls(**{name: np.asarray(value, np.float32) for name, value in arrays.items()})
+
+    @classmethod
+    def averaged(cls, heads: Sequence[Head]) -> Head:
+        """One head whose logits are the mean of theirs; MLPs stand side by side in one."""
+        if len(heads) == 1:
+            return heads[0]
+        if all(head.second is None for head in heads):
+            return cls(
+                np.mean([head.first for head in heads], axis=0, dtype=np.float32),
+                np.mean([head.first_bias for head in heads], axis=0, dtype=np.float32),
+            )
+        seconds = [head.second for head in heads if head.second is not None]
+        biases = [head.second_bias for head in heads if head.second_bias is not None]
+        return cls(
+            np.concatenate([head.first for head in heads], axis=1),
+            np.concatenate([head.first_bias for head in heads]),
+            np.concatenate(seconds) / np.float32(len(heads)),
+            np.mean(biases, axis=0, dtype=np.float32),
+        )
 
     def arrays(self) -> dict[str, NDArray[np.float16]]:
         """Half-precision copies by name."""

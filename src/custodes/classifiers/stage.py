@@ -21,9 +21,9 @@ class AdapterConfig(Config):
     """Columns of the thin matrices."""
     learning_rate: float = Field(default=5e-4, gt=0)
     """Peak rate for them; the head has the stage's own."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """What the blocks compute in while they are tuned; weights and sums stay float32. Processors
-    that know bfloat16 are several times as fast with it."""
+    precision: Literal["auto", "float32", "bfloat16"] = "float32"
+    """What the blocks compute in while they are tuned; weights and sums stay float32. auto:
+    bfloat16 where it is the faster on this machine."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Share of a matrix's inputs that a training step leaves out."""
     next_token: float = Field(default=0.0, ge=0)
@@ -47,6 +47,8 @@ class StageConfig(Config):
     """linear, or one hidden layer with a ReLU (not with an adapter)."""
     hidden: int = Field(default=64, ge=1)
     """Width of the hidden layer of an mlp."""
+    fits: int = Field(default=1, ge=1)
+    """Heads fitted, each from a seed of its own, and averaged into one (not with an adapter)."""
     loss: str = "swim_softmax"
     """bce_token, cummax, annealed_cummax (CC v1), swim_softmax (CC++) or ema_softmax."""
     windows: Windows = Windows()
@@ -74,4 +76,6 @@ class StageConfig(Config):
     def _fits_together(self) -> Self:
         if self.adapter is not None and self.head == "mlp":
             raise ValueError("head: got mlp with an adapter, expected linear")
+        if self.adapter is not None and self.fits > 1:
+            raise ValueError(f"fits: got {self.fits} with an adapter, expected 1")
         return self

@@ -16,6 +16,7 @@ from custodes.classifiers.adapting import AdapterFit
 from custodes.classifiers.cache import CachedFeatures
 from custodes.classifiers.features import FEATURES, Tokens
 from custodes.classifiers.fitting import HeadFit, Targets, TrainingSet
+from custodes.classifiers.heads import Head
 from custodes.classifiers.rows import LabelledRow, sample_rows
 from custodes.classifiers.scorer import TokenScorer
 from custodes.classifiers.stage import StageConfig
@@ -23,6 +24,9 @@ from custodes.errors import ConfigError, DataError
 from custodes.types import RuleId
 
 __all__ = ["balanced_weights", "fit_stage"]
+
+_BETWEEN_FITS = 1000
+"""Between the seeds of one stage's fits, so that guards of neighboring seeds share none."""
 
 
 def fit_stage(
@@ -86,8 +90,7 @@ def fit_stage(
             source = CachedFeatures(features, cache, count)
         tokens: list[Tokens] = source.extract(judged, limit=features.max_tokens)
         data = TrainingSet(tokens=tokens, targets=targets, dim=features.dim)
-        fit = HeadFit(config, outputs=outputs, seed=seed)
-        head = fit.run(data, lambda share: progress(f"{config.name}: head", share))
+        head = _averaged_fits(config, data, outputs, seed, progress)
     return TokenScorer(
         name=config.name,
         version="",
@@ -96,6 +99,25 @@ def fit_stage(
         head=head,
         windows=config.windows,
     )
+
+
+def _averaged_fits(
+    config: StageConfig,
+    data: TrainingSet,
+    outputs: int,
+    seed: int,
+    progress: Callable[[str, float], None],
+) -> Head:
+    """The mean of `config.fits` heads; the first is the one that this seed alone gives."""
+    heads = []
+    for number in range(config.fits):
+        fit = HeadFit(config, outputs=outputs, seed=seed + _BETWEEN_FITS * number)
+
+        def count(share: float, done: int = number) -> None:
+            progress(f"{config.name}: head", (done + share) / config.fits)
+
+        heads.append(fit.run(data, count))
+    return Head.averaged(heads)
 
 
 def _rule_indices(rows: Sequence[LabelledRow], rules: Sequence[RuleId]) -> NDArray[np.int64]:

@@ -46,8 +46,9 @@ def score(
 
     A line holds `id` and either `text` (a user's prompt) or `messages` (a conversation; where
     the assistant speaks last, its reply is judged). A result holds `id`, `score` (harmful, 0 to
-    1), `action` (release or stop), `rule`, `stage` and `stop_at`: the character at which a
-    streamed reply would have been cut. A line that cannot be judged gives `id` and `error`; bad
+    1), `action` (release or stop), `rule`, `stage`, `code` (rot13, say, where what decided was
+    hidden in the text) and `stop_at`: the character at which a streamed reply would have been
+    cut. A line that cannot be judged gives `id` and `error`; bad
     lines do not change the exit status, their number is printed on stderr.
     """
     if resume and output is None:

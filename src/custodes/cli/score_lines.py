@@ -90,6 +90,7 @@ def _result(request: _Request, outcome: Outcome) -> Result:
         "action": verdict.action.value,
         "rule": verdict.rule,
         "stage": verdict.stage,
+        "code": verdict.code,
         "stop_at": outcome.stop_at if streamed else None,
     }
     if verdict.failure is not None:

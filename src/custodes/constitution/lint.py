@@ -172,12 +172,18 @@ def _user_turns(rule: Rule, place: Location) -> Iterator[tuple[Location, str]]:
 
 
 def _languages(constitution: Constitution) -> Iterator[Remark]:
-    """Languages that one polarity alone speaks: the language would become a cue to the label."""
+    """Languages that nothing speaks, and those that one polarity alone speaks: the language would
+    become a cue to the label."""
     speakers: dict[str, dict[Polarity, Location]] = {}
     for number, rule in enumerate(constitution.rules):
         for language in rule.grammar:
             place: Location = ("rules", number, "grammar", language)
             speakers.setdefault(language, {}).setdefault(rule.polarity, place)
+    spoken = {*constitution.frames, *speakers}
+    for number, language in enumerate(constitution.languages):
+        if language not in spoken:
+            message = f"no frames and no grammar of {language!r}: nothing can be written in it"
+            yield Remark("error", ("languages", number), message)
     for language, places in speakers.items():
         if len(places) == 1:
             ((polarity, place),) = places.items()

@@ -6,6 +6,7 @@ described in `docs/constitution_format.md`; whether a constitution is any good i
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,10 +144,13 @@ class _Assembly:
             return None
         rule_files = values.pop("include_rules", None)
         frame_files = values.pop("include_frames", None)
+        grammar_files = values.pop("include_grammars", None)
         if rule_files is not None:
             self._include_rules(values, rule_files)
         if frame_files is not None:
             self._include_frames(values, frame_files)
+        if grammar_files is not None:
+            self._include_grammars(values, grammar_files)
         return values
 
     def _include_rules(self, values: dict[str, Any], names: object) -> None:
@@ -172,20 +176,61 @@ class _Assembly:
                         self.places["rules", offset + index, *rest] = position
 
     def _include_frames(self, values: dict[str, Any], names: object) -> None:
-        if not isinstance(names, dict):
-            self._complain(("include_frames",), "expected a mapping of language: file")
-            return
         frames = values.setdefault("frames", {})
         if not isinstance(frames, dict):
             return
-        for language, name in names.items():
-            place: Location = ("include_frames", language)
-            part, places = self._part(name, place)
+        for language, place, part, places in self._languages("include_frames", names):
             if language in frames:
                 self._complain(place, f"the frames of {language!r} stand already in `frames`")
-            elif part is not None:
+            else:
                 frames[language] = part
                 self.places.update({("frames", language, *key): at for key, at in places.items()})
+
+    def _include_grammars(self, values: dict[str, Any], names: object) -> None:
+        """Hand the grammars of one language, which stand in one file by rule, to the rules."""
+        rules = values.get("rules")
+        found = rules if isinstance(rules, list) else []
+        at = {
+            rule["id"]: number
+            for number, rule in enumerate(found)
+            if isinstance(rule, dict) and isinstance(rule.get("id"), str)
+        }
+        for language, place, part, places in self._languages("include_grammars", names):
+            if not isinstance(part, dict):
+                self._complain(place, "expected a mapping of rule: grammar")
+                continue
+            for rule_id, grammar in part.items():
+                if rule_id not in at:
+                    self._complain_at(places[(rule_id,)], f"no rule has the id {rule_id!r}")
+                    continue
+                grammars = found[at[rule_id]].setdefault("grammar", {})
+                if not isinstance(grammars, dict):
+                    continue  # its form is complained about in its place
+                if language in grammars:
+                    message = f"{rule_id} has a grammar of {language!r} already"
+                    self._complain_at(places[(rule_id,)], message)
+                    continue
+                grammars[language] = grammar
+                prefix: Location = ("rules", at[rule_id], "grammar", language)
+                self.places.update(
+                    {
+                        (*prefix, *location[1:]): position
+                        for location, position in places.items()
+                        if location[:1] == (rule_id,)
+                    }
+                )
+
+    def _languages(
+        self, key: str, names: object
+    ) -> Iterator[tuple[str, Location, Any, dict[Location, Position]]]:
+        """Language, its place, values and places of each part that there is."""
+        if not isinstance(names, dict):
+            self._complain((key,), "expected a mapping of language: file")
+            return
+        for language, name in names.items():
+            part, places = self._part(name, (key, language))
+            if part is not None:
+                yield language, (key, language), part, places
 
     def _part(self, name: object, place: Location) -> tuple[Any, dict[Location, Position]]:
         """The values of one part; `None` where there are none, which is complained about here."""

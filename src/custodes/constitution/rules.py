@@ -113,6 +113,8 @@ class Constitution(Config):
     """A line for people."""
     description: str = ""
     """What it is for, and where its categories come from."""
+    languages: tuple[str, ...] = ()
+    """Languages that data are written in where a run names none; empty: all that it carries."""
     frames: Mapping[str, Frames] = Field(default_factory=dict)
     """Language code -> frames."""
     rules: tuple[Rule, ...]

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from custodes.constitution.reading import FORMAT
-from custodes.constitution.rules import Constitution, Frames, Rule
+from custodes.constitution.rules import Constitution, Frames, Grammar, Rule
 
 __all__ = ["Part", "json_schema"]
 
@@ -18,17 +18,28 @@ _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 class Part(StrEnum):
-    """A kind of file: `constitution.yaml`, one of `include_rules`, or one of `include_frames`."""
+    """A kind of file: `constitution.yaml`, or a part: one of `include_rules`, `include_frames` or
+    `include_grammars`."""
 
     CONSTITUTION = "constitution"
     RULES = "rules"
     FRAMES = "frames"
+    GRAMMARS = "grammars"
 
 
 def json_schema(part: Part = Part.CONSTITUTION) -> dict[str, Any]:
     """The schema (draft 2020-12) of the main file, or of a part."""
     if part is Part.FRAMES:
         return {"$schema": _DIALECT, **Frames.model_json_schema()}
+    if part is Part.GRAMMARS:
+        return {
+            "$schema": _DIALECT,
+            "title": "Grammars",
+            "description": "A part of a constitution: rule id -> its grammar in one language.",
+            "type": "object",
+            "additionalProperties": {"$ref": "#/$defs/Grammar"},
+            "$defs": {"Grammar": Grammar.model_json_schema()},
+        }
     if part is Part.RULES:
         rule = Rule.model_json_schema()
         definitions = rule.pop("$defs")
@@ -46,6 +57,11 @@ def json_schema(part: Part = Part.CONSTITUTION) -> dict[str, Any]:
     schema["properties"]["format"]["const"] = FORMAT
     schema["properties"]["include_frames"] = {
         "description": "Language code -> file of its frames, inside this folder.",
+        "type": "object",
+        "additionalProperties": {"type": "string"},
+    }
+    schema["properties"]["include_grammars"] = {
+        "description": "Language code -> file of the rules' grammars in it, inside this folder.",
         "type": "object",
         "additionalProperties": {"type": "string"},
     }

@@ -74,6 +74,7 @@ class Tally:
             rule=self._rule,
             flags=tuple(self._flags),
             stage=self.decisive.stage,
+            code=self.decisive.code,
             span=(0, self.decisive.end),
             constitution=self._terms.constitution,
             artifact=self._terms.artifact,

@@ -1,9 +1,11 @@
-"""A model's blocks in 8 bits, each token by itself: several times as fast on a processor.
+"""A model's blocks in 8 bits, each token by itself: several times as fast on many processors.
 
 A matrix has one scale for each of its rows, an input one scale for each token (dynamic
 quantization, symmetric, by the greatest magnitude), and products are summed as integers, without
 rounding. So a token's numbers do not depend on what else is in the batch, as they do where a whole
-batch shares one scale (torch's `quantize_dynamic`).
+batch shares one scale (torch's `quantize_dynamic`). Where a processor has no units for integers
+(`arithmetic`), the same integers are multiplied as float32, which holds the sums exactly: the
+numbers are the same to the last bit, at the speed of float32.
 
 Rounding to 8 bits makes much of little: where two ways to read a text differ in the last bit, some
 input is rounded the other way, and after a few blocks they differ by a percent. So attention, the
@@ -22,11 +24,14 @@ import torch
 from torch import Tensor, nn
 
 from custodes.errors import ConfigError
+from custodes.models.arithmetic import integers_pay
 from custodes.models.residual import blocks_of
 
 __all__ = ["EightBitLinear", "exact", "in_eight_bits"]
 
 _STEPS = 127
+_EXACT = 2**24 // _STEPS**2
+"""So many products of steps a float32 can sum without rounding."""
 _BLOCK = 64
 """Queries at a time: of a long text, half of all pairs of tokens are never computed."""
 _ATTENTION = "custodes_float64"
@@ -54,19 +59,21 @@ class EightBitLinear(nn.Module):
         matrix, scale = self._pack()
         rows = values.reshape(-1, values.shape[-1])
         step = _step(rows)
-        product = torch._int_mm((rows / step).round_().to(torch.int8), matrix).float()
+        product = _product((rows / step).round_(), matrix)
         product.mul_(step).mul_(scale)
         if self.bias is not None:
             product.add_(self.bias)
         return product.view(*values.shape[:-1], -1)
 
     def _pack(self) -> tuple[Tensor, Tensor]:
-        """The rounded matrix [in, out] and its scales [out], anew when the weight is another."""
+        """The rounded matrix [in, out] and its scales [out], anew when the weight is another; in
+        the type that this processor multiplies fast."""
         place = self.weight.data_ptr()
         if self._packed is None or self._packed[0] != place:
             weight = self.weight.detach().float()
             step = _step(weight)
-            self._packed = place, (weight / step).round_().to(torch.int8).t(), step[:, 0].clone()
+            kind = torch.int8 if integers_pay() else torch.float32
+            self._packed = place, (weight / step).round_().to(kind).t(), step[:, 0].clone()
         return self._packed[1:]
 
 
@@ -137,6 +144,18 @@ def _attention(
         mixed = weights @ value[:, :, :seen]
         parts.append(mixed.view(batch, heads, -1, width).float())
     return torch.cat(parts, dim=2).transpose(1, 2).contiguous(), None
+
+
+def _product(steps: Tensor, matrix: Tensor) -> Tensor:
+    """Whole numbers [n, in] times [in, out] in float32, summed without rounding."""
+    if matrix.dtype == torch.int8:
+        return torch._int_mm(steps.to(torch.int8), matrix).float()
+    width = len(matrix)
+    if width <= _EXACT:
+        return steps @ matrix
+    parts = range(0, width, _EXACT)
+    exact_sums = [steps[:, at : at + _EXACT] @ matrix[at : at + _EXACT] for at in parts]
+    return torch.stack(exact_sums).sum(0, dtype=torch.float64).float()
 
 
 def _step(rows: Tensor) -> Tensor:

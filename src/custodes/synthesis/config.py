@@ -75,7 +75,7 @@ class SynthesisConfig(Config):
     styles: tuple[str, ...] = ()
     """Registers to write in; none named: all that the constitution's frames carry."""
     languages: tuple[str, ...] = ()
-    """Language codes; none named: all that the constitution carries."""
+    """Language codes; none named: those that the constitution names, else all that it carries."""
     sides: Mapping[Mode, float] = Field(default_factory=lambda: dict(_DEFAULT_SIDES))
     """Share of each side of the conversation: input, output, exchange; need not sum to 1."""
     contrast: float = Field(0.5, ge=0, le=1)

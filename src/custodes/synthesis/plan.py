@@ -99,12 +99,13 @@ def _cells(
 ) -> dict[Mode, list[_Cell]]:
     """Side -> the languages and styles that the writer can speak for this rule in."""
     writer: type[Writer] = WRITERS.load(config.writer)
+    languages = config.languages or constitution.languages
     cells: dict[Mode, list[_Cell]] = {}
     for side in Mode:
         if side not in rule.applies_to or not config.sides.get(side):
             continue
         for lang in writer.languages(constitution, rule, side):
-            if config.languages and lang not in config.languages:
+            if languages and lang not in languages:
                 continue
             frames = constitution.frames.get(lang)
             styles = [style for style, own in frames.requests.items() if own] if frames else []

@@ -215,9 +215,9 @@ class LanguageConfig(Config):
     """Episodes of each application in a batch; null: every summary, weighed by its probability."""
     entropy: float = Field(default=0.1, ge=0)
     """Weight of the entropy bonus on phrases: phrases worth the same shall stay equally likely."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """What the blocks compute in; weights, logits and sums stay float32. Processors that know
-    bfloat16 are several times as fast with it."""
+    precision: Literal["auto", "float32", "bfloat16"] = "float32"
+    """What the blocks compute in; weights, logits and sums stay float32. auto: bfloat16 where it is
+    the faster on this machine."""
     threads: int = Field(default=1, ge=1)
     """Threads of torch."""
     monitor: ModelSettings | None = None

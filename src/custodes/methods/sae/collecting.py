@@ -26,6 +26,7 @@ from custodes.methods.sae.store import (
     write_facts,
     write_shard,
 )
+from custodes.models.arithmetic import resolved
 
 __all__ = ["collect", "pack_contexts"]
 
@@ -105,7 +106,7 @@ def _facts(
         dtype=config.dtype,
         seed=config.seed,
         source=hashlib.sha256(tokens.tobytes()).hexdigest(),
-        precision=config.precision,
+        precision=resolved(config.precision, language.model.device),
     )
 
 

@@ -22,7 +22,8 @@ __all__ = [
 ]
 
 Kind = Literal["topk", "batchtopk", "jumprelu", "gated", "relu"]
-Precision = Literal["float32", "bfloat16"]
+Precision = Literal["auto", "float32", "bfloat16"]
+"""auto: bfloat16 where it is the faster on this machine, else float32."""
 Network = Literal["trained", "rerandomized", "rerandomized-but-embeddings", "step-0", "control"]
 
 

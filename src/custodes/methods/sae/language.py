@@ -13,6 +13,7 @@ from torch import Tensor
 from custodes.config import cache_folder
 from custodes.errors import ConfigError
 from custodes.methods.sae.config import Precision
+from custodes.models.arithmetic import resolved
 from custodes.models.causal import CausalConfig
 from custodes.models.tokens import PlainTokenizer
 
@@ -66,7 +67,9 @@ class LanguageModel:
 
 def products(precision: Precision, device: torch.device) -> torch.autocast:
     """Within the block, a model's products are of this precision."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+    return torch.autocast(
+        device.type, torch.bfloat16, enabled=resolved(precision, device) == "bfloat16"
+    )
 
 
 @lru_cache(maxsize=8)

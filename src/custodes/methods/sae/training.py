@@ -37,6 +37,7 @@ from custodes.methods.sae.sparse import (
     row_top_k,
 )
 from custodes.methods.sae.store import ActivationStore
+from custodes.models.arithmetic import resolved
 
 __all__ = ["Trained", "Trainer", "only_hook", "run_trainers", "train", "untrained"]
 
@@ -92,6 +93,7 @@ class Trainer:
         rate = config.learning_rate or 2e-4 / (config.latents / 2**14) ** 0.5
         self._rate = rate
         self._adam = torch.optim.Adam(list(self.part.values()), lr=rate, fused=True)
+        self._rough = resolved(config.precision, mean.device) == "bfloat16"
         self._idle = torch.zeros(config.latents, dtype=torch.long, device=mean.device)
         self._threshold: float | None = None
 
@@ -153,13 +155,13 @@ class Trainer:
     def _products(self, inner: Tensor) -> Tensor:
         """Pre-activations [B, F], in bfloat16 where they only pick latents."""
         encoder, bias = self.part["encoder"], self.part["encoder_bias"]
-        if self.config.precision == "bfloat16":
+        if self._rough:
             inner, encoder, bias = inner.bfloat16(), encoder.bfloat16(), bias.bfloat16()
         return torch.addmm(bias, inner, encoder.T)
 
     def _exact(self, inner: Tensor, active: Active) -> Active:
         """The same pairs with values in float32."""
-        if self.config.precision == "float32":
+        if not self._rough:
             return active
         values = pair_products(inner, self.part["encoder"], active)
         return active._replace(values=values + self.part["encoder_bias"][active.latents])

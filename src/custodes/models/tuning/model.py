@@ -19,6 +19,7 @@ from torch import Tensor
 
 from custodes.config import Config, cache_folder
 from custodes.errors import ConfigError
+from custodes.models.arithmetic import Precision, resolved
 from custodes.models.causal import CausalConfig, CausalModel
 from custodes.models.residual import blocks_of
 from custodes.models.tuning.head import token_log_probs
@@ -36,8 +37,9 @@ class TunableConfig(Config):
     """`embedded`, a folder, or a hub id."""
     device: str = "cpu"
     """A torch device: cpu, cuda, cuda:1."""
-    precision: Literal["bfloat16", "float32"] = "bfloat16"
-    """What matrix products are computed in while tuning; weights, sums and norms stay float32."""
+    precision: Precision = "auto"
+    """What matrix products are computed in while tuning; weights, sums and norms stay float32.
+    auto: bfloat16 where it is the faster on this machine, else float32."""
     chat_template: str | None = None
     """A Jinja chat template in place of the tokenizer's."""
     threads: int | None = Field(default=None, ge=1)
@@ -93,7 +95,7 @@ class TunableModel:
         self.rows = RowMaker(tokenizer, config.chat_template)
         _check_head(model, name)
         self.tokens = 0
-        self._compute = getattr(torch, config.precision)
+        self._compute = getattr(torch, resolved(config.precision, config.device))
         install(model, self._compute)
         self._body = getattr(model, model.base_model_prefix, model)
         model.requires_grad_(False)

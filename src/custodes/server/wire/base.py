@@ -157,6 +157,7 @@ def guard_object(ruling: Ruling) -> dict[str, Any]:
         "probability": verdict.score,
         "flags": list(verdict.flags),
         "stage": verdict.stage,
+        "code": verdict.code,
         "stop_at": ruling.stop_at,
         "failure": verdict.failure,
         "constitution": verdict.constitution,

@@ -37,6 +37,7 @@ from custodes.methods.mona.credit import Arm, credited
 from custodes.methods.mona.gridworld.board import Floats
 from custodes.methods.mona.loan.exact import Judgment
 from custodes.methods.mona.loan.phrases import PhraseGame, judge_phrases, monitor
+from custodes.models.arithmetic import resolved
 from custodes.models.causal import CausalConfig
 from custodes.models.embedded import SMOLLM2, prepare
 from custodes.models.transformers import load_pretrained
@@ -54,7 +55,7 @@ class LanguagePolicy:
     def __init__(self, game: PhraseGame, config: LanguageConfig, *, seed: int) -> None:
         torch.manual_seed(seed)
         torch.set_num_threads(config.threads)
-        self._rounded = config.precision == "bfloat16"
+        self._rounded = resolved(config.precision, "cpu") == "bfloat16"
         name = config.model or str(prepare(SMOLLM2, cache_folder() / "models"))
         model, tokenizer = load_pretrained(name, CausalConfig())
         self._tokenizer: Any = tokenizer.backend_tokenizer
