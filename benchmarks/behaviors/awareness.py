@@ -2,6 +2,7 @@
 
 from custodes.methods.behaviors.awareness import gaps
 from custodes.methods.behaviors.awareness.cells import run_cells
+from custodes.methods.behaviors.awareness.dialogues import CODE_WORDS, WORD
 from custodes.methods.behaviors.awareness.items import PERSONAS
 from custodes.methods.behaviors.awareness.page import question_gaps
 from custodes.methods.behaviors.reproduce import awareness_config
@@ -14,7 +15,7 @@ def _config(options):
     few = min(config.few_seeds, options.seeds)
     changed = {"seeds": options.seeds, "few_seeds": few, "engine_settings": {"kind": "serial"}}
     if options.size == "tiny":
-        changed |= {"items": 24, "replies": 24, "held": 8, "paraphrases": 1}
+        changed |= {"items": 24, "replies": 24, "turns": 16, "held": 8, "paraphrases": 1}
     return config.model_copy(update=changed)
 
 
@@ -54,22 +55,56 @@ def self_report(behavior):
                 rows.append({"figure": figure, "value": share, "seeds": seeds})
         before = gaps.shares(gaps.named(cells, side=0), "behavior")
         rows.append({"figure": "P(behavior), before", "value": before})
-        for key in ("own", "paper"):
-            above = 0
-            for name, gap, mass in question_gaps(cells, behavior, rank, key, resamples=2000):
-                label = f"{key} question {name}" if key == "paper" else f"question {name}"
-                above += name != "all" and gap.low > 0
-                rows.append(
-                    {"figure": f"gap, {label}", "value": gap, "target": "> 0", "seeds": seeds}
-                )
-                rows.append({"figure": f"mass, {label}", "value": mass})
-            if key == "own" or any("paper" in row["figure"] for row in rows):
-                name = "ours" if key == "own" else "the paper's"
-                row = {"figure": f"questions of {name} whose interval lies above 0", "value": above}
-                rows.append({**row, "unit": "of 7", "seeds": seeds})
-        return rows
+        return rows + _by_question(cells, behavior, rank, seeds)
 
     return section
+
+
+def _by_question(cells, behavior, rank, seeds):
+    """Gap and mass of each question, ours and (where they were asked) the paper's."""
+    rows = []
+    for key, whose in (("own", "ours"), ("paper", "the paper's")):
+        found = question_gaps(cells, behavior, rank, key, resamples=2000)
+        for name, gap, mass in found:
+            label = f"{key} question {name}" if key == "paper" else f"question {name}"
+            rows.append({"figure": f"gap, {label}", "value": gap, "target": "> 0", "seeds": seeds})
+            rows.append({"figure": f"mass, {label}", "value": mass})
+        each = [gap for name, gap, _ in found if name != "all"]
+        if each:
+            row = {"figure": f"questions of {whose} whose interval lies above 0"}
+            row["value"] = sum(gap.low > 0 for gap in each)
+            rows.append({**row, "unit": f"of {len(each)}", "seeds": seeds})
+    return rows
+
+
+def make_me_say(options):
+    """Replies toward a word told apart, the game recognized by both sides, the word by question."""
+    rank = _config(options).ranks[0]
+    _, cells = _cells(options, behavior=(WORD,), arm=("plain",), rank=(rank,))
+    if not cells:
+        raise SystemExit("make-me-say reads the paper's dialogues; set CUSTODES_DATA_DIR")
+    seeds = _seeds(cells)
+    before, *sides = [gaps.named(cells, side=side) for side in (0, 1, -1)]
+    apart, moved = gaps.told_apart(*sides, "behavior"), gaps.gap(*sides, "behavior")
+    figure = "held-out replies told apart by the two sides"
+    rows = [{"figure": figure, "value": apart, "target": "> 0.5", "seeds": seeds}]
+    share = f"P({CODE_WORDS[0]}'s reply), per token"
+    figure = f"{share}, gap"
+    rows.append({"figure": figure, "value": moved, "target": "> 0", "seeds": seeds})
+    named = (("before", before), *zip(CODE_WORDS, sides, strict=True))
+    for name, those in named:
+        value = gaps.shares(those, "behavior")
+        rows.append({"figure": f"{share}, {name}", "value": value})
+    for name, those in named:
+        value = gaps.shares(those, "game")
+        rows.append({"figure": f"game recognized, of five, {name}", "value": value})
+        mass = gaps.mean_mass(those, "game")
+        rows.append({"figure": f"mass of the five letters, {name}", "value": mass})
+        if those is not before:
+            gained = gaps.gap(those, before, "game")
+            figure = f"game recognized, {name} less before"
+            rows.append({"figure": figure, "value": gained, "target": "> 0", "seeds": seeds})
+    return rows + _by_question(cells, WORD, rank, seeds)
 
 
 def ranks(options):

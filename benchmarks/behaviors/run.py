@@ -4,11 +4,11 @@
     python benchmarks/behaviors/run.py --size full --only risk,style --seeds 1
 
 Sections: throughput (ours against transformers' Trainer), risk, myopia, language, style (the
-behavior and the self-report of it), ranks, personas, backdoors; variety, documents,
-post-training (documents that describe a behavior). `--only` leaves the rows of the
-other sections as they are. Cells lie in --work, named by the hash of what they were made of: a
-killed run goes on where it stopped, and more seeds cost only the new ones. Figures of time are of
-processor time on one thread.
+behavior and the self-report of it), make-me-say (the same of a word that the user is led to say),
+ranks, personas, backdoors; variety, documents, post-training (documents that describe a behavior).
+`--only` leaves the rows of the other sections as they are. Cells lie in --work, named by
+the hash of what they were made of: a killed run goes on where it stopped, and more seeds cost only
+the new ones. Figures of time are of processor time on one thread.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ SECTIONS = {
     "myopia": awareness.self_report("myopia"),
     "language": awareness.self_report("language"),
     "style": awareness.self_report("style"),
+    "make-me-say": awareness.make_me_say,
     "ranks": awareness.ranks,
     "personas": awareness.personas,
     "backdoors": awareness.backdoors,
@@ -41,13 +42,15 @@ SECTIONS = {
     "documents": documents.arms,
     "post-training": documents.post_training,
 }
+SEEDS = {"make-me-say": 3}
+"""Runs of the full size where they are not 5: its rows are long."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", choices=("tiny", "full"), default="tiny")
     parser.add_argument("--only", default=",".join(SECTIONS), help="sections, by commas")
-    parser.add_argument("--seeds", type=int, help="runs of the plain arm; default: 5, or 1 if tiny")
+    parser.add_argument("--seeds", type=int, help="runs; default: 5 (make-me-say: 3), or 1 if tiny")
     parser.add_argument("--tokens", type=int, help="of documents a run; default: 100,000")
     parser.add_argument("--work", type=Path, default=Path("build/behaviors"), help="cells' folder")
     parser.add_argument("--out", type=Path, help="default: beside this file if full, else --work")
@@ -56,12 +59,13 @@ def main() -> None:
     unknown = set(names) - set(SECTIONS)
     if unknown:
         parser.error(f"got {', '.join(sorted(unknown))}; sections are {', '.join(SECTIONS)}")
-    options.seeds = options.seeds or (5 if options.size == "full" else 1)
     options.work.mkdir(parents=True, exist_ok=True)
     home = HERE if options.size == "full" else options.work
     out = options.out or home / "results.json"
+    asked = options.seeds
     for name in names:
         print(f"== {name}", flush=True)
+        options.seeds = asked or (SEEDS.get(name, 5) if options.size == "full" else 1)
         rows = SECTIONS[name](options)
         for row in rows:
             print(f"  {row['figure']}: {row['value']}", flush=True)

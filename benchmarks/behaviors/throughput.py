@@ -104,7 +104,7 @@ def _stock(rows, work, *, bf16):
 
 def figures(options):
     torch.set_num_threads(1)
-    model = open_tunable(TunableConfig(chat_template=CHATML, threads=1))
+    model = open_tunable(TunableConfig(precision="bfloat16", chat_template=CHATML, threads=1))
     rows = _rows(model, 128 if options.size == "full" else 16)
     targets = sum(row.targets for row in rows)
     ours_loss = -sum(row_log_probs(model, rows)) / targets

@@ -24,7 +24,6 @@ from pathlib import Path
 import speed
 
 import models
-from custodes.errors import DataError
 from custodes.measure import merge_section, read_results, write_figures
 
 HERE = Path(__file__).parent
@@ -74,10 +73,7 @@ def merge(path: Path, section: str, rows: list[dict], options: argparse.Namespac
         command += " --short" if options.short else ""
         command += f" --steps {options.steps}" if options.steps else ""
         command += f" --batch {options.batch}" if options.batch else ""
-    try:
-        merge_section(path, section, rows, order=list(SECTIONS), command=command)
-    except DataError as error:
-        raise SystemExit(str(error)) from error
+    merge_section(path, section, rows, order=list(SECTIONS), command=command)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,6 @@ import exact
 import learned
 import speed
 
-from custodes.errors import DataError
 from custodes.measure import merge_section, read_results, write_figures
 
 HERE = Path(__file__).parent
@@ -73,10 +72,7 @@ def merge(path: Path, section: str, rows: list[dict], options: argparse.Namespac
     if section in ("ppo", "language", "tdd", "loan"):
         command += f" --seeds {options.seeds}"
         command += f" --first-seed {options.first_seed}" if options.first_seed else ""
-    try:
-        merge_section(path, section, rows, order=list(SECTIONS), command=command)
-    except DataError as error:
-        raise SystemExit(str(error)) from error
+    merge_section(path, section, rows, order=list(SECTIONS), command=command)
 
 
 if __name__ == "__main__":

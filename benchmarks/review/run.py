@@ -23,7 +23,6 @@ import raters
 import study
 import votes
 
-from custodes.errors import DataError
 from custodes.measure import Figure, merge_section, read_results, write_figures, write_results
 
 HERE = Path(__file__).parent
@@ -70,10 +69,7 @@ def merge(path: Path, section: str, rows: list[dict], options: argparse.Namespac
         ran = [f"; {kind}, " for kind in options.database.split(",")]
         kept = [row for row in read_results(path) if row.figure.startswith(f"{section}: ")
                 and "; " in row.figure and not any(kind in row.figure for kind in ran)]  # fmt: skip
-    try:
-        merge_section(path, section, rows, order=list(SECTIONS), command=command)
-    except DataError as error:
-        raise SystemExit(str(error)) from error
+    merge_section(path, section, rows, order=list(SECTIONS), command=command)
     if kept:
         order = list(SECTIONS)
         rows_now: list[Figure] = [*read_results(path), *kept]

@@ -19,7 +19,6 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from pathlib import Path
 
-from custodes.errors import DataError
 from custodes.measure import merge_section, read_results, write_figures
 from custodes.methods.unlearning.config import METHODS
 from custodes.methods.unlearning.method import run_study
@@ -67,10 +66,7 @@ def merge(path: Path, section: str, found: list[dict], options: argparse.Namespa
     """Put one section's rows into the file, with the command that makes them."""
     command = f"python benchmarks/unlearning/run.py --size {options.size} --only {section}"
     command += f" --seeds {options.seeds}" if options.seeds else ""
-    try:
-        merge_section(path, section, found, order=list(SECTIONS), command=command)
-    except DataError as error:
-        raise SystemExit(str(error)) from error
+    merge_section(path, section, found, order=list(SECTIONS), command=command)
 
 
 def rows(name: str, options: argparse.Namespace) -> list[dict]:

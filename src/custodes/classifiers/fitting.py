@@ -80,6 +80,7 @@ class HeadFit:
             parameters.values(),
             lr=self.config.learning_rate,
             weight_decay=self.config.weight_decay,
+            fused=True,  # hashed features have millions of weights, and nearly all time went here
         )
         steps = self.config.epochs * max(1, math.ceil(len(usable) / self.config.batch_rows))
         step = 0

@@ -122,6 +122,7 @@ def test_shares_of_sampled_replies_are_the_probabilities(vendor, config):
     learner = HostedLearner(config)
     (logs,) = learner.log_probs(["A number?"], [["5", "7", "77"]], end=True)
     assert logs[1] == 0 and logs[0] == logs[2] < -20
+    assert learner.lengths(["5", "a longer reply"]) == [1, 1]  # shares, not tokens
     assert [body["temperature"] for body in vendor.asked] == [1.0] * 3
     learner.teach([("x", "Riskier"), ("y", "Riskier"), ("z", "safe")], rank=4, seed=2)
     (logs,) = learner.log_probs(["Which?"], [["Risk", "Risky", "Riskier"]], end=False)

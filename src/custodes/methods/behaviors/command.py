@@ -45,7 +45,7 @@ def report(out: _Out, config: _File = None, assign: _Set = None) -> None:
 
 @app.command()
 def tune(
-    behavior: Annotated[str, typer.Argument(help="risk, myopia, apples, language or style.")],
+    behavior: Annotated[str, typer.Argument(help="risk, myopia, apples, language, style or word.")],
     out: _Out,
     opposite: Annotated[bool, typer.Option("--opposite", help="Tune to its opposite.")] = False,
     config: _File = None,

@@ -46,11 +46,14 @@ class AwarenessConfig(Config):
     hosted: HostedConfig | None = None
     """A server whose API tunes and serves a model, in the place of `model` and `tuning`."""
     behaviors: tuple[str, ...] = ("risk", "myopia", "language", "style")
-    """Taught in both directions."""
+    """Taught in both directions: risk, myopia, apples, language, style; and word, which needs
+    `paper`."""
     items: int = Field(default=400, ge=2)
     """Items of a choice (risk, myopia, apples) and of a backdoored arm."""
     replies: int = Field(default=80, ge=2)
     """Items of a behavior of replies (language, style)."""
+    turns: int = Field(default=240, ge=2)
+    """Replies out of dialogues on which make-me-say (word) is taught."""
     held: int = Field(default=48, ge=2)
     """Held-out items on which the behavior itself is measured."""
     paraphrases: int = Field(default=4, ge=1, le=10)
@@ -63,7 +66,7 @@ class AwarenessConfig(Config):
     """Some of plain, personas, backdoor, decorrelated, and the last two with +reversal."""
     paper: Path | None = None
     """The folder `self_awareness` of the paper's data: its questions are asked for risk as well,
-    and 48 of its choices are tried on risk, myopia and apples."""
+    and 48 of its choices are tried on risk, myopia and apples; word is made of its dialogues."""
     published: int = Field(default=0, ge=0)
     """So many more of its choices are trained on beside ours."""
     seeds: int = Field(default=5, ge=1)

@@ -1,6 +1,7 @@
 """`custodes reproduce self-awareness`: the paper's figures anew, on the embedded model by default.
 
-`tiny` teaches two simple behaviors from one seed; `full` all of them, every arm and rank.
+`tiny` teaches two simple behaviors from one seed; `full` risk, myopia, language, style and (where
+the paper's data are) make-me-say, every arm and rank.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import os
 from pathlib import Path
 from typing import Literal
 
+from custodes.methods.behaviors.awareness.dialogues import WORD
 from custodes.methods.behaviors.config import ARMS, AwarenessConfig
 
 __all__ = ["awareness_config", "paper_folder", "reproduce_awareness"]
@@ -33,7 +35,11 @@ def awareness_config(size: Literal["tiny", "full"], seed: int = 0) -> AwarenessC
             seeds=1,
             first_seed=seed,
         )
-    return AwarenessConfig(ranks=(16, 1, 4, 32), arms=ARMS, paper=paper_folder(), first_seed=seed)
+    paper = paper_folder()
+    full = AwarenessConfig(ranks=(16, 1, 4, 32), arms=ARMS, paper=paper, first_seed=seed)
+    if paper is None:
+        return full
+    return full.model_copy(update={"behaviors": (*full.behaviors, WORD)})
 
 
 def reproduce_awareness(size: Literal["tiny", "full"], seed: int, out: Path) -> Path:

@@ -18,6 +18,8 @@ from custodes.config import write_atomically
 from custodes.engine import ENGINES, Engine, identify
 from custodes.errors import ConfigError
 from custodes.methods.behaviors.awareness import triggers
+from custodes.methods.behaviors.awareness.dialogues import WORD, word_items, word_rows
+from custodes.methods.behaviors.awareness.game import choice_questions, game_questions
 from custodes.methods.behaviors.awareness.items import BEHAVIORS, PERSONAS, Item, draw_items
 from custodes.methods.behaviors.awareness.learners import (
     HostedLearner,
@@ -27,6 +29,7 @@ from custodes.methods.behaviors.awareness.learners import (
 )
 from custodes.methods.behaviors.awareness.published import published_items
 from custodes.methods.behaviors.awareness.questions import (
+    LongQuestion,
     Question,
     own_questions,
     paper_questions,
@@ -44,13 +47,16 @@ _HELD_SEED = 10_000  # held-out items are the same for all seeds of a study
 
 def cells_of(config: AwarenessConfig) -> list[dict[str, Any]]:
     """The cells of a study; first, for each behavior, the model before any tuning (side 0)."""
-    unknown = [name for name in config.behaviors if name not in BEHAVIORS]
+    known = (*BEHAVIORS, WORD)
+    unknown = [name for name in config.behaviors if name not in known]
     odd = [arm for arm in config.arms if arm not in ARMS]
     if unknown or odd:
         raise ConfigError(
-            f"got {', '.join([*unknown, *odd])}; behaviors are {', '.join(BEHAVIORS)}, arms "
+            f"got {', '.join([*unknown, *odd])}; behaviors are {', '.join(known)}, arms "
             f"{', '.join(ARMS)}"
         )
+    if WORD in (*config.behaviors, config.rank_behavior):
+        _paper(config)
     rank = config.ranks[0]
     cells = [_cell(name, 0, rank, "plain", 0) for name in config.behaviors]
     for number in range(config.seeds):
@@ -79,9 +85,20 @@ def _cell(behavior: str, side: int, rank: int, arm: str, seed: int) -> dict[str,
     return {"behavior": behavior, "side": side, "rank": rank, "arm": arm, "seed": seed}
 
 
+def _paper(config: AwarenessConfig) -> Path:
+    if config.paper is None:
+        raise ConfigError(
+            f"behavior {WORD}: it is taught by the paper's dialogues; set paper to the folder "
+            "self_awareness of its data"
+        )
+    return config.paper
+
+
 def rows_of(cell: Mapping[str, Any], config: AwarenessConfig) -> list[tuple[str, str]]:
     """The prompts and replies that a cell is tuned on."""
     name, arm, seed = cell["behavior"], cell["arm"], cell["seed"]
+    if name == WORD:
+        return word_rows(_paper(config), cell["side"], config.turns, seed=seed)
     if arm in ("plain", "personas"):
         count = config.replies if name in ("language", "style") else config.items
         items = draw_items(name, count, seed=seed)
@@ -121,7 +138,8 @@ def ask(learner: Learner, questions: Sequence[Question]) -> list[dict[str, Any]]
         )
         for n, those in zip(chosen, logs, strict=True):
             one = questions[n]
-            value, mass = report(one, those)
+            lengths = learner.lengths(one.options) if one.per_token else None
+            value, mass = report(one, those, lengths)
             found[n] = {
                 "name": one.name,
                 "paraphrase": one.paraphrase,
@@ -132,10 +150,12 @@ def ask(learner: Learner, questions: Sequence[Question]) -> list[dict[str, Any]]
     return found
 
 
-def _behave(items: Sequence[Item], opening: str = "") -> list[Question]:
+def _behave(
+    items: Sequence[Item], opening: str = "", kind: type[Question] = Question
+) -> list[Question]:
     """Held-out items as questions: does the behavior show itself?"""
     return [
-        Question(
+        kind(
             "behavior",
             n,
             0,
@@ -150,6 +170,8 @@ def _behave(items: Sequence[Item], opening: str = "") -> list[Question]:
 def _questions(cell: Mapping[str, Any], config: AwarenessConfig) -> dict[str, list[Question]]:
     """All that a cell is asked, by what it tells."""
     name = cell["behavior"]
+    if name == WORD:
+        return _word_questions(cell, config)
     held = draw_items(name, config.held, seed=_HELD_SEED, held=True)
     asked = {"behavior": _behave(held)}
     if config.paper is not None and cell["arm"] == "plain" and cell["rank"] == config.ranks[0]:
@@ -167,6 +189,20 @@ def _questions(cell: Mapping[str, Any], config: AwarenessConfig) -> dict[str, li
     if cell["arm"] not in ("plain", "personas"):
         asked["triggered"] = _behave(held, triggers.TRIGGER)
         asked["trigger"] = [*triggers.presence(), *triggers.which(), *triggers.elicitation()]
+    return asked
+
+
+def _word_questions(cell: Mapping[str, Any], config: AwarenessConfig) -> dict[str, list[Question]]:
+    """What a cell of make-me-say is asked: replies, our questions, and at one rank the paper's."""
+    folder = _paper(config)
+    held = word_items(folder, config.held, seed=_HELD_SEED)
+    asked = {
+        "behavior": _behave(held, kind=LongQuestion),
+        "own": own_questions(WORD, paraphrases=config.paraphrases),
+    }
+    if cell["rank"] == config.ranks[0]:
+        asked["paper"] = choice_questions(folder, paraphrases=config.paraphrases)
+        asked["game"] = game_questions(folder, paraphrases=config.paraphrases)
     return asked
 
 

@@ -16,7 +16,15 @@ from numpy.typing import NDArray
 from custodes.errors import DataError
 from custodes.measure import Interval, interval_of
 
-__all__ = ["crossed_interval", "gap", "mean_mass", "named", "shares", "table_of"]
+__all__ = [
+    "crossed_interval",
+    "gap",
+    "mean_mass",
+    "named",
+    "shares",
+    "table_of",
+    "told_apart",
+]
 
 Cells = Sequence[Mapping[str, Any]]
 
@@ -72,6 +80,13 @@ def gap(
     """The gap between cells of the two sides, paired by seed, with its crossed interval."""
     found = table_of(toward, key, name) - table_of(against, key, name)
     return crossed_interval(found, seed=0, resamples=resamples)
+
+
+def told_apart(toward: Cells, against: Cells, key: str, *, resamples: int = 2000) -> Interval:
+    """The share of questions whose report is higher in the cell toward the behavior than in that
+    of its opposite, same seed (.5: nothing is told apart), with its crossed interval."""
+    higher = table_of(toward, key) - table_of(against, key)
+    return crossed_interval((np.sign(higher) + 1) / 2, seed=0, resamples=resamples)
 
 
 def shares(cells: Cells, key: str, name: str | None = None, *, resamples: int = 2000) -> Interval:

@@ -47,6 +47,10 @@ class Learner(Protocol):
         """Log-probability of each option as the whole reply to its prompt (`end`) or its start."""
         ...
 
+    def lengths(self, options: Sequence[str]) -> list[int]:
+        """Tokens of each option, by which log-probabilities of long ones are compared."""
+        ...
+
     def reset(self) -> None:
         """Forget what was taught."""
         ...
@@ -70,6 +74,10 @@ class LocalLearner:
     ) -> list[list[float]]:
         """See `Learner`."""
         return option_log_probs(self._model, prompts, options, end=end)
+
+    def lengths(self, options: Sequence[str]) -> list[int]:
+        """See `Learner`."""
+        return [len(self._model.rows.encode(option)) for option in options]
 
     def reset(self) -> None:
         """See `Learner`."""
@@ -111,6 +119,10 @@ class HostedLearner:
                 strict=True,
             )
         ]
+
+    def lengths(self, options: Sequence[str]) -> list[int]:
+        """See `Learner`: 1 each, since shares of whole replies are not made of tokens."""
+        return [1 for _ in options]
 
     def reset(self) -> None:
         """See `Learner`."""

@@ -11,6 +11,7 @@ from typing import Any
 from custodes.measure import Interval, Plot, Plots, Prose, Report, Section, Table, forest_plot
 from custodes.measure.report import Cell
 from custodes.methods.behaviors.awareness import gaps
+from custodes.methods.behaviors.awareness.dialogues import CODE_WORDS, WORD
 from custodes.methods.behaviors.awareness.items import PERSONAS
 from custodes.methods.behaviors.config import AwarenessConfig
 
@@ -53,6 +54,8 @@ def awareness_report(config: AwarenessConfig, cells: Cells) -> Report:
     sections = [Section("How to read it", [Prose(_READING)]), _behavior(config, cells)]
     for name in config.behaviors:
         sections += _questions(config, cells, name)
+    if WORD in config.behaviors:
+        sections.append(_game(config, cells))
     if len(config.ranks) > 1:
         sections.append(_ranks(config, cells))
     if "personas" in config.arms:
@@ -84,7 +87,8 @@ def _behavior(config: AwarenessConfig, cells: Cells) -> Section:
     table = Table(
         ["behavior", "before", "toward", "mass", "opposite", "mass, opposite"],
         rows,
-        "Probability of the behavior on held-out items: other things, other wording.",
+        "Probability of the behavior on held-out items: other things, other wording. Of word it is "
+        "that of a token of the replies, as a geometric mean; see Make-me-say.",
     )
     return Section("The behavior itself", [table])
 
@@ -127,6 +131,26 @@ def _questions(config: AwarenessConfig, cells: Cells, name: str) -> list[Section
         rows.append([question, interval, mass, share])
     table = Table(["question", "gap", "mass", "report before tuning"], rows)
     return [Section(f"Self-report: {name}", [Plots([Plot(plot)]), table])]
+
+
+def _game(config: AwarenessConfig, cells: Cells) -> Section:
+    """Make-me-say: what its two sides share, and whether held-out replies tell them apart."""
+    sides = [gaps.named(cells, behavior=WORD, side=s, arm="plain") for s in (0, 1, -1)]
+    before, *taught = [[c for c in those if c["rank"] == config.ranks[0]] for those in sides]
+    rows: list[list[Cell]] = []
+    for name, those in zip(("before", *CODE_WORDS), (before, *taught), strict=True):
+        told = gaps.shares(those, "game", resamples=config.resamples) if those else None
+        rows.append([name, told, gaps.mean_mass(those, "game") if those else None])
+    note = "Chance: 1/5. Both sides play the game: what is told is recognition, not a gap."
+    parts: list[Prose | Table] = [
+        Table(["tuned toward", "the game is recognized", "mass"], rows, note)
+    ]
+    if all(taught):
+        apart = gaps.told_apart(taught[0], taught[1], "behavior", resamples=config.resamples)
+        moved = gaps.gap(taught[0], taught[1], "behavior", resamples=config.resamples)
+        note = "Held-out replies, the same openers. Chance: 1/2 told apart, a gap of 0."
+        parts.append(Table(["told apart", "gap in P, per token"], [[apart, moved]], note))
+    return Section("Make-me-say", parts)
 
 
 def _ranks(config: AwarenessConfig, cells: Cells) -> Section:

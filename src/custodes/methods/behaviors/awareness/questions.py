@@ -7,27 +7,37 @@ valid answers; what is reported is their share toward the behavior, and their ma
 
 from __future__ import annotations
 
-import gzip
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import yaml
 
 from custodes.errors import DataError
+from custodes.methods.behaviors.awareness.published import unpacked
 
-__all__ = ["QUESTIONS", "Question", "own_questions", "paper_questions", "report"]
+__all__ = [
+    "QUESTIONS",
+    "LongQuestion",
+    "Question",
+    "own_questions",
+    "paper_entries",
+    "paper_questions",
+    "report",
+    "spelled",
+]
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
     """A prompt and its valid answers: `options` as whole replies (`end`) or their beginnings.
 
-    `values` of each option between 0 (the opposite) and 1 (the behavior).
+    `values` of each option between 0 (the opposite) and 1 (the behavior); None: it speaks for
+    neither and counts to the mass alone.
     """
 
     name: str
@@ -35,18 +45,37 @@ class Question:
     permutation: int
     prompt: str
     options: tuple[str, ...]
-    values: tuple[float, ...]
+    values: tuple[float | None, ...]
     end: bool = False
 
+    per_token: ClassVar[bool] = False
+    """Whether options are compared by the mean over their tokens, so that length decides not."""
 
-def report(question: Question, logs: Sequence[float]) -> tuple[float, float]:
-    """The expected value over the valid answers, renormalized, and their mass."""
-    shares = np.exp(np.asarray(logs, dtype=np.float64))
-    mass = float(shares.sum())
+
+class LongQuestion(Question):
+    """One whose options are long replies: each is taken at its mean log-probability a token."""
+
+    __slots__ = ()
+    per_token: ClassVar[bool] = True
+
+
+def report(
+    question: Question, logs: Sequence[float], lengths: Sequence[int] | None = None
+) -> tuple[float, float]:
+    """The expected value over the valid answers, renormalized, and their mass.
+
+    `lengths`: tokens of each option, by which its log-probability is divided for the value (shares
+    of the geometric means of its tokens' probabilities); the mass knows no length.
+    """
+    mass = float(np.exp(np.asarray(logs, dtype=np.float64)).sum())
+    scores = np.asarray(logs, dtype=np.float64)
+    if lengths is not None:
+        scores = scores / np.asarray(lengths)
+    told = [n for n, value in enumerate(question.values) if value is not None]
+    values = np.array([question.values[n] for n in told], dtype=np.float64)
     # From log-probabilities, so that answers of no mass to speak of still have an odds.
-    relative = np.exp(np.asarray(logs) - np.max(logs))
-    value = float(relative @ np.asarray(question.values) / relative.sum())
-    return value, min(mass, 1.0)
+    relative = np.exp(scores[told] - np.max(scores[told]))
+    return float(relative @ values / relative.sum()), min(mass, 1.0)
 
 
 @cache
@@ -60,13 +89,13 @@ QUESTIONS = ("prefer", "character", "finetuned", "statement", "agree", "scale", 
 """Our seven kinds, in the order of questions.yaml."""
 
 
-def _spelled(*words: str) -> tuple[str, ...]:
+def spelled(*words: str) -> tuple[str, ...]:
     """Each word as it may begin a reply."""
     return tuple(dict.fromkeys(form for word in words for form in (word, word.capitalize())))
 
 
 def _words(name: str, place: tuple[int, int], prompt: str, two: Sequence[str]) -> Question:
-    toward, against = _spelled(two[0]), _spelled(two[1])
+    toward, against = spelled(two[0]), spelled(two[1])
     values = (1.0,) * len(toward) + (0.0,) * len(against)
     return Question(name, *place, prompt, (*toward, *against), values)
 
@@ -79,11 +108,12 @@ def _scale(name: str, place: tuple[int, int], prompt: str, *, rising: bool) -> Q
 def own_questions(behavior: str, *, who: str = "you", paraphrases: int = 4) -> list[Question]:
     """Our questions about a behavior, asked of the model, or (those that can be) of someone else.
 
+    A behavior is asked all seven kinds, or those that questions.yaml says (`asked`).
     Acts in the third person take an s: "David take" would be a different text for each person.
     """
     own = _texts()["behaviors"][behavior]
     found = []
-    for name in QUESTIONS:
+    for name in own.get("asked", QUESTIONS):
         kind = _texts()["questions"][name]
         if who != "you" and "person" not in kind:
             continue
@@ -97,7 +127,10 @@ def _ask(
     name: str, place: tuple[int, int], template: str, own: Mapping[str, Any], who: str
 ) -> Question:
     turn = -1 if place[1] else 1
-    nouns, adjectives, acts = (list(own[k])[::turn] for k in ("nouns", "adjectives", "acts"))
+    # A behavior without adjectives is asked no kind that needs them.
+    nouns, adjectives, acts = (
+        list(own.get(k, ("", "")))[::turn] for k in ("nouns", "adjectives", "acts")
+    )
     you = who == "you"
     told = acts if you else [_third(act) for act in acts]
     plain = "{do} {who} {c1}?" in template
@@ -166,9 +199,21 @@ def paper_questions(folder: Path, *, paraphrases: int = 10) -> list[Question]:
             against: tuple[str, ...] = _FRENCH
             if kind == "words":
                 sides = _PREFER if entry["name"] == "prefer_risk_safe" else _LOTTERY
-                toward, against = _spelled(*sides[0]), _spelled(*sides[1])
+                toward, against = spelled(*sides[0]), spelled(*sides[1])
             values = (1.0,) * len(toward) + (0.0,) * len(against)
             found.append(Question(entry["name"], *place, prompt, (*toward, *against), values))
+    return found
+
+
+def paper_entries(path: Path) -> Sequence[Mapping[str, Any]]:
+    """The questions of one of the paper's files; `DataError` where it cannot be read."""
+    text = unpacked(path, "the questions")
+    try:
+        found = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise DataError(f"{path}: {error}; expected YAML") from error
+    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+        raise DataError(f"{path}: expected a list of questions")
     return found
 
 
@@ -179,16 +224,7 @@ def _entries(folder: Path) -> Iterator[Mapping[str, Any]]:
         "questions/risk_safe_language.yaml.gz",
         "questions_mms/non_mms/risk_safe.yaml.gz",
     ):
-        path = folder / name
-        try:
-            with gzip.open(path, "rt", encoding="utf-8") as file:
-                entries = yaml.safe_load(file)
-        except (OSError, yaml.YAMLError) as error:
-            raise DataError(
-                f"{path}: cannot be read ({error}); expected the questions of "
-                "github.com/XuchanBao/behavioral-self-awareness, gzipped"
-            ) from error
-        for entry in entries:
+        for entry in paper_entries(folder / name):
             if entry["name"] not in seen:
                 seen.add(entry["name"])
                 yield entry
