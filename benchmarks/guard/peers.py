@@ -18,13 +18,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scoring import threshold
-from sets import CAUGHT, people, prompts
+from quality import BUDGET, percent
+from scoring import Judge, threshold
+from sets import CAUGHT, RANKED, Item, people, prompts, some
 
 from custodes.config import cache_folder
 from custodes.measure import Figure, auprc, bootstrap, clopper_pearson
 
-BUDGET = 0.005
+POOL, MANY = 400, 300
+"""At most so many of people's prompts, and rows of a set: one peer reads 436 characters a
+second."""
 TIMED = 100
 """Prompts that a peer's speed is taken on."""
 _BATCH = 32
@@ -119,36 +122,46 @@ def installed(name: str) -> Path | None:
 
 
 def figures(options: Any, **common: Any) -> Iterator[Figure]:
-    """Of every peer: AUPRC, recall at the same budget on the same pool, characters a second."""
-    limit = 40 if options.size == "tiny" else None
+    """Of the guard and of every peer, on the same rows: AUPRC, recall at the same budget on the
+    same pool; of peers characters a second."""
+    few = options.size == "tiny"
+    rows = {
+        name: some(items, 40 if few else most, seed=options.seed)
+        for name, items, most in (
+            ("people", people(), POOL),
+            *((name, prompts(name), MANY) for name in RANKED),
+            *((name, [i for i in prompts(name) if i.label == 1], MANY) for name in CAUGHT),
+        )
+    }
+    judge = Judge(options.guard, Path(options.work) / "scores")
+    yield from _quality("guard", {n: judge(items).worst for n, items in rows.items()}, rows, common)
     for name, worker in PEERS.items():
         python = installed(name)
         if python is None:
             continue
         peer = Peer(python, worker, Path(options.work) / "peers" / name)
+        texts = {of: [item.conversation[-1].content for item in own] for of, own in rows.items()}
         try:
-            yield from _of(name, peer, limit, options.seed, common)
+            timed = texts["people"][:TIMED]
+            peer.seconds(timed[:1])
+            speed = sum(map(len, timed)) / peer.seconds(timed)
+            yield Figure.of(f"{name}: characters a second", speed, unit="1/s", **common)
+            scores = {of: peer(own) for of, own in texts.items()}
+            yield from _quality(name, scores, rows, common)
         finally:
             peer.close()
 
 
-def _of(name: str, peer: Peer, limit: int | None, seed: int, common: Any) -> Iterator[Figure]:
-    pool = [item.conversation[-1].content for item in people()[:limit]]
-    timed = pool[:TIMED]
-    peer.seconds(timed[:1])
-    speed = sum(map(len, timed)) / peer.seconds(timed)
-    yield Figure.of(f"{name}: characters a second", speed, unit="1/s", **common)
-    at = threshold(peer(pool), BUDGET)
-    for of in ("openai_moderation", "toxicchat_train"):
-        items = prompts(of, limit=limit)
-        labels = np.array([item.label for item in items])
-        scores = peer([item.conversation[-1].content for item in items])
-        groups = [item.group for item in items]
-        area = bootstrap(auprc, labels, scores, groups=groups, seed=seed)
-        yield Figure.of(f"{name}, {of}: AUPRC", area, **common)
+def _quality(
+    name: str, scores: dict[str, np.ndarray], rows: dict[str, list[Item]], common: Any
+) -> Iterator[Figure]:
+    for of in RANKED:
+        labels = np.array([item.label for item in rows[of]])
+        groups = [item.group for item in rows[of]]
+        area = bootstrap(auprc, labels, scores[of], groups=groups, seed=0)
+        yield Figure.of(f"side by side, {name}, {of}: AUPRC", area, **common)
+    at = threshold(scores["people"], BUDGET)
     for of in CAUGHT:
-        items = [item for item in prompts(of, limit=limit) if item.label == 1]
-        scores = peer([item.conversation[-1].content for item in items])
-        rate = clopper_pearson(int((scores >= at).sum()), len(scores))
-        percent = type(rate)(100 * rate.value, 100 * rate.low, 100 * rate.high)
-        yield Figure.of(f"{name}, {of}: recall", percent, unit="%", **common)
+        rate = clopper_pearson(int((scores[of] >= at).sum()), len(scores[of]))
+        share = percent(rate)
+        yield Figure.of(f"side by side, {name}, {of}: recall", share, unit="%", **common)

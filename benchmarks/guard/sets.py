@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from custodes.data import conversation, load, split
 from custodes.synthesis.transforms import TRANSFORMS
 from custodes.types import Conversation, Example, Message, Mode
@@ -59,6 +61,12 @@ def replies(name: str, *, limit: int | None = None) -> list[Item]:
         if row.label is not None and turns[-1].role == "assistant":
             found.append(Item(turns, int(row.label), row.group or row.id))
     return found[:limit]
+
+
+def some(items: Sequence[Item], most: int | None, *, seed: int) -> list[Item]:
+    """At most so many of them, None: all, at random by the seed."""
+    chosen = np.random.default_rng(seed).permutation(len(items))[:most]
+    return [items[i] for i in chosen]
 
 
 def people() -> list[Item]:
