@@ -435,7 +435,7 @@ def stopped(home: Path, out: Path, how: signal.Signals) -> tuple[int, str]:
     wait_for(out.with_suffix(".begun").exists)
     time.sleep(0.2)
     os.kill(process.pid, how)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=240)
     return process.returncode, err
 
 

@@ -97,7 +97,7 @@ def test_an_interruption_says_how_to_go_on(tmp_path: Path) -> None:
     while not list(tmp_path.rglob("*.json")) and time.monotonic() < deadline:
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=240)
     assert process.returncode == 130
     assert "planned rows are done" in err
     assert "Run the same command to go on." in err
