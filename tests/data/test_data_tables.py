@@ -84,6 +84,12 @@ def test_tables_are_streamed_in_order_and_made_alike(tmp_path, suffix):
     assert list(stream) == rows[1:]
 
 
+def test_a_path_may_be_text(tmp_path):
+    place = str(tmp_path / "rows.jsonl")
+    assert write(place, [row(1)]) == 1
+    assert read(place) == list(iterate(place)) == [row(1)]
+
+
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_a_write_that_fails_leaves_the_old_table(tmp_path, suffix):
     path = tmp_path / f"rows{suffix}"

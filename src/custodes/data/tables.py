@@ -30,14 +30,14 @@ Unknown = Literal["refuse", "keep"]
 
 
 def read(
-    path: Path, *, unknown: Unknown = "refuse", defaults: Mapping[str, Any] | None = None
+    path: str | Path, *, unknown: Unknown = "refuse", defaults: Mapping[str, Any] | None = None
 ) -> list[Example]:
     """Read a whole table; `DataError` where an id comes twice, else as `iterate`."""
-    return list(_unique(iterate(path, unknown=unknown, defaults=defaults), path))
+    return list(_unique(iterate(path, unknown=unknown, defaults=defaults), Path(path)))
 
 
 def iterate(
-    path: Path, *, unknown: Unknown = "refuse", defaults: Mapping[str, Any] | None = None
+    path: str | Path, *, unknown: Unknown = "refuse", defaults: Mapping[str, Any] | None = None
 ) -> Iterator[Example]:
     """Read a table row by row; `DataError` names file, line (or row) and field.
 
@@ -45,6 +45,7 @@ def iterate(
     the values of fields that a table of other makers lacks. Empty lines are passed over. Ids are
     not compared, so that memory stays bounded: `read` does that.
     """
+    path = Path(path)
     suffix = _suffix(path)
     if not path.is_file():
         raise DataError(f"{path}: no such file; give a table of examples")
@@ -76,12 +77,13 @@ def iterate_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         yield place, value
 
 
-def write(path: Path, rows: Iterable[Example]) -> int:
+def write(path: str | Path, rows: Iterable[Example]) -> int:
     """Write a table, wholly or not at all; returns the number of rows.
 
     `DataError` where an id comes twice or `meta` holds what JSON cannot; the file that stood
     there before is then untouched.
     """
+    path = Path(path)
     suffix = _suffix(path)
     checked = _unique(rows, path)
     with replacing(path) as temporary:
