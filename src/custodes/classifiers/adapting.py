@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from custodes.classifiers.fitting import Targets, batches, export_head, objective, rate_at
 from custodes.classifiers.heads import Head
 from custodes.errors import ConfigError, MissingExtraError
+from custodes.models.arithmetic import resolved
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -60,8 +61,6 @@ class AdapterFit:
     ) -> Tuned:
         """Fit on `rows`; texts without a token are left out. `features` stay as they are."""
         import torch
-
-        from custodes.models.arithmetic import resolved
 
         if not hasattr(features, "trunk"):
             raise ConfigError(

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from custodes.classifiers.scorer import Windows
 from custodes.config import Config
+from custodes.models.arithmetic import Precision
 from custodes.types import Mode
 
 __all__ = ["AdapterConfig", "StageConfig"]
@@ -21,7 +22,7 @@ class AdapterConfig(Config):
     """Columns of the thin matrices."""
     learning_rate: float = Field(default=5e-4, gt=0)
     """Peak rate for them; the head has the stage's own."""
-    precision: Literal["auto", "float32", "bfloat16"] = "float32"
+    precision: Precision = "float32"
     """What the blocks compute in while they are tuned; weights and sums stay float32. auto:
     bfloat16 where it is the faster on this machine."""
     dropout: float = Field(default=0.0, ge=0, lt=1)

@@ -3,7 +3,7 @@
 Products of 8-bit integers and of bfloat16 are several times as fast as float32's where a
 processor has units for them (AVX-512 VNNI and BF16, AMX), and some thirty to sixty times as slow
 where it has none: libraries then compute number by number. Flags do not tell which of its units a
-library uses, so a small product is timed.
+library uses, so a small product is timed. Light to import: settings take `Precision` from here.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import cache
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["Precision", "bfloat16_pays", "integers_pay", "resolved"]
 
@@ -25,6 +26,8 @@ _ROWS, _WIDTH, _TIMES = 64, 576, 3
 
 def resolved(precision: Precision, device: torch.device | str) -> Literal["float32", "bfloat16"]:
     """What `auto` comes to on a device; accelerators are taken to have bfloat16."""
+    import torch
+
     if precision != "auto":
         return precision
     fast = bfloat16_pays() if torch.device(device).type == "cpu" else True
@@ -42,17 +45,23 @@ def bfloat16_pays() -> bool:
 @cache
 def integers_pay() -> bool:
     """Whether it multiplies 8-bit integers faster than float32."""
+    import torch
+
     values = _values()
     small = values.to(torch.int8)
     return _seconds(lambda: torch._int_mm(small, small.t())) < _seconds(lambda: values @ values.t())
 
 
 def _values() -> torch.Tensor:
+    import torch
+
     return torch.arange(_ROWS * _WIDTH, dtype=torch.float32).view(_ROWS, _WIDTH) % 7
 
 
 def _seconds(product: Callable[[], torch.Tensor]) -> float:
     """The least of some runs, after one to warm up."""
+    import torch
+
     with torch.inference_mode():
         product()
         found = []

@@ -10,6 +10,7 @@ from pydantic import Field
 from custodes.config import Config
 from custodes.engine.sandbox import SandboxConfig
 from custodes.methods.mona.credit import ARMS, Arm
+from custodes.models.arithmetic import Precision
 
 __all__ = [
     "ApprovalConfig",
@@ -215,7 +216,7 @@ class LanguageConfig(Config):
     """Episodes of each application in a batch; null: every summary, weighed by its probability."""
     entropy: float = Field(default=0.1, ge=0)
     """Weight of the entropy bonus on phrases: phrases worth the same shall stay equally likely."""
-    precision: Literal["auto", "float32", "bfloat16"] = "float32"
+    precision: Precision = "float32"
     """What the blocks compute in; weights, logits and sums stay float32. auto: bfloat16 where it is
     the faster on this machine."""
     threads: int = Field(default=1, ge=1)

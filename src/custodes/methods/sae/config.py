@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from custodes.config import Config
+from custodes.models.arithmetic import Precision
 
 __all__ = [
     "CoderConfig",
@@ -16,14 +17,11 @@ __all__ = [
     "Kind",
     "Network",
     "NullConfig",
-    "Precision",
     "ToyConfig",
     "TrainConfig",
 ]
 
 Kind = Literal["topk", "batchtopk", "jumprelu", "gated", "relu"]
-Precision = Literal["auto", "float32", "bfloat16"]
-"""auto: bfloat16 where it is the faster on this machine, else float32."""
 Network = Literal["trained", "rerandomized", "rerandomized-but-embeddings", "step-0", "control"]
 
 

@@ -12,8 +12,7 @@ from torch import Tensor
 
 from custodes.config import cache_folder
 from custodes.errors import ConfigError
-from custodes.methods.sae.config import Precision
-from custodes.models.arithmetic import resolved
+from custodes.models.arithmetic import Precision, resolved
 from custodes.models.causal import CausalConfig
 from custodes.models.tokens import PlainTokenizer
 
