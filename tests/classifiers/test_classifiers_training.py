@@ -12,6 +12,7 @@ from custodes.classifiers import (
     load_scorer,
     save_scorer,
 )
+from custodes.classifiers.training import balanced_weights
 from custodes.errors import ArtifactError, ConfigError, DataError
 from custodes.types import Example, Message, Mode
 
@@ -138,6 +139,37 @@ def test_several_fits_are_averaged(rows, head):
 def test_fits_of_an_adapter_are_refused():
     with pytest.raises(ValueError, match="got 2 with an adapter"):
         StageConfig(name="h", features="encoder", adapter={}, fits=2)
+
+
+def test_rows_of_an_edited_rule_weigh_more_and_labels_stay_balanced(rows):
+    some = rows[:40] + rows[40:80:2]  # more benign than harmful ones
+    plain = balanced_weights(some, {})
+    pushed = balanced_weights(some, {"garden": 5.0})
+    garden = np.array([row.rule == "garden" for row in some])
+    kitchen = np.array([row.rule == "kitchen" for row in some])
+    assert pushed[garden][0] == pytest.approx(5 * pushed[kitchen][0])
+    for weights in (plain, pushed):
+        labels = np.array([row.label for row in some])
+        assert weights[labels == 1].sum() == pytest.approx(weights[labels == 0].sum())
+        assert weights.mean() == pytest.approx(1)
+
+
+def test_a_guard_follows_the_rule_that_was_edited(rows):
+    """The same words stand under both rules' labels; the emphasised rule decides."""
+    told = Example(id="", source="t", kind="k", text="water the roses now", label=1, rule="garden")
+    rival = dataclasses.replace(told, label=0, rule="kitchen")
+    both = [dataclasses.replace(one, id=str(n)) for one in (told, rival) for n in range(30)]
+    mixed = [*rows, *labelled_rows(both)]
+    config = StageConfig(
+        name="hashed", features="hashed", settings={"bits": 14}, learning_rate=0.02
+    )
+    asked = labelled_rows([told])
+
+    def says(emphasis):
+        found = fit_stage(mixed, config, rules=RULES, seed=0, emphasis=emphasis)
+        return logits(found, asked)[0]
+
+    assert says({"garden": 8.0}) > says({}) > says({"kitchen": 8.0})
 
 
 def test_one_class_alone_is_refused(rows):

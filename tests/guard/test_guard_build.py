@@ -155,6 +155,12 @@ def test_rules_of_another_constitution_are_refused(tmp_path):
         build_guard(strange, CONSTITUTION, config(), folder=tmp_path / "g", card="")
 
 
+def test_emphasis_on_an_unknown_rule_is_refused(tmp_path):
+    config = GuardConfig(emphasis={"gardning": 4.0})
+    with pytest.raises(ConfigError, match="emphasis: got gardning; expected rules of"):
+        build_guard(rows(10), CONSTITUTION, config, folder=tmp_path / "guard", card="c")
+
+
 def test_a_scripted_stage_cannot_be_calibrated(tmp_path, monkeypatch):
     from custodes.classifiers.scripted import ScriptedConfig, ScriptedScorer
     from custodes.guard import calibration

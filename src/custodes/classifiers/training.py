@@ -1,12 +1,13 @@
 """Fit one stage: labelled rows -> features (cached) -> head -> scorer.
 
-Every row pulls with a weight that gives harmful and benign rows of a mode the same total. Knows
-nothing of where rows come from, nor of thresholds and cascades.
+Every row pulls with a weight that gives harmful and benign rows of a mode the same total; rows of
+a rule that was edited can be given more of it. Knows nothing of where rows come from, nor of
+thresholds and cascades.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -35,12 +36,14 @@ def fit_stage(
     *,
     rules: Sequence[RuleId],
     seed: int,
+    emphasis: Mapping[RuleId, float] | None = None,
     cache: Path | None = None,
     progress: Callable[[str, float], None] = lambda stage, share: None,
 ) -> TokenScorer:
     """Train a scorer on `rows`; `rules` are the restricted rules it learns to name.
 
-    `cache` keeps dense features between trainings. `DataError` where a label is missing.
+    `emphasis`: how many times as much a row weighs that was written for a rule. `cache` keeps
+    dense features between trainings. `DataError` where a label is missing.
     """
     kind = FEATURES.load(config.features)
     features = kind(kind.Config.parse(config.settings, origin=f"settings of {config.features}"))
@@ -74,7 +77,7 @@ def fit_stage(
     targets = Targets(
         labels=np.array([row.label for row in kept], np.float32),
         rules=_rule_indices(kept, rules),
-        weights=balanced_weights(kept),
+        weights=balanced_weights(kept, emphasis or {}),
         windows=np.array([config.windows.of(row.judged.mode) for row in kept]),
     )
     outputs = 1 + len(rules)
@@ -125,9 +128,18 @@ def _rule_indices(rows: Sequence[LabelledRow], rules: Sequence[RuleId]) -> NDArr
     return np.array([places.get(row.rule, -1) if row.rule else -1 for row in rows])
 
 
-def balanced_weights(rows: Sequence[LabelledRow]) -> NDArray[np.float32]:
-    """Weights [n] of mean 1 with equal totals for both labels of each mode."""
-    keys = [(row.judged.mode, row.label) for row in rows]
-    counts = {key: keys.count(key) for key in set(keys)}
-    modes = {mode: sum(n for (m, _), n in counts.items() if m == mode) for mode, _ in counts}
-    return np.array([modes[key[0]] / (2 * counts[key]) for key in keys], np.float32)
+def balanced_weights(
+    rows: Sequence[LabelledRow], emphasis: Mapping[RuleId, float]
+) -> NDArray[np.float32]:
+    """Weights [n] of mean 1 with equal totals for both labels of each mode; of rows of one mode
+    and label, those of a rule in `emphasis` weigh so many times as much."""
+    named = [row.example.rule for row in rows]
+    weights = np.array([emphasis.get(rule, 1.0) if rule else 1.0 for rule in named])
+    modes = np.array([row.judged.mode.value for row in rows])
+    labels = np.array([row.label for row in rows])
+    for mode in np.unique(modes):
+        half = (modes == mode).sum() / 2
+        for label in (0, 1):
+            those = (modes == mode) & (labels == label)
+            weights[those] *= half / max(weights[those].sum(), 1e-12)
+    return weights.astype(np.float32)

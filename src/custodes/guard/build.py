@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -30,7 +30,7 @@ from custodes.guard.cascade import Cascade, Stage
 from custodes.guard.folder import Manifest, save_guard
 from custodes.guard.guard import Edition, Guard
 from custodes.guard.policy import Policy
-from custodes.types import Example, Mode
+from custodes.types import Example, Mode, RuleId
 
 __all__ = ["GuardConfig", "GuardStage", "build_guard", "default_stages", "prompted_stage"]
 
@@ -80,6 +80,9 @@ class GuardConfig(Config):
     """First to last; empty: the default stages of the size."""
     seed: int = Field(default=0, ge=0)
     """Two guards of one seed, from the same rows on the same kind of machine, agree."""
+    emphasis: Mapping[RuleId, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+    """Rule -> how many times as much its rows weigh: for one that was edited, so that the guard
+    follows it rather than its neighbors."""
 
     def resolved(self) -> GuardConfig:
         """With the default stages written out."""
@@ -103,6 +106,11 @@ def build_guard(
     """
     rules = tuple(rule.id for rule in constitution.restricted)
     known = {rule.id for rule in constitution.rules}
+    if unknown := sorted(set(config.emphasis) - known):
+        raise ConfigError(
+            f"emphasis: got {', '.join(unknown)}; expected rules of "
+            f"{constitution.id}@{constitution.version}"
+        )
     strangers = sorted({e.rule for e in examples if e.rule is not None} - known)
     if strangers:
         raise ConfigError(
@@ -121,7 +129,13 @@ def build_guard(
                 scorer.save(place)
             else:
                 scorer = fit_stage(
-                    rows, stage, rules=rules, seed=config.seed, cache=cache, progress=progress
+                    rows,
+                    stage,
+                    rules=rules,
+                    seed=config.seed,
+                    emphasis=config.emphasis,
+                    cache=cache,
+                    progress=progress,
                 )
                 save_scorer(scorer, place, features=stage.features)
             stages.append(Stage(scorer=scorer, weight=stage.weight))

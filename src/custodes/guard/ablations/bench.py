@@ -152,7 +152,7 @@ class Bench:
         targets = Targets(
             labels=np.array([row.label for row in train], np.float32),
             rules=np.full(len(train), -1),
-            weights=balanced_weights(train),
+            weights=balanced_weights(train, {}),
             windows=np.full(len(train), window),
         )
         features = self._features[recipe.features]

@@ -8,10 +8,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Edges", "Floats", "Ints"]
+__all__ = ["Edges", "Floats", "Ints", "Narrow"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Narrow = NDArray[np.int32]
 
 _ALONE = -2.0
 
@@ -28,10 +29,12 @@ class Edges:
         self.column = np.zeros(0, dtype=np.int64)
         self.value = np.zeros(0)
 
-    def add(self, row: Ints, column: Ints, value: Floats) -> int:
+    def add(self, row: Narrow | Ints, column: Narrow | Ints, value: NDArray[np.floating]) -> int:
         """Take in pairs; how many of them are new."""
         before = len(self.row)
-        keys = np.concatenate([self.column * self.rows + self.row, column * self.rows + row])
+        keys = np.concatenate([
+            self.column * self.rows + self.row, column.astype(np.int64) * self.rows + row
+        ])  # fmt: skip
         values = np.concatenate([self.value, value])
         kept, where = np.unique(keys, return_index=True)  # of a pair given twice, the first
         self.row, self.column = kept % self.rows, kept // self.rows

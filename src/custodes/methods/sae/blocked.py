@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from custodes.methods.sae.assignment import Floats, Ints
+from custodes.methods.sae.assignment import Floats, Ints, Narrow
 
 __all__ = ["BLOCK", "Tight", "candidates"]
 
 BLOCK = 2048
 _MARGIN = 0.02
 _LEAST_MARGIN = 1e-4
+_Pairs = tuple[Narrow, Narrow, NDArray[np.float32]]
 _A_LINE = 64  # pairs kept a row or column; beyond, the margin is halved
 
 
@@ -69,9 +71,10 @@ class Tight:
         self._block = block
         self._margin = _MARGIN
         self._seen: tuple[Floats, Floats] | None = None
-        self.row: Ints = np.zeros(0, dtype=np.int64)
-        self.column: Ints = np.zeros(0, dtype=np.int64)
-        self.value: Floats = np.zeros(0)
+        # Narrow, since there are up to 64 pairs a line and this is most of a matching's memory.
+        self.row = np.zeros(0, dtype=np.int32)
+        self.column = np.zeros(0, dtype=np.int32)
+        self.value = np.zeros(0, dtype=np.float32)
 
     def excess(self, u: Floats, v: Floats) -> Floats:
         """What each kept pair is worth above its prices u [n], v [m]."""
@@ -107,6 +110,7 @@ class Tight:
         second = self._sides[1] if whole else self._sides[1][torch.from_numpy(columns)]
         row_prices = torch.from_numpy(u[rows]).float()
         prices = torch.from_numpy(v[columns]).float()
+        narrow_rows, narrow_columns = rows.astype(np.int32), columns.astype(np.int32)
         most = _A_LINE * max(len(u), len(v))
         parts = [(self.row, self.column, self.value)]
         kept = len(self.row)
@@ -115,21 +119,23 @@ class Tight:
                 worth = torch.addmm(-prices[over], first[down], second[over].T)
                 close = worth > (row_prices[down] - self._margin)[:, None]
                 i, j = close.nonzero(as_tuple=True)
-                value = (worth[i, j] + prices[over][j]).double()
-                parts.append((rows[down.start + i.numpy()], columns[over.start + j.numpy()],
-                              value.numpy()))  # fmt: skip
-                kept += len(i)
+                value = (worth[i, j] + prices[over][j]).numpy()
+                i, j = down.start + i.numpy(), over.start + j.numpy()
+                parts.append((narrow_rows[i], narrow_columns[j], value))
+                kept += len(value)
             if kept > most and self._margin > _LEAST_MARGIN:
                 self._margin /= 2
                 parts = [self._closer(part, u, v) for part in parts]
                 kept = sum(len(part[0]) for part in parts)
-        joined = [np.concatenate(part) for part in zip(*parts, strict=True)]
-        _, once = np.unique(joined[1] * len(u) + joined[0], return_index=True)
-        self.row, self.column, self.value = (part[once] for part in joined)
+        again = len(self.row) > 0
+        self.row, self.column, self.value = (
+            np.concatenate(part) for part in zip(*parts, strict=True)
+        )
+        if again:  # what was known may have been found once more
+            _, once = np.unique(self.column.astype(np.int64) * len(u) + self.row, return_index=True)
+            self.row, self.column, self.value = self.row[once], self.column[once], self.value[once]
 
-    def _closer(
-        self, part: tuple[Ints, Ints, Floats], u: Floats, v: Floats
-    ) -> tuple[Ints, Ints, Floats]:
+    def _closer(self, part: _Pairs, u: Floats, v: Floats) -> _Pairs:
         row, column, value = part
         close = value - u[row] - v[column] > -self._margin
         return row[close], column[close], value[close]
