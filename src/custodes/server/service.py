@@ -144,15 +144,12 @@ class Service:
         per_minute = key.per_minute or self.config.per_minute
         if per_minute is None:
             return key
-        wait = await self._limiter.take(key.id, per_minute=per_minute, burst=self.config.burst)
-        if wait > 0:
-            self.metrics.limited.inc()
-            raise RequestError(
-                f"too many requests: {per_minute:g} a minute are allowed",
-                status=429,
-                code="rate_limit_exceeded",
-                headers={"retry-after": retry_after(wait)},
-            )
+        await self._within_limit(
+            key.id,
+            per_minute,
+            self.config.burst,
+            lambda _: f"too many requests: {per_minute:g} a minute are allowed",
+        )
         return key
 
     async def authenticate(self, headers: Mapping[str, str]) -> Key:
@@ -164,17 +161,28 @@ class Service:
 
         `address`: whose attempts are counted together.
         """
-        wait = await self._limiter.take(f"sign-in {address}", per_minute=_ATTEMPTS, burst=_ATTEMPTS)
+        await self._within_limit(
+            f"sign-in {address}",
+            _ATTEMPTS,
+            _ATTEMPTS,
+            lambda wait: f"too many attempts to sign in; wait {wait} s",
+        )
+        headers = {"authorization": f"Bearer {token}"}
+        return self.sessions.issue(await authenticate(headers, self._keys, role="reviewer"))
+
+    async def _within_limit(
+        self, name: str, per_minute: float, burst: int, why: Callable[[str], str]
+    ) -> None:
+        """`RequestError` 429 where `name` has asked too often; `why`: from the seconds to wait."""
+        wait = await self._limiter.take(name, per_minute=per_minute, burst=burst)
         if wait > 0:
             self.metrics.limited.inc()
             raise RequestError(
-                f"too many attempts to sign in; wait {retry_after(wait)} s",
+                why(retry_after(wait)),
                 status=429,
                 code="rate_limit_exceeded",
                 headers={"retry-after": retry_after(wait)},
             )
-        headers = {"authorization": f"Bearer {token}"}
-        return self.sessions.issue(await authenticate(headers, self._keys, role="reviewer"))
 
     async def viewer(self, cookie: str | None) -> Viewer | None:
         """Whoever a cookie stands for: its key must live and still be of a role that may look."""
