@@ -33,9 +33,8 @@ from custodes.synthesis import SynthesisConfig, synthesize
 from custodes.types import Mode
 
 FLIPPED = ("intellectual_property", "drugs", "odd_or_rude")
-EMPHASIS = 8.0
-"""Chosen on rules that are not reported: VALIDATED, at 1, 3, 8 and 20."""
-VALIDATED = ("fraud_scams", "weapons_trafficking", "genealogy_and_records")
+EMPHASIS = 3.0
+"""Tried on a rule that is not reported (fraud_scams), against no emphasis."""
 BUDGET = 0.1
 ROWS = {"tiny": 12, "full": 80}
 STAGES = [
