@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from custodes.classifiers import (
+    CachedFeatures,
     StageConfig,
     fit_stage,
     labelled_rows,
@@ -161,3 +164,15 @@ def test_an_adapter_of_another_model_is_refused(tiny_llama, tuned):
 def test_wrong_settings_say_so(tiny_llama, changes, words):
     with pytest.raises(ConfigError, match=words):
         fit(stage(tiny_llama, **changes))
+
+
+def test_a_scorer_that_remembers_is_saved_with_what_was_tuned(tuned, tmp_path):
+    """As calibration saves it: its features wrapped in a cache."""
+    remembering = replace(tuned, features=CachedFeatures(tuned.features, tmp_path / "cache"))
+    save_scorer(remembering, tmp_path / "saved", features="activations")
+    again = load_scorer(tmp_path / "saved")
+    assert again.features.adapter.keys() == tuned.features.adapter.keys() != set()
+    turns = [row.judged.conversation for row in ROWS[:4]]
+    expected = [point.logit for point in tuned.score(turns, Mode.EXCHANGE)]
+    found = [point.logit for point in again.score(turns, Mode.EXCHANGE)]
+    np.testing.assert_allclose(found, expected, atol=1e-2)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +70,11 @@ class CachedFeatures:
     def settings(self) -> dict[str, Any]:
         """As without a cache."""
         return self.features.settings
+
+    @property
+    def adapter(self) -> Mapping[str, NDArray[np.float32]]:
+        """As without a cache: whoever saves a scorer must find what was tuned."""
+        return getattr(self.features, "adapter", {})
 
     @property
     def modes(self) -> tuple[Mode, ...]:
