@@ -63,33 +63,36 @@ STAGES = [
 @dataclass(frozen=True, slots=True)
 class _Made:
     """A guard of one constitution, the score that it stops from, the texts it was trained on, and
-    the rows that it was not."""
+    the rows that it was not; `scores`: of texts that it was asked of, which it reads once."""
 
     guard: Any
     at: float
     trained: frozenset[str]
     kept_out: list[Any]
+    scores: dict[str, float]
 
     def stops(self, rows: Sequence[Any]) -> np.ndarray:
         """Of labelled rows."""
-        return _scores(self.guard, rows) > self.at
+        new = [row for row in rows if _text(row) not in self.scores]
+        self.scores.update(_scores(self.guard, new))
+        return np.array([self.scores[_text(row)] for row in rows]) > self.at
 
 
 def figures(options: Any, **common: Any) -> Iterator[Figure]:
     """Of every rule of `FLIPPED`."""
     rows = ROWS[options.size]
     source = constitutions.read("default")
-    before = made(source, rows, options.seed)
+    before = _made(source, rows, options.seed)
     for rule in FLIPPED:
         was = next(each for each in source.rules if each.id == rule)
         restricted = was.polarity is Polarity.RESTRICTED
         for weight in (1.0, EMPHASIS):
-            after = made(flipped(source, rule), rows, options.seed, {rule: weight})
+            after = _made(_flipped(source, rule), rows, options.seed, {rule: weight})
             named = rule if weight == 1 else f"{rule}, its rows weighed {weight:g} times"
-            yield from compared(named, rule, before, after, restricted=restricted, common=common)
+            yield from _compared(named, rule, before, after, restricted=restricted, common=common)
 
 
-def flipped(source: Constitution, rule: str) -> Constitution:
+def _flipped(source: Constitution, rule: str) -> Constitution:
     other = {
         Polarity.RESTRICTED: Polarity.PERMITTED,
         Polarity.PERMITTED: Polarity.RESTRICTED,
@@ -101,7 +104,7 @@ def flipped(source: Constitution, rule: str) -> Constitution:
     return source.model_copy(update={"rules": rules})
 
 
-def made(
+def _made(
     source: Constitution, rows: int, seed: int, emphasis: Mapping[str, float] | None = None
 ) -> _Made:
     """Synthesis, training, and a threshold on the benign rows of the calibration part."""
@@ -128,20 +131,22 @@ def made(
         labelled_rows(parts[name], [Mode.INPUT]) for name in ("train", "calibration", "test")
     )
     benign = [row for row in calibration if row.label == 0]
-    at = float(np.quantile(_scores(guard, benign), 1 - BUDGET))
-    return _Made(guard, at, frozenset(map(_text, train)), [*calibration, *test])
+    scores = _scores(guard, benign)
+    at = float(np.quantile([scores[_text(row)] for row in benign], 1 - BUDGET))
+    return _Made(guard, at, frozenset(map(_text, train)), [*calibration, *test], scores)
 
 
 def _text(row: Any) -> str:
     return str(row.judged.conversation[-1].content)
 
 
-def _scores(guard: Any, rows: Sequence[Any]) -> np.ndarray:
-    conversations = [row.judged.conversation for row in rows]
-    return np.array([v.score for v in guard.judge_many(conversations, Mode.INPUT)])
+def _scores(guard: Any, rows: Sequence[Any]) -> dict[str, float]:
+    """Text -> score."""
+    verdicts = guard.judge_many([row.judged.conversation for row in rows], Mode.INPUT)
+    return {_text(row): v.score for row, v in zip(rows, verdicts, strict=True)}
 
 
-def compared(
+def _compared(
     named: str, rule: str, before: _Made, after: _Made, *, restricted: bool, common: Any
 ) -> Iterator[Figure]:
     """The same items, that neither guard was trained on: the rule's that follow (all, and of those
