@@ -11,7 +11,7 @@ from custodes.methods.sae.coder import Coder, sparse_rows
 from custodes.methods.sae.config import CoderConfig, TrainConfig
 from custodes.methods.sae.losses import jump_relu, l0_penalty
 from custodes.methods.sae.metrics import ce_score, judge, substituted_losses
-from custodes.methods.sae.sparse import batch_top_k, reconstruct, row_top_k
+from custodes.methods.sae.sparse import above_zero, batch_top_k, mixed, pre_activations, row_top_k
 from custodes.methods.sae.store import write_store
 from custodes.methods.sae.training import Trainer, only_hook, train, untrained
 
@@ -24,39 +24,62 @@ def weights(latents=12, width=5, seed=0):
     return [torch.randn(shape, dtype=torch.float64).requires_grad_() for shape in shapes]
 
 
-@pytest.mark.parametrize("choose", ["rows", "batch", "unrectified"])
+PICKS = {
+    "rows": row_top_k, "batch": batch_top_k, "above zero": lambda pre, k: above_zero(pre - k / 4)
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("pick", PICKS.values(), ids=PICKS)
 @settings(max_examples=10)
 @given(st.integers(0, 1000), st.integers(1, 6))
-def test_the_sparse_backward_pass_is_the_dense_one(choose, seed, k):
-    encoder, bias, decoder, decoder_bias = weights(seed=seed)
-    x = torch.randn(7, 5, dtype=torch.float64)
-    pre = (x - decoder_bias) @ encoder.T + bias
-    with torch.no_grad():
-        active = batch_top_k(pre, k) if choose == "batch" else row_top_k(
-            pre, k, rectified=choose == "rows")  # fmt: skip
-        mask = torch.zeros_like(pre)
-        ends = [*active.offsets[1:].tolist(), len(active.latents)]
-        for row, (start, end) in enumerate(zip(active.offsets.tolist(), ends, strict=True)):
-            mask[row, active.latents[start:end]] = 1
-    kept = pre * mask if choose == "unrectified" else pre.relu() * mask
-    dense = kept @ decoder + decoder_bias
-    sparse = reconstruct(x, encoder, bias, decoder, decoder_bias, active)
+def test_sparse_products_and_their_gradients_are_the_dense_ones(known, pick, seed, k):
+    encoder, bias, decoder, center = weights(seed=seed)
+    x, goal = torch.randn(2, 7, 5, dtype=torch.float64)
+    pre = (x - center) @ encoder.T + bias
+    pairs = pick(pre.detach(), k)
+    assert pairs.rows.tolist() == sorted(pairs.rows.tolist())
+    mask = torch.zeros_like(pre)
+    mask[pairs.rows, pairs.latents] = 1
+    dense = (pre * mask) @ decoder + center
+    values = pre_activations(
+        x, center, encoder, bias, pairs, known=pre.detach() if known else None
+    )
+    sparse = mixed(values, decoder, pairs) + center
     assert torch.allclose(sparse, dense)
-    goal = torch.randn_like(x)
-    wanted = torch.autograd.grad(
-        (dense - goal).square().sum(), [encoder, bias, decoder, decoder_bias]
-    )
-    found = torch.autograd.grad(
-        (sparse - goal).square().sum(), [encoder, bias, decoder, decoder_bias]
-    )
+    every = [encoder, bias, decoder, center]
+    wanted = torch.autograd.grad((dense - goal).square().sum(), every)
+    found = torch.autograd.grad((sparse - goal).square().sum(), every)
     for one, other in zip(found, wanted, strict=True):
         assert torch.allclose(one, other)
+
+
+@pytest.mark.parametrize("kind", ["relu", "gated"])
+def test_few_active_pairs_train_as_all_do(kind, monkeypatch):
+    """One objective, computed on all pairs and on the active ones alone."""
+    config = CoderConfig(kind=kind, latents=24, k=1, sparsity=0.3)
+    trainer = Trainer(config, torch.full((16,), 0.1), 1.0)
+    x = torch.randn(50, 16)
+    for name in ("encoder_bias", "gate_bias", "magnitude_bias", "magnitude_log_scale"):
+        if name in trainer.part:
+            trainer.part[name].data += 0.2 * torch.randn(24)
+    found = {}
+    for share in (0.0, 1.0):
+        monkeypatch.setattr("custodes.methods.sae.objective._FEW", share)
+        one = trainer._objective(x, torch.zeros(24, dtype=torch.bool))
+        gradients = torch.autograd.grad(one.loss, list(trainer.part.values()))
+        seen = torch.zeros(24, dtype=torch.bool)
+        seen[one.alive] = True
+        found[share] = one.loss, one.error, seen, *gradients
+    assert found[0.0][2].any()
+    for dense, sparse in zip(found[0.0], found[1.0], strict=True):
+        assert torch.allclose(dense, sparse, rtol=1e-4, atol=1e-5)
 
 
 def test_batch_top_k_takes_the_greatest_of_the_batch():
     pre = torch.tensor([[5.0, 4.0, 3.0], [1.0, 2.0, 0.0]])
     active = batch_top_k(pre, 2)
-    assert sorted(active.values.tolist()) == [2, 3, 4, 5]
+    assert sorted(active.of(pre).tolist()) == [2, 3, 4, 5]
     assert active.offsets.tolist() == [0, 3]
 
 

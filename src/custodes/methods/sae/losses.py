@@ -1,4 +1,4 @@
-"""What is minimized, as pure functions of [B, d] inputs and [B, F] activations.
+"""What is minimized, as pure functions of inputs [B, d] and activations.
 
 Every loss is a sum over dimensions (or latents) and a mean over rows, as the papers write it.
 """
@@ -19,10 +19,12 @@ def squared_error(x: Tensor, reconstruction: Tensor) -> Tensor:
     return found
 
 
-def l1_penalty(activations: Tensor, decoder: Tensor) -> Tensor:
-    """Mean over rows of sum_i a_i ||d_i||: growing a direction must not pay."""
-    lengths: Tensor = torch.linalg.vector_norm(decoder, dim=1)
-    return (activations * lengths).sum(dim=1).mean()
+def l1_penalty(activations: Tensor, rows: int) -> Tensor:
+    """Mean over rows of sum_i a_i, of all activations that are not 0, in any shape.
+
+    Directions are of unit length after every step, so that growing one does not pay.
+    """
+    return torch.sum(activations) / rows
 
 
 def auxiliary_error(error: Tensor, reconstruction: Tensor, *, dead: int, wanted: int) -> Tensor:

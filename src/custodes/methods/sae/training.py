@@ -19,23 +19,9 @@ from torch.nn.functional import normalize
 from custodes.errors import DataError
 from custodes.methods.sae.coder import Coder
 from custodes.methods.sae.config import CoderConfig, TrainConfig
-from custodes.methods.sae.language import products
-from custodes.methods.sae.losses import (
-    auxiliary_error,
-    jump_relu,
-    l0_penalty,
-    l1_penalty,
-    squared_error,
-)
 from custodes.methods.sae.metrics import Quality, judge
+from custodes.methods.sae.objective import Objective, objective
 from custodes.methods.sae.progress import load_progress, progress_key, save_progress
-from custodes.methods.sae.sparse import (
-    Active,
-    batch_top_k,
-    pair_products,
-    reconstruct,
-    row_top_k,
-)
 from custodes.methods.sae.store import ActivationStore
 from custodes.models.arithmetic import resolved
 
@@ -101,13 +87,9 @@ class Trainer:
         """One step on scaled inputs [B, d] at `share` of the learning rate; the squared error."""
         self._adam.param_groups[0]["lr"] = self._rate * share
         self._adam.zero_grad(set_to_none=True)
-        sparse = self.config.kind in ("topk", "batchtopk")
-        if sparse:
-            error, loss, alive = self._sparse(x)
-        else:
-            with products(self.config.precision, x.device):
-                error, loss, alive = self._dense(x)
-        loss.backward()  # type: ignore[no-untyped-call]
+        found = self._objective(x, self._idle >= self._dead_after)
+        self._remember(found.least)
+        found.loss.backward()  # type: ignore[no-untyped-call]
         decoder = self.part["decoder"]
         with torch.no_grad():
             if decoder.grad is not None:  # what would only lengthen a direction
@@ -116,85 +98,22 @@ class Trainer:
             self._adam.step()
             decoder /= decoder.norm(dim=1, keepdim=True).clamp(min=1e-12)
             self._idle += len(x)
-            self._idle[alive] = 0
-        return float(error)
-
-    def _sparse(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        part, config = self.part, self.config
-        with torch.no_grad():
-            inner = x - part["decoder_bias"]
-            pre = self._products(inner)
-            if config.kind == "topk":
-                active = self._exact(inner, row_top_k(pre, config.k))
-            else:
-                active = self._exact(inner, batch_top_k(pre, config.k))
-                self._remember(active)
-        weights = (part["encoder"], part["encoder_bias"], part["decoder"], part["decoder_bias"])
-        found = reconstruct(x, *weights, active)
-        error = squared_error(x, found)
-        loss = error
-        dead = self._idle >= self._dead_after
-        count = int(dead.sum()) if config.auxiliary else 0
-        if count:
-            wanted = max(x.shape[1] // 2, 1)
-            idle = pre.masked_fill(~dead, -torch.inf)
-            chosen = self._exact(inner, row_top_k(idle, min(wanted, count), rectified=False))
-            guess = reconstruct(x, *weights, chosen) - part["decoder_bias"]
-            aside = auxiliary_error(x - found, guess, dead=count, wanted=wanted)
-            loss = loss + config.auxiliary * aside
-        return error.detach(), loss, active.latents[active.values > 0]
+            self._idle[found.alive] = 0
+        return float(found.error)
 
     @torch.no_grad()
     def settle(self, x: Tensor) -> None:
         """Find batchtopk's threshold on scaled inputs without training; others need nothing."""
-        if self.config.kind == "batchtopk":
-            inner = x - self.part["decoder_bias"]
-            picked = batch_top_k(self._products(inner), self.config.k)
-            self._remember(self._exact(inner, picked))
+        self._remember(self._objective(x, torch.zeros_like(self._idle, dtype=torch.bool)).least)
 
-    def _products(self, inner: Tensor) -> Tensor:
-        """Pre-activations [B, F], in bfloat16 where they only pick latents."""
-        encoder, bias = self.part["encoder"], self.part["encoder_bias"]
-        if self._rough:
-            inner, encoder, bias = inner.bfloat16(), encoder.bfloat16(), bias.bfloat16()
-        return torch.addmm(bias, inner, encoder.T)
+    def _objective(self, x: Tensor, dead: Tensor) -> Objective:
+        return objective(x, self.part, self.config, rough=self._rough, dead=dead)
 
-    def _exact(self, inner: Tensor, active: Active) -> Active:
-        """The same pairs with values in float32."""
-        if not self._rough:
-            return active
-        values = pair_products(inner, self.part["encoder"], active)
-        return active._replace(values=values + self.part["encoder_bias"][active.latents])
-
-    def _remember(self, active: Active) -> None:
-        positive = active.values[active.values > 0]
-        if len(positive):
-            least = float(positive.min())
+    def _remember(self, least: float | None) -> None:
+        """Of batchtopk: the least active value, over time."""
+        if least is not None:
             before = least if self._threshold is None else self._threshold
             self._threshold = _THRESHOLD_MEMORY * before + (1 - _THRESHOLD_MEMORY) * least
-
-    def _dense(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        part, config = self.part, self.config
-        decoder, bias = part["decoder"], part["decoder_bias"]
-        linear = (x - bias) @ part["encoder"].T
-        aside = x.new_zeros(())
-        if config.kind == "gated":
-            gate = linear + part["gate_bias"]
-            magnitude = linear * part["magnitude_log_scale"].exp() + part["magnitude_bias"]
-            activations = (gate > 0) * magnitude.relu()
-            penalty = l1_penalty(gate.relu(), decoder)
-            # The gate's own reconstruction trains the gate and leaves the decoder alone.
-            aside = squared_error(x, gate.relu() @ decoder.detach() + bias.detach())
-        elif config.kind == "jumprelu":
-            pre, threshold = linear + part["encoder_bias"], part["log_threshold"].exp()
-            activations = jump_relu(pre, threshold, config.bandwidth)
-            penalty = l0_penalty(pre, threshold, config.bandwidth)
-        else:
-            activations = (linear + part["encoder_bias"]).relu()
-            penalty = l1_penalty(activations, decoder)
-        error = squared_error(x, activations @ decoder + bias)
-        loss = error + config.sparsity * penalty + aside
-        return error.detach(), loss, (activations > 0).any(0)
 
     def state(self) -> dict[str, Tensor]:
         """Everything that a step depends on and changes, by name."""
