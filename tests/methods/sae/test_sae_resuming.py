@@ -138,8 +138,8 @@ def test_close_pairs_are_all_that_violate_at_any_prices(moved):
     first, second = (unit_rows(side) for side in sides())
     rng = np.random.default_rng(0)
     u, v = np.full(150, 0.4), np.full(150, 0.4)
-    tight = Tight(first, second, 32)
     cosines = (first @ second.T).double().numpy()
+    tight = Tight(first, second, 32, (cosines.max(1) + 1e-6, cosines.max(0) + 1e-6))
     for _ in range(6):
         excess = tight.excess(u, v)
         found = {(int(i), int(j)) for i, j, one in
@@ -148,3 +148,13 @@ def test_close_pairs_are_all_that_violate_at_any_prices(moved):
         assert found == set(zip(i.tolist(), j.tolist(), strict=True))
         u = u + moved * rng.normal(size=150) * (rng.random(150) < 0.3)
         v = v + moved * rng.normal(size=150) * (rng.random(150) < 0.3)
+
+
+def test_lines_whose_price_is_above_their_ceiling_are_not_looked_at():
+    first, second = (unit_rows(side) for side in sides())
+    cosines = (first @ second.T).double().numpy()
+    u, v = cosines.max(1) - 0.1, np.zeros(150)
+    ceilings = np.where(np.arange(150) < 50, -1.0, 1.0), np.ones(150)
+    tight = Tight(first, second, 32, ceilings)
+    assert (tight.excess(u, v) > 0.09).any()
+    assert set(tight.row.tolist()) == set(range(50, 150))

@@ -52,7 +52,7 @@ def candidates(
             found = first[rows] @ second[columns].T
             of_rows = _merge(of_rows, found, columns.start)
             of_columns = (columns_best[columns], columns_at[columns])
-            merged = _merge(of_columns, found.T, rows.start)
+            merged = _merge(of_columns, found.T.contiguous(), rows.start)
             columns_best[columns], columns_at[columns] = merged
         rows_best[rows], rows_at[rows] = of_rows
     return (rows_best, rows_at), (columns_best, columns_at)
@@ -64,10 +64,17 @@ class Tight:
     Prices are those of the last pass. A pair that is not kept was then worth less than its prices
     by the margin, and so is no violation until they have fallen by as much: rows and columns whose
     price fell by more than half of it are passed over again, and nothing else is.
+
+    `ceilings` [n], [m]: what no pair of a row, or of a column, is worth more than, but for pairs
+    that prices are known to respect (candidates). A line whose price is above its ceiling needs no
+    look.
     """
 
-    def __init__(self, first: Tensor, second: Tensor, block: int) -> None:
+    def __init__(
+        self, first: Tensor, second: Tensor, block: int, ceilings: tuple[Floats, Floats]
+    ) -> None:
         self._sides = first, second
+        self._ceilings = ceilings
         self._block = block
         self._margin = _MARGIN
         self._seen: tuple[Floats, Floats] | None = None
@@ -103,11 +110,15 @@ class Tight:
 
     def _scan(self, rows: Ints, columns: Ints, u: Floats, v: Floats) -> None:
         """Take in the close pairs of some rows with some columns."""
+        if len(rows) and len(columns):
+            least = float(u[rows].min()), float(v[columns].min())
+            rows = rows[u[rows] + least[1] - self._margin < self._ceilings[0][rows]]
+            columns = columns[v[columns] + least[0] - self._margin < self._ceilings[1][columns]]
         if not len(rows) or not len(columns):
             return
-        whole = len(columns) == len(v)
-        first = self._sides[0] if len(rows) == len(u) else self._sides[0][torch.from_numpy(rows)]
-        second = self._sides[1] if whole else self._sides[1][torch.from_numpy(columns)]
+        first, second = self._sides
+        first = first if len(rows) == len(u) else first[torch.from_numpy(rows)]
+        second = second if len(columns) == len(v) else second[torch.from_numpy(columns)]
         row_prices = torch.from_numpy(u[rows]).float()
         prices = torch.from_numpy(v[columns]).float()
         narrow_rows, narrow_columns = rows.astype(np.int32), columns.astype(np.int32)

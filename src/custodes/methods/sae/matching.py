@@ -125,8 +125,8 @@ def match(
         turned = match(second, first, top=top, rounds=rounds, block=block, keep=keep, say=say)
         return _turned(turned, len(first))
     one, two = unit_rows(first), unit_rows(second)
-    edges, violated = _known(one, two, keep, top, block, say)
-    tight = Tight(one, two, block)
+    edges, ceilings, violated = _known(one, two, keep, top, block, say)
+    tight = Tight(one, two, block, ceilings)
     bound, certified = np.nan, False
     while True:
         partner = edges.solve()
@@ -149,7 +149,7 @@ def match(
             tight.row[joining], tight.column[joining], tight.value[joining]
         ):
             break
-        _remember(keep, one, two, edges, violated)
+        _remember(keep, one, two, edges, ceilings, violated)
     if keep is not None:
         keep.unlink(missing_ok=True)
     cosines = np.where(partner >= 0, worth, np.nan)
@@ -170,14 +170,16 @@ def _known(
     top: int,
     block: int,
     say: Callable[[str], object] | None,
-) -> tuple[Edges, list[int]]:
-    """Pairs of an earlier search with how many were violated in its rounds, or the first ones."""
+) -> tuple[Edges, tuple[Floats, Floats], list[int]]:
+    """Pairs, and what no other one of a row and of a column exceeds; of an earlier search with how
+    many were violated in its rounds, or the first ones."""
     edges = Edges(len(one), len(two))
     if keep is not None and keep.exists():
         held = load_file(keep)
         if torch.equal(held["sides"], _sides(one, two)):
             edges.add(held["row"].numpy(), held["column"].numpy(), held["value"].numpy())
-            return edges, held["violated"].tolist()
+            ceilings = held["row_ceiling"].numpy(), held["column_ceiling"].numpy()
+            return edges, ceilings, held["violated"].tolist()
     by_row, by_column = candidates(one, two, top, block)
     row = np.repeat(np.arange(len(one)), by_row[1].shape[1])
     edges.add(row, by_row[1].flatten().numpy(), by_row[0].flatten().double().numpy())
@@ -185,8 +187,9 @@ def _known(
     edges.add(by_column[1].flatten().numpy(), column, by_column[0].flatten().double().numpy())
     if say is not None:
         say(f"matching: {len(edges.row):,} pairs to begin with")
-    _remember(keep, one, two, edges, [])
-    return edges, []
+    rows, columns = (best[:, -1].double().numpy() for best, _ in (by_row, by_column))
+    _remember(keep, one, two, edges, (rows, columns), [])
+    return edges, (rows, columns), []
 
 
 def _sides(one: Tensor, two: Tensor) -> Tensor:
@@ -199,7 +202,12 @@ def _checksum(side: Tensor) -> int:
 
 
 def _remember(
-    keep: Path | None, one: Tensor, two: Tensor, edges: Edges, violated: list[int]
+    keep: Path | None,
+    one: Tensor,
+    two: Tensor,
+    edges: Edges,
+    ceilings: tuple[Floats, Floats],
+    violated: list[int],
 ) -> None:
     if keep is None:
         return
@@ -207,6 +215,8 @@ def _remember(
         "row": torch.from_numpy(edges.row),
         "column": torch.from_numpy(edges.column),
         "value": torch.from_numpy(edges.value),
+        "row_ceiling": torch.from_numpy(ceilings[0]),
+        "column_ceiling": torch.from_numpy(ceilings[1]),
         "violated": torch.tensor(violated, dtype=torch.long),
         "sides": _sides(one, two),
     }

@@ -97,10 +97,13 @@ class _PreActivations(torch.autograd.Function):
         inner = x - center
         ctx.pairs = pairs
         ctx.save_for_backward(inner, encoder)
+        found: Tensor
         if known is not None:
-            return pairs.of(known)
-        nothing = torch.zeros(len(pairs.latents), dtype=inner.dtype, device=inner.device)
-        return _Weighted(nothing, encoder, pairs).dots(inner) + bias[pairs.latents]
+            found = pairs.of(known)
+        else:
+            nothing = torch.zeros(len(pairs.latents), dtype=inner.dtype, device=inner.device)
+            found = _Weighted(nothing, encoder, pairs).dots(inner) + bias[pairs.latents]
+        return found
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
