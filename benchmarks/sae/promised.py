@@ -47,6 +47,8 @@ PROMISED: dict[str, list[tuple[str, str, str]]] = {
         ("shared: rise with size", "< 0", ""),
         ("shared: rise with k", "< 0", ""),
         ("shared: rise with tokens", "> 0", ""),
+    ],
+    "kinds": [
         ("shared: relu above topk", "> 0", ""),
         ("shared: gated above topk", "> 0", ""),
     ],

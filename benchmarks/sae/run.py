@@ -5,8 +5,8 @@
     python benchmarks/sae/run.py --declare                         # rows that nobody measured
 
 Sections: training, seeds-at-once, matching, matching-at-scale, formats, toy (no model);
-collection, seeds, networks, descriptions (the embedded model). `--only` leaves the rows of other
-sections as they are; `--declare` writes the rows of sections that nobody measured.
+collection, seeds, kinds, networks, descriptions (the embedded model). `--only` leaves the rows of
+other sections as they are; `--declare` writes the rows of sections that nobody measured.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ SECTIONS = {
     "toy": speed.toy,
     "collection": study.collection,
     "seeds": study.seeds,
+    "kinds": study.kinds,
     "networks": study.networks,
     "descriptions": study.descriptions,
 }
@@ -66,7 +67,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--size", choices=("tiny", "full"), default="tiny")
     parser.add_argument("--only", help="sections, by commas; default: those that need no model")
     parser.add_argument("--declare", action="store_true", help="add what nobody measured")
-    parser.add_argument("--seeds", type=int, nargs="+", help="of the section seeds")
+    parser.add_argument("--seeds", type=int, nargs="+", help="of seeds and kinds")
     parser.add_argument(
         "--race-rows",
         type=int,
@@ -74,12 +75,12 @@ def arguments() -> argparse.Namespace:
         metavar="N",
         help="of training: rows of each run; seeds-at-once takes half",
     )
-    parser.add_argument("--rows", type=int, help="of the section seeds: so many of the store's")
+    parser.add_argument("--rows", type=int, help="of seeds and kinds: so many of the store's")
     parser.add_argument(
         "--penalties",
         default="",
         metavar="KIND=WEIGHT,...",
-        help="of the section seeds: kinds with a penalty, such as relu=10",
+        help="of the section kinds, such as relu=3,gated=3",
     )
     parser.add_argument("--toy-seeds", type=int, nargs="+", help="of the section toy; default: ten")
     parser.add_argument("--texts", type=Path, default=Path("build/sae/texts"))

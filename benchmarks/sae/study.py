@@ -1,4 +1,4 @@
-"""Sections that read a language model: collection, seeds, networks, descriptions.
+"""Sections that read a language model: collection, seeds, kinds, networks, descriptions.
 
 `--texts` names the folder that texts.py made. At size full they take long; everything is kept
 under --work, and a killed run goes on.
@@ -35,7 +35,7 @@ from custodes.methods.sae import (
     save_coder,
 )
 from custodes.methods.sae.collecting import collect
-from custodes.methods.sae.describing import choose_latents, run_describe
+from custodes.methods.sae.describing import choose_latents, load_embedder, run_describe
 from custodes.methods.sae.method import run_null
 from custodes.methods.sae.training import only_hook, run_trainers
 from custodes.models.embedded import SMOLLM2, prepare
@@ -123,27 +123,18 @@ def collection(options: argparse.Namespace) -> list[dict]:
 GRID = {
     "size": [("topk", 576, 32), ("topk", 2304, 32), ("topk", 9216, 32)],
     "k": [("topk", 2304, 16), ("topk", 2304, 32), ("topk", 2304, 64)],
-    "kind": [("relu", 2304), ("gated", 2304)],
 }
 TINY = {
     "size": [("topk", 16, 4), ("topk", 64, 4)],
     "k": [("topk", 64, 2), ("topk", 64, 8)],
-    "kind": [("relu", 64), ("gated", 64)],
 }
 Shares = dict[str, list[float]]
 
 
 def seeds(options: argparse.Namespace) -> list[dict]:
-    """Shared features over seed pairs, along size, k, tokens and kind; signs are what counts.
-
-    ReLU and Gated (with `--penalties`) are compared with TopK of the k that equals their L0.
-    """
+    """Shared features over seed pairs, along size, k and tokens; signs are what counts."""
     grid = GRID if full(options) else TINY
-    held = 16_384 if full(options) else 500
-    folder = options.work / "store"
-    grown = full(options) and options.rows and (folder / "store.json").exists()
-    store = ActivationStore(folder) if grown else the_store(options)
-    rows = min(options.rows or store.rows, store.rows)
+    store, rows, held = rows_of(options)
 
     def at(one: tuple[str, int, int], share: float = 1.0) -> Shares:
         return shared(options, store, one, (int((rows - held) * share), rows - held, rows))
@@ -158,15 +149,43 @@ def seeds(options: argparse.Namespace) -> list[dict]:
         ("rise with k", shares[grid["k"][-1]], shares[grid["k"][0]], "< 0"),
         ("rise with tokens", shares[middle], few, "> 0"),
     ]
-    for kind, latents in grid["kind"]:
-        if kind not in options.penalties:
-            continue
-        found = at((kind, latents, 0))
+    return share_rows(options, rows - held, named, steps)
+
+
+def kinds(options: argparse.Namespace) -> list[dict]:
+    """Shared features of ReLU and Gated (`--penalties`) and of TopK whose k equals their L0."""
+    store, rows, held = rows_of(options)
+    latents = 2304 if full(options) else 64
+
+    def at(kind: str, k: int = 0) -> Shares:
+        return shared(options, store, (kind, latents, k), (rows - held, rows - held, rows))
+
+    named, steps = {}, []
+    for kind in options.penalties:
+        found = at(kind)
         k = min(max(round(float(np.mean(found["L0"]))), 1), latents)
-        like = at(("topk", latents, k))
+        like = at("topk", k)
         named |= {f"{kind} F={latents}": found, f"topk F={latents} k={k}": like}
         steps.append((f"{kind} above topk", found, like, "> 0"))
-    found_rows = [{"figure": "rows trained on", "value": float(rows - held)}]
+    return share_rows(options, rows - held, named, steps)
+
+
+def rows_of(options: argparse.Namespace) -> tuple[ActivationStore, int, int]:
+    """The store, how many of its rows are read, and how many of those, the last ones, judge."""
+    folder = options.work / "store"
+    grown = full(options) and options.rows and (folder / "store.json").exists()
+    store = ActivationStore(folder) if grown else the_store(options)
+    return store, min(options.rows or store.rows, store.rows), 16_384 if full(options) else 500
+
+
+Step = tuple[str, Shares, Shares, str]
+
+
+def share_rows(
+    options: argparse.Namespace, trained: int, named: dict[str, Shares], steps: list[Step]
+) -> list[dict]:
+    """Figures of every setting, and of each step from the second setting to the first."""
+    found_rows = [{"figure": "rows trained on", "value": float(trained)}]
     found_rows += [
         {"figure": f"{name}, {label}", "value": interval(values[name])}
         for label, values in named.items()
@@ -328,6 +347,7 @@ def descriptions(options: argparse.Namespace) -> list[dict]:
             language, load_coder(options.autoencoder), only_hook(store, ""), ids, config
         )},
     )["latents"]  # fmt: skip
+    embed = load_embedder(config)
     rows = []
     for start in range(0, len(chosen), each):
         folder = options.work / "descriptions" / f"{start:04d}"
@@ -335,7 +355,7 @@ def descriptions(options: argparse.Namespace) -> list[dict]:
         def run(start: int = start, folder: Path = folder) -> dict[str, Any]:
             (folder / "metrics.jsonl").unlink(missing_ok=True)
             some = config.model_copy(update={"chosen": tuple(chosen[start : start + each])})
-            run_describe(store, options.autoencoder, some, folder, language=language)
+            run_describe(store, options.autoencoder, some, folder, language=language, embed=embed)
             lines = (folder / "metrics.jsonl").read_text().splitlines()
             return {"scores": [json.loads(line)["scores"] for line in lines]}
 

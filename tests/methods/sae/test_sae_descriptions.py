@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from custodes.errors import ConfigError, DataError
 from custodes.methods.sae.evidence import (
@@ -21,6 +23,7 @@ from custodes.methods.sae.features import (
 )
 from custodes.methods.sae.hooks import read_hooks, replaced
 from custodes.methods.sae.scoring import (
+    CachedEmbedder,
     HashedEmbedder,
     MiniLMEmbedder,
     embedding_auroc,
@@ -30,7 +33,13 @@ from custodes.methods.sae.scoring import (
     output_success,
     pick_texts,
 )
-from custodes.methods.sae.steering import Writing, bisect, find_clamps, steered_kl, steered_texts
+from custodes.methods.sae.steering import (
+    Writing,
+    find_amounts,
+    find_clamps,
+    steered_kl,
+    steered_texts,
+)
 from custodes.models import MODELS
 
 IDS = torch.arange(60, 90).reshape(2, 15)
@@ -141,7 +150,7 @@ def test_a_model_explains(evidence):
 
 
 def test_embedding_scores():
-    embed = HashedEmbedder()
+    embed = CachedEmbedder(HashedEmbedder())
     cats, taxes = ["the cat sat", "a cat and a kitten"], ["tax returns", "income and budgets"]
     assert embedding_auroc("cat kitten", cats, taxes, embed) == 1
     assert embedding_auroc("tax income", cats, taxes, embed) == 0
@@ -172,16 +181,34 @@ def test_token_lookup_knows_planted_labels_and_not_shuffled_ones():
     assert lookup_aurocs(*whole)[1] == 1
 
 
-def test_bisection_meets_all_targets_at_once():
-    calls = []
+def test_amounts_meet_all_targets_at_once_and_few_are_asked_of():
+    asked = []
 
-    def value(x):
-        calls.append(len(x))
-        return x**2 * torch.tensor([1.0, 100.0, 1e-12])
+    def value(x, which):
+        asked.append(which.tolist())
+        curves = [x**2, 100 * x**2, 1e-12 * x**2, x.exp() - 1, (x / 50) ** 8, 0 * x + torch.nan]
+        return torch.stack(curves)[which, torch.arange(len(which))]
 
-    found = bisect(value, torch.tensor([9.0, 9.0, 1.0]), steps=20)
-    assert found.tolist() == pytest.approx([3.0, 0.3, 1e4], rel=1e-3)
-    assert set(calls) == {3}
+    found = find_amounts(value, torch.tensor([9.0, 9.0, 1.0, 9.0, 1.0, 1.0]), tolerance=1e-3)
+    assert found[:5].tolist() == pytest.approx([3.0, 0.3, 1e4, np.log(10), 50], rel=1e-3)
+    assert found[5] == pytest.approx(1e-3)  # a curve without numbers: as little as can be
+    assert asked[0] == [0, 1, 2, 3, 4, 5]
+    assert asked[2] == [2, 3, 4, 5]  # a square law is met at once
+    assert len(asked) <= 8
+
+
+@settings(max_examples=50)
+@given(st.floats(0.3, 6), st.floats(-6, 6), st.floats(0, 0.05))
+def test_amounts_meet_targets_of_rising_curves(power, scale, floor):
+    """Whatever the law, and with a kink that no power has."""
+
+    def value(x, which):
+        y = (x * 10**scale) ** power
+        return torch.where(y > 0.1, y, y * (1 + floor))
+
+    target = torch.tensor([0.25])
+    found = find_amounts(value, target, limits=(1e-30, 1e30), steps=60)
+    assert value(found, None).item() == pytest.approx(0.25, rel=0.021)
 
 
 def test_clamps_meet_their_targets_and_texts_repeat(language, features):
@@ -199,6 +226,26 @@ def test_clamps_meet_their_targets_and_texts_repeat(language, features):
         language, features, [1], clamps[1:, :1], Writing(tokens=3, temperature=0)
     )
     assert len(greedy) == 3
+
+
+def test_a_text_is_embedded_once():
+    asked = []
+
+    class Counting(HashedEmbedder):
+        def __call__(self, texts):
+            asked.extend(texts)
+            return super().__call__(texts)
+
+    embed = CachedEmbedder(Counting())
+    assert np.array_equal(embed(["b", "a", "b"]), HashedEmbedder()(["b", "a", "b"]))
+    assert np.array_equal(embed(["c", "a"]), HashedEmbedder()(["c", "a"]))
+    assert asked == ["b", "a", "c"]
+    assert embed.name == HashedEmbedder.name
+
+
+def test_mean_logits_are_the_mean_of_logits(language):
+    wanted = language.logits(IDS).mean(dim=(0, 1))
+    assert torch.allclose(language.mean_logits(IDS), wanted, atol=1e-5)
 
 
 def test_minilm_is_read_from_a_folder(tmp_path, tiny_folder):

@@ -42,9 +42,7 @@ def test_sparse_products_and_their_gradients_are_the_dense_ones(known, pick, see
     mask = torch.zeros_like(pre)
     mask[pairs.rows, pairs.latents] = 1
     dense = (pre * mask) @ decoder + center
-    values = pre_activations(
-        x, center, encoder, bias, pairs, known=pre.detach() if known else None
-    )
+    values = pre_activations(x, center, encoder, bias, pairs, known=pre.detach() if known else None)
     sparse = mixed(values, decoder, pairs) + center
     assert torch.allclose(sparse, dense)
     every = [encoder, bias, decoder, center]

@@ -29,6 +29,7 @@ from custodes.methods.sae.language import LanguageModel, load_language_model, pr
 from custodes.methods.sae.page import FeatureView, feature_page, histogram
 from custodes.methods.sae.report import describe_report
 from custodes.methods.sae.scoring import (
+    CachedEmbedder,
     Embedder,
     HashedEmbedder,
     MiniLMEmbedder,
@@ -42,7 +43,8 @@ from custodes.methods.sae.store import ActivationStore
 from custodes.methods.sae.training import only_hook
 from custodes.models import MODELS
 
-__all__ = ["Described", "choose_latents", "describe_features", "run_describe", "score"]
+__all__ = ["Described", "choose_latents", "describe_features", "load_embedder", "run_describe",
+           "score"]  # fmt: skip
 
 NULL = "null: another feature's (max-act)"
 _TOGETHER = 8  # features that are steered in one batch
@@ -92,7 +94,7 @@ def describe_features(
     writing = Writing(tokens=config.steer_tokens, seed=config.seed)
     found: list[Described] = []
     with products(config.precision, ids.device):
-        clean = language.logits(prompts).mean(dim=(0, 1))
+        clean = language.mean_logits(prompts)
         for start in range(0, len(features.names), _TOGETHER):
             indices = range(start, min(start + _TOGETHER, len(features.names)))
             clamps = find_clamps(language, features, indices, prompts[:2, :16], targets)
@@ -159,9 +161,13 @@ def run_describe(
     out: Path,
     *,
     language: LanguageModel | None = None,
+    embed: Embedder | None = None,
     say: Callable[[str], object] | None = None,
 ) -> Path:
-    """Describe and score latents of one autoencoder; features.html and a report in `out`."""
+    """Describe and score latents of one autoencoder; features.html and a report in `out`.
+
+    `language` and `embed`: what the configuration names, where it is loaded already.
+    """
     language = language or load_language_model(config.model)
     if store.facts.model != language.name:
         raise ConfigError(
@@ -173,7 +179,7 @@ def run_describe(
     ids, held = torch.split(every, (len(every) + 1) // 2)
     run = Run(out, config, seed=config.seed)
     explainer = _explainer(config)
-    embed: Embedder = MiniLMEmbedder(Path(config.minilm)) if config.minilm else HashedEmbedder()
+    embed = embed or load_embedder(config)
     latents = choose_latents(language, coder, hook, ids, config)
     features = coder_features(coder, hook, latents)
     described = describe_features(language, features, ids, explainer, config)
@@ -223,6 +229,13 @@ def _views(described: Sequence[Described], values: Tensor) -> list[FeatureView]:
             )
         )
     return views
+
+
+def load_embedder(config: DescribeConfig) -> Embedder:
+    """The judge-free scorers' embedding, which embeds a text once."""
+    return CachedEmbedder(
+        MiniLMEmbedder(Path(config.minilm)) if config.minilm else HashedEmbedder()
+    )
 
 
 def _explainer(config: DescribeConfig) -> Explainer:

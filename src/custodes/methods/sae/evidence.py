@@ -99,12 +99,12 @@ def token_change(
     as the paper gives them. `clean`: the prompts' mean logits [V], where they are known already.
     """
     if clean is None:
-        clean = language.logits(prompts).mean(dim=(0, 1))
+        clean = language.mean_logits(prompts)
     found: dict[str, None] = {}
     for sign in (1.0, -1.0):
         amounts = torch.full((len(prompts),), sign * amount)
         with replaced(language.model, features.hook, features.clamp(index, amounts)):
-            change = language.logits(prompts).mean(dim=(0, 1)) - clean
+            change = language.mean_logits(prompts) - clean
         most = min(top, len(change))
         for order in (change, -change):
             found.update(dict.fromkeys(_tokens(language, order.topk(most).indices)))

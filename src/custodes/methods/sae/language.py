@@ -51,17 +51,28 @@ class LanguageModel:
         return found
 
     @torch.inference_mode()
+    def mean_logits(self, ids: Tensor) -> Tensor:
+        """Mean logits [V] over token ids [batch, T]: the last states are averaged before them."""
+        states = self._body(input_ids=ids, use_cache=False).last_hidden_state
+        found: Tensor = self.model.get_output_embeddings()(states.mean(dim=(0, 1))).float()
+        return found
+
+    @torch.inference_mode()
     def unembed(self, vectors: Tensor) -> Tensor:
         """Logits [n, V] of vectors [n, d] behind the model's last norm (the logit lens)."""
-        body = getattr(self.model, self.model.base_model_prefix, self.model)
         norm = next(
-            (getattr(body, name) for name in ("norm", "ln_f", "final_layer_norm")
-             if hasattr(body, name)),
+            (getattr(self._body, name) for name in ("norm", "ln_f", "final_layer_norm")
+             if hasattr(self._body, name)),
             None,
         )  # fmt: skip
         normed = vectors if norm is None else norm(vectors)
         found: Tensor = self.model.get_output_embeddings()(normed).float()
         return found
+
+    @property
+    def _body(self) -> Any:
+        """The model without its output embeddings."""
+        return getattr(self.model, self.model.base_model_prefix, self.model)
 
 
 def products(precision: Precision, device: torch.device) -> torch.autocast:

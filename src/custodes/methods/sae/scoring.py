@@ -19,8 +19,9 @@ from torch import Tensor
 from custodes.errors import ConfigError, DataError
 from custodes.measure import auroc
 
-__all__ = ["Embedder", "HashedEmbedder", "MiniLMEmbedder", "embedding_auroc", "input_success",
-           "intruder_found", "lookup_aurocs", "output_success", "pick_texts"]  # fmt: skip
+__all__ = ["CachedEmbedder", "Embedder", "HashedEmbedder", "MiniLMEmbedder", "embedding_auroc",
+           "input_success", "intruder_found", "lookup_aurocs", "output_success",
+           "pick_texts"]  # fmt: skip
 
 Floats = NDArray[np.float64]
 
@@ -33,6 +34,24 @@ class Embedder(Protocol):
     def __call__(self, texts: Sequence[str]) -> Floats:
         """One unit vector a text."""
         ...
+
+
+class CachedEmbedder:
+    """Another one's vectors, each text embedded once: scores ask of the same texts again and again.
+
+    Holds a vector of every text it has seen.
+    """
+
+    def __init__(self, embed: Embedder) -> None:
+        self._embed, self.name = embed, embed.name
+        self._known: dict[str, Floats] = {}
+
+    def __call__(self, texts: Sequence[str]) -> Floats:
+        """[n, e]."""
+        new = [text for text in dict.fromkeys(texts) if text not in self._known]
+        if new:
+            self._known |= zip(new, self._embed(new), strict=True)
+        return np.stack([self._known[text] for text in texts])
 
 
 class HashedEmbedder:

@@ -17,7 +17,7 @@ from custodes.methods.sae.hooks import replaced
 from custodes.methods.sae.language import LanguageModel
 from custodes.models.key_values import key_values
 
-__all__ = ["PROMPTS", "Writing", "bisect", "find_clamps", "steered_kl", "steered_texts"]
+__all__ = ["PROMPTS", "Writing", "find_amounts", "find_clamps", "steered_kl", "steered_texts"]
 
 PROMPTS = ("The explanation is simple:", "I think", "We")
 """Of arXiv 2501.08319, section 4.2."""
@@ -60,31 +60,55 @@ def steered_kl(
     return found
 
 
-def bisect(
-    value: Callable[[Tensor], Tensor],
+def find_amounts(
+    value: Callable[[Tensor, Tensor], Tensor],
     targets: Tensor,
     *,
     start: float = 1.0,
-    limit: float = 1e4,
-    steps: int = 8,
+    limits: tuple[float, float] = (1e-3, 1e4),
+    tolerance: float = 0.02,
+    steps: int = 30,
 ) -> Tensor:
-    """Magnitudes [n] at which `value` (rising from 0) meets the targets [n], all at once.
+    """Amounts [n] at which `value` (rising from 0) meets the targets [n], all at once.
 
-    Doubles until a target is passed or the limit reached, then halves the interval. A target
-    beyond the limit gives the limit.
+    `value(amounts, which)` is asked of those amounts alone whose target is not met yet, within
+    `tolerance` of itself. Until a target lies between two values, the next amount follows from a
+    square law, as divergences have; then from the line between the two in logarithms, kept off
+    both ends so that the interval shrinks (safeguarded regula falsi). A target beyond a limit
+    gives the limit.
     """
-    low, high = torch.zeros_like(targets), torch.full_like(targets, start)
-    while True:
-        short = (value(high) < targets) & (high < limit)
-        if not short.any():
+    at = torch.full_like(targets, start)
+    # Logarithms of amount and value on either side of the target; not a number: not known yet.
+    below, above = (torch.full((2, len(targets)), torch.nan) for _ in range(2))
+    left = torch.arange(len(targets))
+    for step in range(steps):
+        found = value(at[left], left)
+        wanted = targets[left]
+        here = torch.stack([at[left], found.clamp(min=1e-30).to(at)]).log()
+        short = found < wanted  # what is not a number is too far
+        below[:, left] = torch.where(short, here, below[:, left])
+        above[:, left] = torch.where(short, above[:, left], here)
+        met = (found - wanted).abs() <= tolerance * wanted
+        ended = torch.where(short, at[left] >= limits[1], at[left] <= limits[0])
+        left = left[~met & ~ended]
+        if not len(left):
             break
-        low = torch.where(short, high, low)
-        high = torch.where(short, (2 * high).clamp(max=limit), high)
-    for _ in range(steps):
-        middle = (low + high) / 2
-        below = value(middle) < targets
-        low, high = torch.where(below, middle, low), torch.where(below, high, middle)
-    return high
+        following = _following(below[:, left], above[:, left], targets[left].log(), step)
+        at[left] = following.exp().clamp(*limits)
+    return at
+
+
+def _following(below: Tensor, above: Tensor, target: Tensor, step: int) -> Tensor:
+    """Logarithms of the amounts to try after those known on both sides of the target, [2, n]."""
+    low, high = below[0], above[0]
+    share = (target - below[1]) / (above[1] - below[1])
+    between = low + share.nan_to_num(0.5).clamp(0.1, 0.9) * (high - low)
+    up = high.isnan()
+    known = torch.where(up, below, above)
+    # A square law that has failed once is of no use: by a factor of 4 at least, of 16 at most.
+    by_square = ((target - known[1]) / 2).abs().nan_to_num(2.8).clamp(1.4 if step else 0, 2.8)
+    beyond = known[0] + torch.where(up, by_square, -by_square)
+    return torch.where(low.isnan() | up, beyond, between)
 
 
 def find_clamps(
@@ -96,14 +120,15 @@ def find_clamps(
 ) -> Tensor:
     """Clamps [L, n] for signed KL targets (.25, -.25, ...): the sign is the clamp's."""
     wanted = torch.tensor(list(targets)).repeat(len(indices))
-    which = torch.tensor(list(indices)).repeat_interleave(len(targets))
+    feature = torch.tensor(list(indices)).repeat_interleave(len(targets))
     sign = wanted.sign()
     clean = language.logits(prompts).log_softmax(-1)
 
-    def moved(amounts: Tensor) -> Tensor:
-        return steered_kl(language, features, which, prompts, sign * amounts, clean=clean)
+    def moved(amounts: Tensor, which: Tensor) -> Tensor:
+        signed = sign[which] * amounts
+        return steered_kl(language, features, feature[which], prompts, signed, clean=clean)
 
-    return (sign * bisect(moved, wanted.abs())).view(len(indices), len(targets))
+    return (sign * find_amounts(moved, wanted.abs())).view(len(indices), len(targets))
 
 
 @torch.inference_mode()
