@@ -4,9 +4,9 @@
     python benchmarks/sae/run.py --size full --only matching,toy
     python benchmarks/sae/run.py --declare                         # rows that nobody measured
 
-Sections: training, seeds-at-once, matching, matching-at-scale, formats, toy (no model);
-collection, seeds, kinds, networks, descriptions (the embedded model). `--only` leaves the rows of
-other sections as they are; `--declare` writes the rows of sections that nobody measured.
+Sections: training, seeds-at-once, active-pairs, matching, matching-at-scale, formats, toy (no
+model); collection, seeds, kinds, networks, descriptions (the embedded model). `--only` leaves the
+rows of other sections as they are; `--declare` writes the rows of sections that nobody measured.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "0")
 
 from pathlib import Path
 
+import pairs
 import speed
 import study
 from promised import PROMISED
@@ -31,6 +32,7 @@ HERE = Path(__file__).parent
 SECTIONS = {
     "training": speed.training,
     "seeds-at-once": speed.seeds_from_one_store,
+    "active-pairs": pairs.active_pairs,
     "matching": speed.matching,
     "matching-at-scale": speed.matching_at_scale,
     "formats": speed.formats,
@@ -41,7 +43,7 @@ SECTIONS = {
     "networks": study.networks,
     "descriptions": study.descriptions,
 }
-NO_MODEL = tuple(SECTIONS)[:6]
+NO_MODEL = tuple(SECTIONS)[:7]
 
 
 def main() -> None:
@@ -120,7 +122,7 @@ def merge(path: Path, section: str, rows: list[dict], size: str) -> None:
     measured = {row["figure"] for row in rows}
     missing = [
         {"figure": figure, "value": None, "target": target, "unit": unit}
-        for figure, target, unit in PROMISED[section]
+        for figure, target, unit in PROMISED.get(section, [])
         if figure not in measured and size == "full"
     ]
     merge_section(path, section, [*rows, *missing], order=list(SECTIONS), command=command)
