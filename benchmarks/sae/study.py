@@ -28,16 +28,15 @@ from custodes.methods.sae import (
     TrainConfig,
     compare,
     judge,
-    load_coder,
     load_language_model,
     random_directions,
     read_texts,
     save_coder,
 )
 from custodes.methods.sae.collecting import collect
-from custodes.methods.sae.describing import choose_latents, load_embedder, run_describe
+from custodes.methods.sae.describing import run_describe
 from custodes.methods.sae.method import run_null
-from custodes.methods.sae.training import only_hook, run_trainers
+from custodes.methods.sae.training import run_trainers
 from custodes.models.embedded import SMOLLM2, prepare
 
 
@@ -333,33 +332,20 @@ def descriptions(options: argparse.Namespace) -> list[dict]:
     store = ActivationStore(options.store) if options.store else the_store(options)
     if not options.autoencoder:
         raise SystemExit("descriptions: give --autoencoder (see README.md)")
-    count, each = (300, 20) if full(options) else (6, 3)
     config = DescribeConfig(
-        latents=count, contexts=256 if full(options) else 24, prompts=8 if full(options) else 2,
-        steer_tokens=25 if full(options) else 3, precision="auto",
-        minilm=str(options.minilm or ""),
+        latents=300 if full(options) else 6, contexts=256 if full(options) else 24,
+        prompts=8 if full(options) else 2, steer_tokens=25 if full(options) else 3,
+        precision="auto", minilm=str(options.minilm or ""),
     )  # fmt: skip
-    language = load_language_model("embedded")
-    ids = torch.from_numpy(store.tokens()[: config.contexts // 2].astype(np.int64))
-    chosen = once(
-        options.work / "descriptions" / "chosen.json",
-        lambda: {"latents": choose_latents(
-            language, load_coder(options.autoencoder), only_hook(store, ""), ids, config
-        )},
-    )["latents"]  # fmt: skip
-    embed = load_embedder(config)
-    rows = []
-    for start in range(0, len(chosen), each):
-        folder = options.work / "descriptions" / f"{start:04d}"
+    folder = options.work / "descriptions"
 
-        def run(start: int = start, folder: Path = folder) -> dict[str, Any]:
-            (folder / "metrics.jsonl").unlink(missing_ok=True)
-            some = config.model_copy(update={"chosen": tuple(chosen[start : start + each])})
-            run_describe(store, options.autoencoder, some, folder, language=language, embed=embed)
-            lines = (folder / "metrics.jsonl").read_text().splitlines()
-            return {"scores": [json.loads(line)["scores"] for line in lines]}
+    def run() -> dict[str, Any]:
+        (folder / "metrics.jsonl").unlink(missing_ok=True)
+        run_describe(store, options.autoencoder, config, folder, say=print)
+        lines = (folder / "metrics.jsonl").read_text().splitlines()
+        return {"scores": [json.loads(line)["scores"] for line in lines]}
 
-        rows += once(folder / "scores.json", run)["scores"]
+    rows = once(folder / "scores.json", run)["scores"]
     scores = {
         (method, score): np.array([row[method][score] for row in rows])
         for method in rows[0]

@@ -5,11 +5,14 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from custodes.errors import DataError
+from custodes.errors import ArtifactError, DataError
 from custodes.methods import sae
+from custodes.methods.sae import describing
 from custodes.methods.sae.command import app
 from custodes.methods.sae.describing import run_describe
+from custodes.methods.sae.kept import Kept
 from custodes.methods.sae.page import FeatureView, feature_page, histogram
+from custodes.methods.sae.steering import find_clamps
 
 
 def run(*arguments):
@@ -99,6 +102,49 @@ def test_describe_scores_every_method_and_draws_the_page(made, tiny_folder, tmp_
     chosen = sets(model=tiny_folder, chosen="[5]", contexts=40, prompts=2, steer_tokens=2)
     run("describe", made / "store", coder, "--out", tmp_path / "one", *chosen)
     assert "latent 5" in (tmp_path / "one/features.html").read_text()
+
+
+def test_a_killed_description_goes_on(made, tiny_folder, tmp_path, monkeypatch):
+    from custodes.errors import ConfigError
+
+    coder = next((made / "run/artifacts").glob("topk-*"))
+    store = sae.ActivationStore(made / "store")
+    config = sae.DescribeConfig(
+        model=str(tiny_folder), latents=4, contexts=40, prompts=2, steer_tokens=3
+    )
+    monkeypatch.setattr(describing, "_TOGETHER", 2)
+    searched = []
+
+    def search(language, features, indices, *others):
+        searched.extend(indices)
+        return find_clamps(language, features, indices, *others)
+
+    monkeypatch.setattr(describing, "find_clamps", search)
+    run_describe(store, coder, config, tmp_path / "whole")
+    assert searched == [0, 1, 2, 3]
+
+    def kill(line):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_describe(store, coder, config, tmp_path / "killed", say=kill)
+    assert searched[4:] == [0, 1]
+    with pytest.raises(ConfigError, match=r"described\.json.*other settings"):
+        longer = config.model_copy(update={"steer_tokens": 4})
+        run_describe(store, coder, longer, tmp_path / "killed")
+    run_describe(store, coder, config, tmp_path / "killed")
+    assert searched[6:] == [2, 3]
+    for name in ("report.json", "features.html"):
+        assert (tmp_path / "killed" / name).read_text() == (tmp_path / "whole" / name).read_text()
+    assert not (tmp_path / "killed/described.json").exists()
+
+
+@pytest.mark.parametrize("content", ["[1]", "{", '{"key": 1}'])
+def test_what_no_killed_description_left_is_said(tmp_path, content):
+    path = tmp_path / "described.json"
+    path.write_text(content)
+    with pytest.raises(ArtifactError, match="remove it"):
+        Kept(path, "").load()
 
 
 def test_describe_refuses_another_model_and_a_silent_autoencoder(made, tiny_folder, tmp_path):

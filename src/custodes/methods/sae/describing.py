@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +20,7 @@ from custodes.methods.sae.coder import Coder
 from custodes.methods.sae.config import DescribeConfig
 from custodes.methods.sae.evidence import (
     Evidence,
+    Example,
     max_activations,
     token_change,
     vocabulary_projection,
@@ -25,6 +29,7 @@ from custodes.methods.sae.explaining import METHODS, Explainer, ModelExplainer, 
 from custodes.methods.sae.explaining import describe as describe_one
 from custodes.methods.sae.features import Features, coder_features, read_features
 from custodes.methods.sae.formats import load_coder
+from custodes.methods.sae.kept import Kept
 from custodes.methods.sae.language import LanguageModel, load_language_model, products
 from custodes.methods.sae.page import FeatureView, feature_page, histogram
 from custodes.methods.sae.report import describe_report
@@ -43,8 +48,7 @@ from custodes.methods.sae.store import ActivationStore
 from custodes.methods.sae.training import only_hook
 from custodes.models import MODELS
 
-__all__ = ["Described", "choose_latents", "describe_features", "load_embedder", "run_describe",
-           "score"]  # fmt: skip
+__all__ = ["Described", "choose_latents", "describe_features", "run_describe", "score"]
 
 NULL = "null: another feature's (max-act)"
 _TOGETHER = 8  # features that are steered in one batch
@@ -59,6 +63,27 @@ class Described:
     descriptions: Mapping[str, str]
     clamps: tuple[float, ...]
     steered: tuple[str, ...]
+
+    def values(self) -> dict[str, Any]:
+        """Plain JSON."""
+        return asdict(self)
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Described:
+        """From what `values` gave."""
+        known = {**values["evidence"]}
+        for name in ("promoted", "suppressed", "changed"):
+            known[name] = tuple(known[name])
+        known["examples"] = tuple(
+            Example(tokens=tuple(one["tokens"]), values=tuple(one["values"]))
+            for one in known["examples"]
+        )
+        return cls(
+            evidence=Evidence(**known),
+            descriptions=values["descriptions"],
+            clamps=tuple(values["clamps"]),
+            steered=tuple(values["steered"]),
+        )
 
 
 def choose_latents(
@@ -85,18 +110,25 @@ def describe_features(
     ids: Tensor,
     explainer: Explainer,
     config: DescribeConfig,
+    *,
+    keep: Kept | None = None,
+    say: Callable[[str], object] | None = None,
 ) -> list[Described]:
-    """Evidence from contexts ids [n, T], every method's description, and steered text."""
+    """Evidence from contexts ids [n, T], every method's description, and steered text.
+
+    `keep`: what is described already is taken from there, and what is new put there.
+    """
     values = read_features(language, features, ids)
     projections = vocabulary_projection(language, features.outward)
     prompts = ids[: config.prompts, :32]
     targets = [sign * target for target in config.kl_targets for sign in (1, -1)]
     writing = Writing(tokens=config.steer_tokens, seed=config.seed)
-    found: list[Described] = []
+    count = len(features.names)
+    found = [Described.of(one) for one in keep.load()] if keep is not None else []
     with products(config.precision, ids.device):
         clean = language.mean_logits(prompts)
-        for start in range(0, len(features.names), _TOGETHER):
-            indices = range(start, min(start + _TOGETHER, len(features.names)))
+        for start in range(len(found), count, _TOGETHER):
+            indices = range(start, min(start + _TOGETHER, count))
             clamps = find_clamps(language, features, indices, prompts[:2, :16], targets)
             texts = steered_texts(language, features, indices, clamps, writing)
             for index, of_one, written in zip(indices, clamps.tolist(), texts, strict=True):
@@ -120,6 +152,10 @@ def describe_features(
                         steered=tuple(written),
                     )
                 )
+            if keep is not None:
+                keep.save([one.values() for one in found])
+            if say is not None:
+                say(f"{len(found)} of {count} described")
     return found
 
 
@@ -161,12 +197,12 @@ def run_describe(
     out: Path,
     *,
     language: LanguageModel | None = None,
-    embed: Embedder | None = None,
     say: Callable[[str], object] | None = None,
 ) -> Path:
     """Describe and score latents of one autoencoder; features.html and a report in `out`.
 
-    `language` and `embed`: what the configuration names, where it is loaded already.
+    What was described before a kill is in described.json and is not described again. `language`:
+    the model that the configuration names, where it is loaded already.
     """
     language = language or load_language_model(config.model)
     if store.facts.model != language.name:
@@ -179,12 +215,13 @@ def run_describe(
     ids, held = torch.split(every, (len(every) + 1) // 2)
     run = Run(out, config, seed=config.seed)
     explainer = _explainer(config)
-    embed = embed or load_embedder(config)
+    embed = CachedEmbedder(
+        MiniLMEmbedder(Path(config.minilm)) if config.minilm else HashedEmbedder()
+    )
     latents = choose_latents(language, coder, hook, ids, config)
     features = coder_features(coder, hook, latents)
-    described = describe_features(language, features, ids, explainer, config)
-    if say is not None:
-        say(f"{len(described)} latents described")
+    keep = Kept(run.folder / "described.json", _key(store, coder, latents, config))
+    described = describe_features(language, features, ids, explainer, config, keep=keep, say=say)
     # Held-out texts are windows short enough for an encoder to read whole.
     windows = torch.cat(torch.split(held, 32, dim=1)[: held.shape[1] // 32] or (held,))
     texts = [str(language.tokenizer.decode(row)) for row in windows.tolist()]
@@ -207,7 +244,18 @@ def run_describe(
     facts: dict[str, Cell] = {"model": language.name, "autoencoder": str(folder), "hook": hook,
         "explainer": explainer.name, "judge": embed.name, "features": len(described)}  # fmt: skip
     report = describe_report(scores, facts)
+    keep.drop()
     return run.report(report.values(), report.html())
+
+
+def _key(
+    store: ActivationStore, coder: Coder, latents: Sequence[int], config: DescribeConfig
+) -> str:
+    """Tells a run from any other: its settings but for the judge's, and what it reads."""
+    settings = config.model_dump(mode="json", exclude={"minilm"})
+    facts = store.facts
+    read = [facts.model, facts.source, facts.precision, list(latents), float(coder.decoder.sum())]
+    return hashlib.sha256(json.dumps([settings, read]).encode()).hexdigest()
 
 
 def _views(described: Sequence[Described], values: Tensor) -> list[FeatureView]:
@@ -229,13 +277,6 @@ def _views(described: Sequence[Described], values: Tensor) -> list[FeatureView]:
             )
         )
     return views
-
-
-def load_embedder(config: DescribeConfig) -> Embedder:
-    """The judge-free scorers' embedding, which embeds a text once."""
-    return CachedEmbedder(
-        MiniLMEmbedder(Path(config.minilm)) if config.minilm else HashedEmbedder()
-    )
 
 
 def _explainer(config: DescribeConfig) -> Explainer:
