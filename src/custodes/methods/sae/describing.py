@@ -123,13 +123,15 @@ def describe_features(
     prompts = ids[: config.prompts, :32]
     targets = [sign * target for target in config.kl_targets for sign in (1, -1)]
     writing = Writing(tokens=config.steer_tokens, seed=config.seed)
+    peaks = values.flatten(0, 1).amax(0).tolist()
     count = len(features.names)
     found = [Described.of(one) for one in keep.load()] if keep is not None else []
     with products(config.precision, ids.device):
         clean = language.mean_logits(prompts)
         for start in range(len(found), count, _TOGETHER):
             indices = range(start, min(start + _TOGETHER, count))
-            clamps = find_clamps(language, features, indices, prompts[:2, :16], targets)
+            start_at = [peaks[index] for index in indices]
+            clamps = find_clamps(language, features, indices, prompts[:2, :16], targets, start_at)
             texts = steered_texts(language, features, indices, clamps, writing)
             for index, of_one, written in zip(indices, clamps.tolist(), texts, strict=True):
                 promoted, suppressed = projections[index]

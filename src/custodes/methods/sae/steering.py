@@ -63,13 +63,13 @@ def steered_kl(
 def find_amounts(
     value: Callable[[Tensor, Tensor], Tensor],
     targets: Tensor,
+    start: Tensor,
     *,
-    start: float = 1.0,
     limits: tuple[float, float] = (1e-3, 1e4),
-    tolerance: float = 0.02,
+    tolerance: float = 0.05,
     steps: int = 30,
 ) -> Tensor:
-    """Amounts [n] at which `value` (rising from 0) meets the targets [n], all at once.
+    """Amounts [n] at which `value` (rising from 0) meets the targets [n], all at once from `start`.
 
     `value(amounts, which)` is asked of those amounts alone whose target is not met yet, within
     `tolerance` of itself. Until a target lies between two values, the next amount follows from a
@@ -77,7 +77,7 @@ def find_amounts(
     both ends so that the interval shrinks (safeguarded regula falsi). A target beyond a limit
     gives the limit.
     """
-    at = torch.full_like(targets, start)
+    at = start.to(targets).clamp(*limits)
     # Logarithms of amount and value on either side of the target; not a number: not known yet.
     below, above = (torch.full((2, len(targets)), torch.nan) for _ in range(2))
     left = torch.arange(len(targets))
@@ -117,8 +117,12 @@ def find_clamps(
     indices: Sequence[int],
     prompts: Tensor,
     targets: Sequence[float],
+    start: Sequence[float],
 ) -> Tensor:
-    """Clamps [L, n] for signed KL targets (.25, -.25, ...): the sign is the clamp's."""
+    """Clamps [L, n] for signed KL targets (.25, -.25, ...): the sign is the clamp's.
+
+    `start`: where the search begins for each feature, such as its greatest activation.
+    """
     wanted = torch.tensor(list(targets)).repeat(len(indices))
     feature = torch.tensor(list(indices)).repeat_interleave(len(targets))
     sign = wanted.sign()
@@ -128,7 +132,8 @@ def find_clamps(
         signed = sign[which] * amounts
         return steered_kl(language, features, feature[which], prompts, signed, clean=clean)
 
-    return (sign * find_amounts(moved, wanted.abs())).view(len(indices), len(targets))
+    first = torch.tensor(list(start)).repeat_interleave(len(targets))
+    return (sign * find_amounts(moved, wanted.abs(), first)).view(len(indices), len(targets))
 
 
 @torch.inference_mode()
