@@ -1,4 +1,4 @@
-"""Sections that read a language model: collection, seeds, kinds, networks, descriptions.
+"""Sections that read a language model: collection, seeds, kinds, networks, control, descriptions.
 
 `--texts` names the folder that texts.py made. At size full they take long; everything is kept
 under --work, and a killed run goes on.
@@ -252,11 +252,11 @@ def shared(
     return once(folder / "shared.json", run)
 
 
-def networks(options: argparse.Namespace) -> list[dict]:
-    """The same autoencoder on trained and random networks, one network after another."""
+def network_config(options: argparse.Namespace, *variants: str) -> NullConfig:
     size = (262_144, 256, 2304, 32, 2048) if full(options) else (1_500, 32, 64, 4, 64)
     tokens, context, latents, k, batch = size
-    config = NullConfig(
+    named = {"variants": variants} if variants else {}
+    return NullConfig(
         collect=CollectConfig(
             hooks=("residual.4", "residual.8"), tokens=tokens, context=context,
             precision="auto",
@@ -267,7 +267,12 @@ def networks(options: argparse.Namespace) -> list[dict]:
             coder=CoderConfig(k=k, latents=latents, precision="auto", learning_rate=6e-3),
         ),
         latents=100 if full(options) else 10, contexts=128 if full(options) else 20,
+        **named,
     )  # fmt: skip
+
+
+def network_rows(options: argparse.Namespace, config: NullConfig) -> tuple[list[dict], list[dict]]:
+    """What each network's autoencoders were found to be, and that as figures."""
     rows = []
     for name in config.variants:
         folder = options.work / "networks" / name
@@ -282,12 +287,23 @@ def networks(options: argparse.Namespace) -> list[dict]:
         rows += once(folder / "rows.json", run)["rows"]
     names = ("explained variance", "cosine", "L0", "L1", "CE score", "token entropy",
              "fuzzing AUROC", "detection AUROC")  # fmt: skip
-    found = [
-        {"figure": f"{name}, {row['network']}, {row['hook']}", "value": row[name]}
+    return rows, [
+        {"figure": f"{name}, {row['network']}, {row['hook']}", "value": row[name], "seeds": [0]}
         for row in rows
         for name in names
         if row[name] is not None
     ]
+
+
+def control(options: argparse.Namespace) -> list[dict]:
+    """The control with noise as long as embeddings are, to be read beside *networks*."""
+    return network_rows(options, network_config(options, "control-matched"))[1]
+
+
+def networks(options: argparse.Namespace) -> list[dict]:
+    """The same autoencoder on trained and random networks, one network after another."""
+    config = network_config(options)
+    rows, found = network_rows(options, config)
 
     def mean(name: str, network: str) -> float:
         return float(np.mean([row[name] for row in rows if row["network"] == network]))
@@ -334,7 +350,7 @@ def descriptions(options: argparse.Namespace) -> list[dict]:
         raise SystemExit("descriptions: give --autoencoder (see README.md)")
     config = DescribeConfig(
         latents=300 if full(options) else 6, contexts=256 if full(options) else 24,
-        prompts=8 if full(options) else 2, steer_tokens=25 if full(options) else 3,
+        prompts=4 if full(options) else 2, steer_tokens=25 if full(options) else 3,
         precision="auto", minilm=str(options.minilm or ""),
     )  # fmt: skip
     folder = options.work / "descriptions"

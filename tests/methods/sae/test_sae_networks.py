@@ -50,6 +50,14 @@ def test_control_embeds_every_occurrence_anew(language):
     assert float(many.detach().std()) == pytest.approx(1, abs=0.15)
 
 
+def test_a_matched_control_has_the_embeddings_moments(language):
+    ids = torch.ones(1, 60, dtype=torch.long)
+    found = hidden(variant(language, "control-matched", seed=0), ids)[0].detach()
+    weight = language.model.get_input_embeddings().weight.detach()
+    assert float(found.std()) == pytest.approx(float(weight.std()), rel=0.15)
+    assert not torch.equal(found[0, 0], found[0, 1])
+
+
 def test_unknown_variant(language):
     with pytest.raises(ConfigError, match="expected one of trained"):
         variant(language, "other", seed=0)

@@ -22,7 +22,10 @@ __all__ = [
 ]
 
 Kind = Literal["topk", "batchtopk", "jumprelu", "gated", "relu"]
-Network = Literal["trained", "rerandomized", "rerandomized-but-embeddings", "step-0", "control"]
+Network = Literal[
+    "trained", "rerandomized", "rerandomized-but-embeddings", "step-0", "control",
+    "control-matched",
+]  # fmt: skip
 
 
 class CollectConfig(Config):

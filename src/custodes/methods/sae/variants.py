@@ -7,6 +7,8 @@ step-0                        a fresh initialization by the model's own code; fo
                               step-0 checkpoint is published, give that as the model instead
 control                       the trained model, every token embedded as fresh N(0, 1) noise at
                               every occurrence: nothing about the text is left
+control-matched               the same with noise of the embedding matrix' own mean and variance;
+                              not in the paper: N(0, 1) may be far longer than any embedding
 """
 
 from __future__ import annotations
@@ -40,8 +42,8 @@ def variant(language: LanguageModel, name: str, *, seed: int) -> LanguageModel:
         model = model.to(language.model.device).eval()
     else:
         model = copy.deepcopy(language.model)
-        if name == "control":
-            _embed_noise(model, seed)
+        if name in ("control", "control-matched"):
+            _embed_noise(model, seed, matched=name == "control-matched")
         else:
             rerandomize(model, seed=seed, embeddings=name == "rerandomized")
     return LanguageModel(
@@ -67,18 +69,25 @@ def rerandomize(model: Any, *, seed: int, embeddings: bool) -> None:
         tensor.copy_((drawn * float(deviation) + float(mean)).to(tensor))
 
 
-def _embed_noise(model: Any, seed: int) -> None:
-    """Replace embeddings by N(0, 1) noise, fresh for each occurrence, the same for equal batches.
+def _embed_noise(model: Any, seed: int, *, matched: bool) -> None:
+    """Replace embeddings by noise, fresh for each occurrence, the same for equal batches.
 
-    The noise of a batch is drawn from its token ids, so that a killed collection can go on.
+    N(0, 1), or of the embedding matrix' mean and variance. The noise of a batch is drawn from its
+    token ids, so that a killed collection can go on.
     """
+    table = model.get_input_embeddings()
+    moments = (0.0, 1.0)
+    if matched:
+        weight = table.weight.detach().double()
+        moments = float(weight.mean()), float(weight.std(correction=0))
 
     def noise(_: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
         ids = args[0].detach().cpu().contiguous()
         draw = torch.Generator().manual_seed(zlib.crc32(ids.numpy().tobytes()) * 1009 + seed)
-        return torch.randn(output.shape, generator=draw).to(output)
+        drawn = torch.randn(output.shape, generator=draw)
+        return (drawn * moments[1] + moments[0]).to(output)
 
-    model.get_input_embeddings().register_forward_hook(noise)
+    table.register_forward_hook(noise)
 
 
 def token_entropy(activations: Tensor, tokens: Tensor) -> Tensor:
