@@ -5,9 +5,9 @@
     python benchmarks/sae/run.py --declare                         # rows that nobody measured
 
 Sections: training, seeds-at-once, active-pairs, matching, matching-at-scale, formats, toy (no
-model); collection, seeds, kinds, networks, control, descriptions (the embedded model). `--only`
-leaves the rows of other sections as they are; `--declare` writes the rows of sections that nobody
-measured.
+model); collection, seeds, kinds, matching-trained, networks, control, descriptions (the embedded
+model). `--only` leaves the rows of other sections as they are; `--declare` writes the rows of
+sections that nobody measured.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ SECTIONS = {
     "collection": study.collection,
     "seeds": study.seeds,
     "kinds": study.kinds,
+    "matching-trained": study.matching_trained,
     "networks": study.networks,
     "control": study.control,
     "descriptions": study.descriptions,

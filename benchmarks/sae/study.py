@@ -1,4 +1,5 @@
-"""Sections that read a language model: collection, seeds, kinds, networks, control, descriptions.
+"""Sections that read a language model: collection, seeds, kinds, matching-trained,
+networks, control, descriptions.
 
 `--texts` names the folder that texts.py made. At size full they take long; everything is kept
 under --work, and a killed run goes on.
@@ -28,7 +29,9 @@ from custodes.methods.sae import (
     TrainConfig,
     compare,
     judge,
+    load_coder,
     load_language_model,
+    match,
     random_directions,
     read_texts,
     save_coder,
@@ -250,6 +253,31 @@ def shared(
         }
 
     return once(folder / "shared.json", run)
+
+
+def matching_trained(options: argparse.Namespace) -> list[dict]:
+    """Two wide autoencoders that were trained, matched by decoder: certified, and at what cost?"""
+    store, rows, held = rows_of(options)
+    latents, steps, batch = (36_864, 100, 2048) if full(options) else (96, 5, 128)
+    trained = min(rows - held, steps * batch)
+    at = ("topk", latents, 32 if full(options) else 4)
+    found = shared(options, store, at, (trained, rows - held, rows))
+    folder = options.work / "seeds" / f"{at[0]}-{latents}-{at[2]}-{trained}"
+    first, second = (load_coder(folder / f"seed{seed}").decoder for seed in options.seeds[:2])
+    began = time.process_time()
+    matching = match(first, second, say=print)
+    seconds = time.process_time() - began
+    return [
+        {"figure": "latents", "value": float(latents)},
+        {"figure": "rows trained on", "value": float(trained)},
+        {"figure": "explained variance", "value": float(np.mean(found["explained variance"]))},
+        {"figure": "shared", "value": float(np.mean(found["shared"]))},
+        {"figure": "decoders: certified", "value": float(matching.certified), "target": "== 1"},
+        {"figure": "decoders: relative gap to the bound",
+         "value": matching.gap / matching.objective},
+        {"figure": "decoders: rounds", "value": float(len(matching.violated))},
+        {"figure": "decoders: processor time", "value": seconds, "unit": "CPU-s"},
+    ]  # fmt: skip
 
 
 def network_config(options: argparse.Namespace, *variants: str) -> NullConfig:
