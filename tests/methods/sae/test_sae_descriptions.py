@@ -10,6 +10,7 @@ from custodes.errors import ConfigError, DataError
 from custodes.methods.sae.evidence import (
     Evidence,
     Example,
+    baseline,
     max_activations,
     token_change,
     vocabulary_projection,
@@ -21,7 +22,7 @@ from custodes.methods.sae.features import (
     neuron_features,
     read_features,
 )
-from custodes.methods.sae.hooks import read_hooks, replaced
+from custodes.methods.sae.hooks import beginning, read_hooks, replaced, resumed
 from custodes.methods.sae.scoring import (
     CachedEmbedder,
     HashedEmbedder,
@@ -39,6 +40,7 @@ from custodes.methods.sae.steering import (
     find_clamps,
     steered_kl,
     steered_texts,
+    unsteered,
 )
 from custodes.models import MODELS
 
@@ -109,7 +111,8 @@ def test_projection_and_change_are_the_models_own(language, features):
     assert promoted == tuple(language.token(int(one)) for one in logits.topk(3).indices)
     assert suppressed == tuple(language.token(int(one)) for one in (-logits).topk(3).indices)
     with torch.inference_mode():
-        changed = token_change(language, features, 0, IDS, amount=8.0, top=2)
+        clean = baseline(language, HOOK, IDS)
+        changed = token_change(language, features, 0, clean, amount=8.0, top=2)
         clean = language.logits(IDS)
         with replaced(language.model, HOOK, features.clamp(0, torch.full((2,), 8.0))):
             moved = (language.logits(IDS) - clean).mean((0, 1))
@@ -215,10 +218,11 @@ def test_amounts_meet_targets_of_rising_curves(power, scale, floor):
 
 def test_clamps_meet_their_targets_and_texts_repeat(language, features):
     targets = (0.05, -0.05, 0.1)
-    clamps = find_clamps(language, features, [0, 1], IDS, targets, [1.0, 0.0])
+    clean = unsteered(language, HOOK, IDS)
+    clamps = find_clamps(language, features, [0, 1], clean, targets, [1.0, 0.0])
     assert clamps.sign().tolist() == [[1, -1, 1]] * 2
     for index, of_one in enumerate(clamps):
-        reached = steered_kl(language, features, index, IDS, of_one)
+        reached = steered_kl(language, features, index, clean, of_one)
         assert reached.tolist() == pytest.approx([0.05, 0.05, 0.1], rel=0.15)
     writing = Writing(prompts=("We", "I think"), tokens=5)
     texts = steered_texts(language, features, [0, 1], clamps, writing)
@@ -228,6 +232,31 @@ def test_clamps_meet_their_targets_and_texts_repeat(language, features):
         language, features, [1], clamps[1:, :1], Writing(tokens=3, temperature=0)
     )
     assert len(greedy) == 3
+
+
+@pytest.mark.parametrize(
+    ("hook", "blocks"),
+    [("residual.2", 1), ("model.layers.2.mlp", 2), ("model.layers.1.mlp:input", 1),
+     ("residual.0", 0), ("model.embed_tokens", 0)],
+)  # fmt: skip
+def test_a_run_resumed_before_its_hook_is_the_run(language, hook, blocks):
+    model = language.model
+    begun = beginning(model, hook, input_ids=IDS, use_cache=False)
+    assert begun.blocks == blocks
+    calls = []
+    handle = model.model.layers[0].mlp.register_forward_hook(lambda *_: calls.append(1))
+
+    def push(x):
+        return x + torch.arange(len(x))[:, None, None]
+
+    with replaced(model, hook, push):
+        wanted = language.logits(IDS.repeat(2, 1))
+    with resumed(model, begun, 2), replaced(model, hook, push):
+        found = language.logits(IDS.repeat(2, 1))
+    handle.remove()
+    assert torch.allclose(found, wanted, atol=1e-6)
+    assert not torch.allclose(found, language.logits(IDS.repeat(2, 1)), atol=1e-2)
+    assert len(calls) == (1 if blocks else 2)
 
 
 def test_a_text_is_embedded_once():

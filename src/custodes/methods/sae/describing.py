@@ -21,6 +21,7 @@ from custodes.methods.sae.config import DescribeConfig
 from custodes.methods.sae.evidence import (
     Evidence,
     Example,
+    baseline,
     max_activations,
     token_change,
     vocabulary_projection,
@@ -43,7 +44,7 @@ from custodes.methods.sae.scoring import (
     output_success,
     pick_texts,
 )
-from custodes.methods.sae.steering import PROMPTS, Writing, find_clamps, steered_texts
+from custodes.methods.sae.steering import PROMPTS, Writing, find_clamps, steered_texts, unsteered
 from custodes.methods.sae.store import ActivationStore
 from custodes.methods.sae.training import only_hook
 from custodes.models import MODELS
@@ -127,11 +128,12 @@ def describe_features(
     count = len(features.names)
     found = [Described.of(one) for one in keep.load()] if keep is not None else []
     with products(config.precision, ids.device):
-        clean = language.mean_logits(prompts)
+        clean = baseline(language, features.hook, prompts)
+        searched = unsteered(language, features.hook, prompts[:2, :16])
         for start in range(len(found), count, _TOGETHER):
             indices = range(start, min(start + _TOGETHER, count))
             start_at = [peaks[index] for index in indices]
-            clamps = find_clamps(language, features, indices, prompts[:2, :16], targets, start_at)
+            clamps = find_clamps(language, features, indices, searched, targets, start_at)
             texts = steered_texts(language, features, indices, clamps, writing)
             for index, of_one, written in zip(indices, clamps.tolist(), texts, strict=True):
                 promoted, suppressed = projections[index]
@@ -142,9 +144,7 @@ def describe_features(
                     ),
                     promoted=promoted,
                     suppressed=suppressed,
-                    changed=token_change(
-                        language, features, index, prompts, amount=config.amount, clean=clean
-                    ),
+                    changed=token_change(language, features, index, clean, amount=config.amount),
                 )
                 found.append(
                     Described(

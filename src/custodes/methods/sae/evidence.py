@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 
 from custodes.methods.sae.features import Features
-from custodes.methods.sae.hooks import replaced
+from custodes.methods.sae.hooks import Beginning, beginning, replaced, resumed
 from custodes.methods.sae.language import LanguageModel
 
-__all__ = ["Evidence", "Example", "max_activations", "token_change", "vocabulary_projection"]
+__all__ = ["Baseline", "Evidence", "Example", "baseline", "max_activations", "token_change",
+           "vocabulary_projection"]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,28 +84,44 @@ def vocabulary_projection(
     ]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Baseline:
+    """Prompts [n, T], the model's run on them up to a hook, and their mean logits [V]."""
+
+    prompts: Tensor
+    begun: Beginning
+    logits: Tensor
+
+
+def baseline(language: LanguageModel, hook: str, prompts: Tensor) -> Baseline:
+    """What `token_change` of features at the hook is measured from."""
+    return Baseline(
+        prompts=prompts,
+        begun=beginning(language.model, hook, input_ids=prompts, use_cache=False),
+        logits=language.mean_logits(prompts),
+    )
+
+
 def token_change(
     language: LanguageModel,
     features: Features,
     index: int,
-    prompts: Tensor,
+    clean: Baseline,
     *,
     amount: float = 10.0,
     top: int = 10,
-    clean: Tensor | None = None,
 ) -> tuple[str, ...]:
-    """Tokens whose mean logit over prompts [n, T] and positions moves most at +-`amount`.
+    """Tokens whose mean logit over prompts and positions moves most at +-`amount`.
 
     The `top` raised and the `top` lowered ones of each sign, without order among the four lists,
-    as the paper gives them. `clean`: the prompts' mean logits [V], where they are known already.
+    as the paper gives them.
     """
-    if clean is None:
-        clean = language.mean_logits(prompts)
     found: dict[str, None] = {}
     for sign in (1.0, -1.0):
-        amounts = torch.full((len(prompts),), sign * amount)
-        with replaced(language.model, features.hook, features.clamp(index, amounts)):
-            change = language.mean_logits(prompts) - clean
+        amounts = torch.full((len(clean.prompts),), sign * amount)
+        clamped = replaced(language.model, features.hook, features.clamp(index, amounts))
+        with resumed(language.model, clean.begun), clamped:
+            change = language.mean_logits(clean.prompts) - clean.logits
         most = min(top, len(change))
         for order in (change, -change):
             found.update(dict.fromkeys(_tokens(language, order.topk(most).indices)))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from custodes.errors import ConfigError
 from custodes.models.residual import blocks_of
 
-__all__ = ["read_hooks", "replaced"]
+__all__ = ["Beginning", "beginning", "read_hooks", "replaced", "resumed"]
 
 _RESIDUAL = re.compile(r"residual\.(\d+)")
 
@@ -86,6 +87,67 @@ def replaced(model: Any, hook: str, change: Change) -> Iterator[None]:
     """Within the block, `change` sees every activation at the place and may replace it."""
     with _watching(model, hook, change):
         yield
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beginning:
+    """What the first `blocks` of a model made of some inputs: `states` [batch, T, d].
+
+    0 blocks: there is nothing to go on from.
+    """
+
+    blocks: int
+    states: Tensor
+    tuples: bool
+    """Whether this model's blocks put out tuples."""
+
+
+def beginning(model: Any, hook: str, **inputs: Any) -> Beginning:
+    """Run the model on `inputs` up to the block that the hook is in."""
+    layers = blocks_of(model)
+    module, _ = _place(model, hook)
+    inside = [
+        at for at, layer in enumerate(layers) if any(one is module for one in layer.modules())
+    ]
+    if not inside or not inside[0]:
+        return Beginning(blocks=0, states=torch.empty(0), tuples=False)
+    blocks = inside[0]
+    tuples = []
+
+    def note(_: nn.Module, __: Any, output: Any) -> None:
+        tuples.append(isinstance(output, tuple))
+
+    handle = layers[0].register_forward_hook(note)
+    try:
+        states = read_hooks(model, [f"residual.{blocks}"], **inputs)[f"residual.{blocks}"]
+    finally:
+        handle.remove()
+    return Beginning(blocks=blocks, states=states, tuples=any(tuples))
+
+
+@contextmanager
+def resumed(model: Any, begun: Beginning, copies: int = 1) -> Iterator[None]:
+    """Within the block, the model goes on from there, without its first blocks.
+
+    Its inputs must be those that it was begun with, `copies` times one after another; no cache.
+    """
+    if not begun.blocks:
+        yield
+        return
+    first = blocks_of(model)[: begun.blocks]
+
+    def passing(hidden_states: Tensor, *_: Any, **__: Any) -> Any:
+        return (hidden_states,) if begun.tuples else hidden_states
+
+    states = begun.states.repeat(copies, 1, 1)
+    with replaced(model, f"residual.{begun.blocks}", lambda _: states):
+        for layer in first:
+            layer.forward = passing
+        try:
+            yield
+        finally:
+            for layer in first:
+                del layer.forward
 
 
 def read_hooks(model: Any, hooks: Sequence[str], **inputs: Any) -> dict[str, Tensor]:

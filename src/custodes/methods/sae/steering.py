@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 
 from custodes.methods.sae.features import Features
-from custodes.methods.sae.hooks import replaced
+from custodes.methods.sae.hooks import Beginning, beginning, replaced, resumed
 from custodes.methods.sae.language import LanguageModel
 from custodes.models.key_values import key_values
 
-__all__ = ["PROMPTS", "Writing", "find_amounts", "find_clamps", "steered_kl", "steered_texts"]
+__all__ = ["PROMPTS", "Unsteered", "Writing", "find_amounts", "find_clamps", "steered_kl",
+           "steered_texts", "unsteered"]  # fmt: skip
 
 PROMPTS = ("The explanation is simple:", "I think", "We")
 """Of arXiv 2501.08319, section 4.2."""
@@ -33,30 +34,47 @@ class Writing:
     seed: int = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unsteered:
+    """Prompts [p, T] as the model reads them: log-probabilities [p, T, V], and up to the hook."""
+
+    prompts: Tensor
+    log_probabilities: Tensor
+    begun: Beginning
+
+
+def unsteered(language: LanguageModel, hook: str, prompts: Tensor) -> Unsteered:
+    """What every steering of the prompts at the hook is compared with, and begins from."""
+    return Unsteered(
+        prompts=prompts,
+        log_probabilities=language.logits(prompts).log_softmax(-1),
+        begun=beginning(language.model, hook, input_ids=prompts, use_cache=False),
+    )
+
+
 def steered_kl(
     language: LanguageModel,
     features: Features,
     index: int | Tensor,
-    prompts: Tensor,
+    clean: Unsteered,
     amounts: Tensor,
-    *,
-    clean: Tensor | None = None,
 ) -> Tensor:
-    """KL(clean || steered) [n] of each amount [n], mean over prompts [p, T] and positions.
+    """KL(clean || steered) [n] of each amount [n], mean over prompts and positions.
 
-    `index`: one feature, or that of each amount. `clean`: the prompts' log-probabilities
-    [p, T, V], where they are known already.
+    `index`: one feature, or that of each amount.
     """
-    if clean is None:
-        clean = language.logits(prompts).log_softmax(-1)
-    count = len(amounts)
-    rows = prompts.repeat(count, 1)
+    count, prompts = len(amounts), clean.prompts
     each = amounts.repeat_interleave(len(prompts))
     which = torch.as_tensor(index).expand(count).repeat_interleave(len(prompts))
-    with replaced(language.model, features.hook, features.clamp(which, each)):
-        steered = language.logits(rows).log_softmax(-1)
-    steered = steered.view(count, *clean.shape)
-    found: Tensor = (clean.exp() * (clean - steered)).sum(-1).mean(dim=(1, 2))
+    change = features.clamp(which, each)
+    with (
+        resumed(language.model, clean.begun, count),
+        replaced(language.model, features.hook, change),
+    ):
+        steered = language.logits(prompts.repeat(count, 1)).log_softmax(-1)
+    known = clean.log_probabilities
+    steered = steered.view(count, *known.shape)
+    found: Tensor = (known.exp() * (known - steered)).sum(-1).mean(dim=(1, 2))
     return found
 
 
@@ -115,7 +133,7 @@ def find_clamps(
     language: LanguageModel,
     features: Features,
     indices: Sequence[int],
-    prompts: Tensor,
+    clean: Unsteered,
     targets: Sequence[float],
     start: Sequence[float],
 ) -> Tensor:
@@ -126,11 +144,9 @@ def find_clamps(
     wanted = torch.tensor(list(targets)).repeat(len(indices))
     feature = torch.tensor(list(indices)).repeat_interleave(len(targets))
     sign = wanted.sign()
-    clean = language.logits(prompts).log_softmax(-1)
 
     def moved(amounts: Tensor, which: Tensor) -> Tensor:
-        signed = sign[which] * amounts
-        return steered_kl(language, features, feature[which], prompts, signed, clean=clean)
+        return steered_kl(language, features, feature[which], clean, sign[which] * amounts)
 
     first = torch.tensor(list(start)).repeat_interleave(len(targets))
     return (sign * find_amounts(moved, wanted.abs(), first)).view(len(indices), len(targets))
