@@ -15,7 +15,8 @@ from custodes.models import (
     Sampling,
     StreamModel,
 )
-from custodes.models.causal import CausalConfig, CausalModel, pack
+from custodes.models.causal import CausalConfig, CausalModel
+from custodes.models.padding import pack
 from custodes.models.residual import ResidualReader
 from custodes.models.transformers import TransformersModel
 from custodes.types import Message

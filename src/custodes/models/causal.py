@@ -5,7 +5,6 @@ Takes a loaded transformers model and tokenizer; knows nothing of where they com
 
 from __future__ import annotations
 
-import copy
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
@@ -20,11 +19,12 @@ from custodes.config import Config
 from custodes.errors import ConfigError, ModelRequestError
 from custodes.models.activation_stream import ActivationStream, Step
 from custodes.models.base import Activations, Passage, Reply, Sampling
+from custodes.models.continuations import continuation_logs, prefill
 from custodes.models.decoding import Decoder, ReplyText, generator
 from custodes.models.eight_bits import in_eight_bits
 from custodes.models.identity import identity_of
 from custodes.models.key_values import key_values
-from custodes.models.padding import right_padded
+from custodes.models.padding import pack, right_padded
 from custodes.models.passages import passages
 from custodes.models.residual import ResidualReader
 from custodes.models.swaps import promising_swaps, span_tokens, usable_tokens
@@ -32,7 +32,7 @@ from custodes.models.tokens import PlainTokenizer, well_formed
 from custodes.models.trunk import Trunk, add_low_rank
 from custodes.types import Conversation
 
-__all__ = ["CausalConfig", "CausalModel", "pack"]
+__all__ = ["CausalConfig", "CausalModel"]
 
 _NO_LIMIT = 8192  # tokens; for models whose config names no greatest position
 
@@ -55,22 +55,6 @@ class CausalConfig(Config):
     """Tokens that the model attends to; null takes the model's own greatest position."""
     chat_template: str | None = None
     """A Jinja chat template in place of the tokenizer's; base models need one."""
-
-
-def pack(lengths: Sequence[int], *, rows: int, tokens: int) -> list[list[int]]:
-    """Cut rows into batches of similar length, so that little is padded: lists of row numbers.
-
-    No batch has more than `rows` rows or, unless it is one row, more than `tokens` padded tokens.
-    """
-    batches: list[list[int]] = []
-    for row in sorted(range(len(lengths)), key=lambda row: lengths[row], reverse=True):
-        current = batches[-1] if batches else []
-        fits = current and len(current) < rows
-        if fits and (len(current) + 1) * lengths[current[0]] <= tokens:
-            current.append(row)
-        else:
-            batches.append([row])
-    return batches
 
 
 class CausalModel:
@@ -301,10 +285,10 @@ class CausalModel:
                 f"{self.description}: a conversation of {len(prompt)} tokens with a continuation "
                 f"of {longest}; expected at most {self._context} together: shorten one of them"
             )
-        cache, first = self._prefill(prompt)
+        begun = prefill(self._model, prompt)
         scores: dict[int, NDArray[np.float64]] = {}
         for batch in self._batches([len(row) for row in rows]):
-            logs = self._continue([rows[row] for row in batch], cache, first)
+            logs = continuation_logs(self._model, begun, [rows[row] for row in batch])
             scores.update(zip(batch, logs, strict=True))
         return [scores[row] for row in range(len(rows))]
 
@@ -394,43 +378,4 @@ class CausalModel:
                 reply_tokens=reply.tokens,
             )
             for text, reply, prompt in zip(texts, replies, prompts, strict=True)
-        ]
-
-    @torch.inference_mode()
-    def _prefill(self, prompt: Sequence[int]) -> tuple[Any, Tensor]:
-        """The prompt's cache, and the log-probabilities [V] of what follows it."""
-        from transformers import DynamicCache
-
-        cache = DynamicCache(config=self._model.config)
-        output = self._model(
-            input_ids=torch.tensor([list(prompt)], device=self._model.device),
-            logits_to_keep=1,
-            **key_values(self._model, cache),
-        )
-        return cache, torch.log_softmax(output.logits[0, -1].float(), dim=-1)
-
-    @torch.inference_mode()
-    def _continue(
-        self, rows: Sequence[list[int]], cache: Any, first: Tensor
-    ) -> list[NDArray[np.float64]]:
-        """Log-probabilities of each row's tokens behind the cached prompt."""
-        heads = [first[row[:1]].cpu().double().numpy() for row in rows]
-        if max(len(row) for row in rows) < 2:
-            return heads
-        ids, mask = right_padded([row[:-1] for row in rows], self._model.device)
-        past = cache.get_seq_length()
-        shared = copy.deepcopy(cache)
-        shared.batch_repeat_interleave(len(rows))
-        logits = self._model(
-            input_ids=ids,
-            attention_mask=torch.cat([mask.new_ones(len(rows), past), mask], dim=1),
-            position_ids=torch.arange(past, past + ids.shape[1], device=ids.device).unsqueeze(0),
-            **key_values(self._model, shared),
-        ).logits
-        targets = right_padded([row[1:] for row in rows], self._model.device)[0]
-        chosen = logits.gather(2, targets.unsqueeze(2)).squeeze(2).float()
-        logs = (chosen - logits.float().logsumexp(dim=-1)).cpu().double().numpy()
-        return [
-            np.concatenate([head, log[: max(len(row) - 1, 0)]])
-            for head, log, row in zip(heads, logs, rows, strict=True)
         ]

@@ -20,8 +20,7 @@ from torch import Tensor, nn
 
 from custodes.config import Config, cache_folder
 from custodes.errors import ConfigError
-from custodes.models.causal import pack
-from custodes.models.padding import right_padded
+from custodes.models.padding import pack, right_padded
 from custodes.models.tokens import PlainTokenizer
 from custodes.models.transformers import quietly
 from custodes.models.trunk import Reading, add_low_rank

@@ -1,4 +1,4 @@
-"""Rows of token ids of unlike lengths as one tensor. Knows no model."""
+"""Rows of token ids of unlike lengths: as batches, and as one tensor. Knows no model."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-__all__ = ["right_padded"]
+__all__ = ["pack", "right_padded"]
 
 
 def right_padded(
@@ -21,3 +21,19 @@ def right_padded(
         ids[index, : len(row)] = torch.tensor(row, dtype=torch.long)
         mask[index, : len(row)] = 1
     return ids.to(device), mask.to(device)
+
+
+def pack(lengths: Sequence[int], *, rows: int, tokens: int) -> list[list[int]]:
+    """Cut rows into batches of similar length, so that little is padded: lists of row numbers.
+
+    No batch has more than `rows` rows or, unless it is one row, more than `tokens` padded tokens.
+    """
+    batches: list[list[int]] = []
+    for row in sorted(range(len(lengths)), key=lambda row: lengths[row], reverse=True):
+        current = batches[-1] if batches else []
+        fits = current and len(current) < rows
+        if fits and (len(current) + 1) * lengths[current[0]] <= tokens:
+            current.append(row)
+        else:
+            batches.append([row])
+    return batches
