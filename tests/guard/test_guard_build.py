@@ -1,12 +1,13 @@
 import random
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from custodes.classifiers import load_scorer
 from custodes.constitution import Constitution
 from custodes.errors import ArtifactError, ConfigError, DataError
-from custodes.guard import load_guard
+from custodes.guard import Cascade, load_guard
 from custodes.guard.build import GuardConfig, build_guard, default_stages
 from custodes.guard.calibration import CalibrationConfig, calibrate_guard
 from custodes.guard.outcome import outcomes
@@ -124,6 +125,34 @@ def test_the_threshold_is_set_on_ordinary_traffic_where_there_is_enough(built, t
     assert report.thresholds[Mode.INPUT].rows == 100
     few = calibrate_guard(built, rows(400, 1000), FIVE, folder=tmp_path / "h", benign=ordinary[:20])
     assert few.thresholds[Mode.INPUT].rows == 200
+
+
+def test_a_stage_that_speaks_alone_gets_its_share_of_the_budget(built, tmp_path):
+    config = CalibrationConfig(budget=0.05, alone={"second": 0.4})
+    report = calibrate_guard(built, rows(400, 1000), config, folder=tmp_path / "g")
+    assert report.alone == {"second": (Mode.INPUT,)}
+    assert report.thresholds[Mode.INPUT].rate.value <= 0.05
+    guard = load_guard(tmp_path / "g")
+    first, second = guard.cascade.stages
+    assert not first.alone and set(second.alone) == {Mode.INPUT}
+    benign = [(Message("user", row.text),) for row in rows(400, 1000) if row.label == 0]
+    own = [max(p.logit for p in Cascade([second]).points(one, Mode.INPUT)) for one in benign]
+    limit = report.thresholds[Mode.INPUT].logit
+    spoken = np.mean(np.array(own) + second.alone[Mode.INPUT] >= limit)
+    assert 0 < spoken <= 0.03
+
+
+@pytest.mark.parametrize(
+    ("alone", "error", "words"),
+    [({"third": 0.2}, ConfigError, "got third; expected stages: first, second"),
+     ({"first": 0.5, "second": 0.5}, ConfigError, "sum to 1"),
+     ({"second": 0.01}, DataError, "its share is 0.0500 % of benign texts")],
+)  # fmt: skip
+def test_shares_that_no_stage_can_have(built, tmp_path, alone, error, words):
+    config = CalibrationConfig(budget=0.05, alone=alone)
+    with pytest.raises(error, match=words.replace(" %", "%")):
+        calibrate_guard(built, rows(400, 1000), config, folder=tmp_path / "g")
+    assert not (tmp_path / "g").exists()
 
 
 def test_calibration_in_place_replaces_the_guard(built, tmp_path):

@@ -62,6 +62,27 @@ def test_logits_are_averaged_by_weight() -> None:
     assert escalated[0].rule == ANT
 
 
+def test_a_stage_may_speak_alone() -> None:
+    """Deep says 5 of an ant and 3 of a bee; half of that less 4 is the average."""
+    heard = {}
+    for alone in (-6.0, -1.5):
+        deep = Stage(scorer=DEEP, alone={Mode.INPUT: alone})
+        heard[alone] = points(Cascade([Stage(scorer=CHEAP), deep]), "one ant.")[-1]
+    quiet, loud = heard.values()
+    assert (quiet.logit, quiet.stage, quiet.spoke) == (pytest.approx(3.0), "deep", None)
+    assert (loud.logit, loud.stage, loud.spoke) == (pytest.approx(3.5), "deep", 1)
+    assert quiet.rules[ANT] > 0.3 and quiet.rules[BEE] < 0.7
+    assert loud.rules == {ANT: pytest.approx(0.1), BEE: pytest.approx(0.9)}
+    first = Stage(scorer=DEEP, alone={Mode.INPUT: 0.0})
+    cascade = Cascade([first, Stage(scorer=CHEAP, weight=100)])
+    found = points(cascade, "one ant.")[-1]
+    assert (found.stage, found.logit) == ("deep", 5.0)
+    assert points(cascade, "one ant.", mode=Mode.OUTPUT)[-1].stage == "cheap"
+    (whole,) = replays(cascade, [said("one ant.")], Mode.INPUT)
+    again = whole.points(said("one ant."), Mode.INPUT)[-1]
+    assert (again.logit, again.spoke) == (found.logit, found.spoke)
+
+
 def test_an_escalated_stage_speaks_of_the_text_before_its_escalation() -> None:
     cascade = Cascade([Stage(scorer=CHEAP, escalate_above=0), Stage(scorer=DEEP)])
     got = points(cascade, "a bee..........." + "so, ant ")

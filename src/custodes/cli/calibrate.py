@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -30,6 +31,14 @@ def calibrate(
         float | None,
         typer.Option(help="Share of benign traffic that the first stage passes on; default: all."),
     ] = None,
+    alone: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="STAGE=SHARE",
+            help="A stage that may stop a text by itself, and its share of the budget, as "
+            "encoder=0.25; again for more. Default: stages are averaged.",
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="Where to write; default: in place.")
     ] = None,
@@ -51,6 +60,7 @@ def calibrate(
     for flag, share in (("--budget", budget), ("--escalate", escalate)):
         if share is not None and not 0 < share < 1:
             raise ConfigError(f"{flag}: got {share}, expected a share between 0 and 1, as 0.01")
+    shares = dict(_share(given) for given in alone or [])
     if out is not None:
         check_place(out, guard="")
     found = find_guard(guard)
@@ -59,7 +69,9 @@ def calibrate(
     report = calibrate_guard(
         found,
         rows,
-        CalibrationConfig(budget=budget, most_rows=most_rows, escalate={first: escalate}),
+        CalibrationConfig(
+            budget=budget, most_rows=most_rows, escalate={first: escalate}, alone=shares
+        ),
         benign=read_examples(benign or [], unreleasable=True),
         folder=out or found,
         cache=cache or cache_folder() / "features",
@@ -70,5 +82,23 @@ def calibrate(
             f"  {mode:<9} stops at logit {threshold.logit:+.3f}: {threshold.refused} of "
             f"{threshold.rows} benign rows ({threshold.rate:.2%}, 95 % interval)"
         )
+    for stage, modes in report.alone.items():
+        typer.echo(f"  {stage} may speak alone: {', '.join(modes)}")
     for mode, why in report.skipped.items():
         typer.echo(f"  {mode:<9} threshold unchanged: {why}")
+
+
+def _share(given: str) -> tuple[str, float]:
+    """A stage and its share of the budget."""
+    from custodes.errors import ConfigError
+
+    stage, _, share = given.partition("=")
+    try:
+        value = float(share)
+    except ValueError:
+        value = math.nan
+    if not stage or not 0 < value < 1:
+        raise ConfigError(
+            f"--alone: got {given!r}, expected a stage and a share between 0 and 1, as encoder=0.25"
+        )
+    return stage, value

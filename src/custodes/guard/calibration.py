@@ -1,7 +1,8 @@
 """Calibrate a guard: probabilities, escalation and thresholds from rows it was not trained on.
 
 Per stage and mode, Platt scaling makes logits comparable; per stage, escalation is a quantile of
-benign traffic; per mode, the threshold is the one that keeps the false-refusal budget.
+benign traffic; per mode, a stage that may speak alone is given its share of the false-refusal
+budget, and the threshold is the one that keeps the budget.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +35,7 @@ from custodes.classifiers import (
 )
 from custodes.classifiers.artifact import features_of
 from custodes.config import Config
-from custodes.errors import ArtifactError, DataError
+from custodes.errors import ArtifactError, ConfigError, DataError
 from custodes.guard.cascade import Cascade, Stage
 from custodes.guard.folder import Manifest, find_guard, load_guard, save_guard
 from custodes.guard.guard import Guard
@@ -53,6 +55,8 @@ class CalibrationReport:
     thresholds: Mapping[Mode, Threshold]
     skipped: Mapping[Mode, str]
     """Why a mode kept the threshold that it had."""
+    alone: Mapping[str, tuple[Mode, ...]]
+    """Stage -> modes in which it may speak alone now."""
     manifest: Manifest
 
 
@@ -65,6 +69,9 @@ class CalibrationConfig(Config):
     """At most so many of the examples' rows in each mode."""
     escalate: Mapping[str, float | None] = Field(default_factory=dict)
     """Stage -> share of benign texts that it passes on to the next; not named: all."""
+    alone: Mapping[str, Annotated[float, Field(gt=0, lt=1)]] = Field(default_factory=dict)
+    """Stage -> share of the budget that it may spend by speaking alone (see `Stage`), in modes with
+    enough benign texts; not named: it is averaged in."""
 
 
 def calibrate_guard(
@@ -85,6 +92,7 @@ def calibrate_guard(
     """
     found = find_guard(source)
     guard = load_guard(found)
+    _check_alone(guard.cascade, config.alone)
     by_mode = {
         mode: sample_rows(rows, config.most_rows)
         for mode, rows in _by_mode(labelled_rows(examples)).items()
@@ -103,12 +111,18 @@ def calibrate_guard(
     ordinary = _by_mode([row for row in labelled_rows(benign) if row.label == 0])
     enough = benign_rows_needed(config.budget) if 0 < config.budget < 1 else 0
     pools = by_mode | {mode: rows for mode, rows in ordinary.items() if len(rows) >= enough}
+    cascade = _speaking_alone(cascade, pools, config)
     thresholds, skipped = _thresholds(cascade, pools, config.budget)
     policy = guard.policy.model_copy(
         update={"thresholds": {m: _probability(t.logit) for m, t in thresholds.items()}}
     )
     calibrated = Guard(cascade, policy, edition=guard.edition, artifact="", clock=time.monotonic)
-    return CalibrationReport(thresholds, skipped, _rewrite(found, folder, calibrated, scorers))
+    return CalibrationReport(
+        thresholds=thresholds,
+        skipped=skipped,
+        alone={s.scorer.name: tuple(s.alone) for s in cascade.stages if s.alone},
+        manifest=_rewrite(found, folder, calibrated, scorers),
+    )
 
 
 def _by_mode(rows: Sequence[LabelledRow]) -> dict[Mode, list[LabelledRow]]:
@@ -170,18 +184,66 @@ def _thresholds(
     thresholds: dict[Mode, Threshold] = {}
     skipped: dict[Mode, str] = {}
     for mode, rows in pools.items():
-        benign = [row.judged.conversation for row in rows if row.label == 0]
-        points = [
-            max(p.logit for p in replay.points(conversation, mode))
-            for conversation, replay in zip(benign, replays(cascade, benign, mode), strict=True)
-        ]
         try:
-            thresholds[mode] = threshold_for_budget(points, budget)
+            thresholds[mode] = threshold_for_budget(_worst_of_benign(cascade, rows, mode), budget)
         except DataError as error:
             skipped[mode] = str(error)
     if not thresholds:
         raise DataError("; ".join(f"{mode}: {why}" for mode, why in skipped.items()))
     return thresholds, skipped
+
+
+def _check_alone(cascade: Cascade, alone: Mapping[str, float]) -> None:
+    names = [stage.scorer.name for stage in cascade.stages]
+    if unknown := sorted(set(alone) - set(names)):
+        raise ConfigError(f"alone: got {', '.join(unknown)}; expected stages: {', '.join(names)}")
+    if (spent := sum(alone.values())) >= 1:
+        raise ConfigError(
+            f"alone: got shares of the budget that sum to {spent:g}, expected less than 1: what is "
+            "left is for all stages together"
+        )
+
+
+def _speaking_alone(
+    cascade: Cascade, pools: Mapping[Mode, list[LabelledRow]], config: CalibrationConfig
+) -> Cascade:
+    """The cascade whose named stages reach its threshold alone as often as their share allows.
+
+    The shares only set what the stages' words weigh against each other: the threshold, which is
+    set afterwards on what all say together, keeps the budget. `DataError` where a stage's share is
+    less than one benign text in every mode.
+    """
+    left = config.budget * (1 - sum(config.alone.values()))
+    stages = []
+    for stage in cascade.stages:
+        offsets: dict[Mode, float] = {}
+        share = config.alone.get(stage.scorer.name, 0.0) * config.budget
+        for mode, rows in pools.items() if stage.scorer.name in config.alone else ():
+            if mode not in getattr(stage.scorer, "modes", tuple(Mode)):
+                continue
+            itself = Cascade([dataclasses.replace(stage, escalate_above=None)])
+            own = _worst_of_benign(itself, rows, mode)
+            if share * len(own) >= 1:
+                others = _worst_of_benign(cascade, rows, mode)
+                at = float(np.quantile(others, 1 - left)), float(np.quantile(own, 1 - share))
+                offsets[mode] = at[0] - at[1]
+        if share and not offsets:
+            raise DataError(
+                f"alone: stage {stage.scorer.name}: its share is {share:.4%} of benign texts, "
+                "and no mode that it judges has as many as make one; give more benign rows or a "
+                "larger share"
+            )
+        stages.append(dataclasses.replace(stage, alone=offsets))
+    return Cascade(stages)
+
+
+def _worst_of_benign(cascade: Cascade, rows: Sequence[LabelledRow], mode: Mode) -> list[float]:
+    """The greatest logit of each benign text."""
+    benign = [row.judged.conversation for row in rows if row.label == 0]
+    return [
+        max(point.logit for point in replay.points(conversation, mode))
+        for conversation, replay in zip(benign, replays(cascade, benign, mode), strict=True)
+    ]
 
 
 def _quantile(benign: NDArray[np.float64], share: float, *, name: str) -> float:

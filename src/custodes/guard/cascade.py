@@ -14,6 +14,9 @@ on the text alone:
 - A combined point averages the last point of every stage in play (a stage that has not yet had
   its turn counts with its first point) and waits until none of them can still have an earlier
   one.
+- A stage may speak alone: what it alone is sure of stands, though the others' average be lower.
+  Averages suit members who see the same thing with different errors, this one who sees what the
+  others do not.
 
 A prompt (mode `input`) is read once more for everything that a code in it hides
 (`classifiers.readings`), apart from what hands the code over: the worst point of each hidden text
@@ -29,8 +32,8 @@ Knows nothing of thresholds, rules' consequences or release.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,11 +54,14 @@ class Stage:
     `weight`: its share in the average of logits, relative to the other active stages.
     `escalate_above`: a logit of this stage above it brings the next stage into play; None: the
     next stage judges everything (it must be None on the last stage).
+    `alone`: mode -> what is added to this stage's logit where it speaks alone: a combined logit is
+    never below that sum. A mode that is not named: the stage is averaged in, and that is all.
     """
 
     scorer: Scorer
     weight: float = 1.0
     escalate_above: float | None = None
+    alone: Mapping[Mode, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +70,9 @@ class GuardPoint:
 
     `end`: the character at which it takes effect; never goes back.
     `covered`: how many characters all the stages in play have judged.
-    `logit`: weighted average of the stages' logits.
+    `logit`: weighted average of the stages' logits, or what one of them says alone.
     `stages`: the stages in play with their points, first to last; the last one is the decider.
+    `spoke`: the one of them that spoke alone, and so decided; None: they were averaged.
     `failure`: why the text could not be judged further; None where it could.
     `code`: of a hidden text the code that hid it; None: the text as it stands.
     """
@@ -76,11 +83,14 @@ class GuardPoint:
     stages: tuple[tuple[Stage, Point], ...] = ()
     failure: str | None = None
     code: str | None = None
+    spoke: int | None = None
 
     @property
     def stage(self) -> str | None:
-        """Name of the stage that decided: the deepest one in play."""
-        return self.stages[-1][0].scorer.name if self.stages else None
+        """Name of the stage that decided: one that spoke alone, else the deepest one in play."""
+        if not self.stages:
+            return None
+        return self.stages[-1 if self.spoke is None else self.spoke][0].scorer.name
 
     @property
     def logits(self) -> dict[str, float]:
@@ -89,10 +99,12 @@ class GuardPoint:
 
     @property
     def rules(self) -> dict[RuleId, float]:
-        """Rule -> weighted average of its conditional probability; {} where none can be named."""
-        total = sum(stage.weight for stage, _ in self.stages)
+        """Rule -> weighted average of its conditional probability, or what the stage that spoke
+        alone gives it; {} where none can be named."""
+        heard = self.stages if self.spoke is None else self.stages[self.spoke :][:1]
+        total = sum(stage.weight for stage, _ in heard)
         shares: dict[RuleId, float] = {}
-        for stage, point in self.stages:
+        for stage, point in heard:
             values: NDArray[np.float32] = point.rules
             for rule, value in zip(stage.scorer.rules, values.tolist(), strict=True):
                 shares[rule] = shares.get(rule, 0.0) + stage.weight / total * value
@@ -105,11 +117,15 @@ class GuardPoint:
         return max(shares, key=shares.__getitem__) if shares else None
 
 
-def _combine(stages: Sequence[tuple[Stage, Point]], *, end: int) -> GuardPoint:
+def _combine(stages: Sequence[tuple[Stage, Point]], mode: Mode, *, end: int) -> GuardPoint:
     total = sum(stage.weight for stage, _ in stages)
     logit = sum(stage.weight / total * float(point.logit) for stage, point in stages)
     covered = min(point.end for _, point in stages)
-    return GuardPoint(end, covered, logit, tuple(stages))
+    spoke = None
+    for place, (stage, point) in enumerate(stages):
+        if mode in stage.alone and (own := float(point.logit) + stage.alone[mode]) > logit:
+            logit, spoke = own, place
+    return GuardPoint(end, covered, logit, tuple(stages), spoke=spoke)
 
 
 class Cascade:
@@ -137,6 +153,8 @@ class Cascade:
                 raise ConfigError(f"stage {name}: weight {stage.weight}; expected more than 0")
             if stage.escalate_above is not None and math.isnan(stage.escalate_above):
                 raise ConfigError(f"stage {name}: escalate_above is not a number")
+            if not all(math.isfinite(value) for value in stage.alone.values()):
+                raise ConfigError(f"stage {name}: alone {dict(stage.alone)}; expected numbers")
         if self.stages[-1].escalate_above is not None:
             raise ConfigError(
                 f"stage {names[-1]}: escalate_above {self.stages[-1].escalate_above}, but no stage "
@@ -277,7 +295,7 @@ class CascadeStream:
                 for stage, each in zip(self._stages, self._lanes, strict=False)
                 if each.start <= self._end and (point := each.used()) is not None
             ]
-            points.append(_combine(used, end=self._end))
+            points.append(_combine(used, self._mode, end=self._end))
         for lane in self._lanes:
             if lane.fault is not None and not self._failed:
                 self._failed = True

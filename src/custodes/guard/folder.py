@@ -58,6 +58,8 @@ class StageEntry(Config):
     """See `Stage`."""
     escalate_above: float | None
     """See `Stage`."""
+    alone: Mapping[Mode, float] = Field(default_factory=dict)
+    """See `Stage`."""
 
 
 class Manifest(Config):
@@ -163,7 +165,12 @@ def load_guard(
                 f"expected {entry.name!r}"
             )
         stages.append(
-            Stage(scorer=scorer, weight=entry.weight, escalate_above=entry.escalate_above)
+            Stage(
+                scorer=scorer,
+                weight=entry.weight,
+                escalate_above=entry.escalate_above,
+                alone=entry.alone,
+            )
         )
     return Guard(
         Cascade(stages),
@@ -224,6 +231,7 @@ def _manifest(guard: Guard, folder: Path) -> Manifest:
             folder=f"stages/{stage.scorer.name}",
             weight=stage.weight,
             escalate_above=stage.escalate_above,
+            alone=stage.alone,
         )
         for stage in guard.cascade.stages
     ]

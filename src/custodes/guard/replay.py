@@ -80,9 +80,7 @@ def _known(
         onward = []
         for place, points in zip(asked, answers, strict=True):
             scorer = stage.scorer if points is None else _Replay(stage.scorer, points)
-            known[place].append(
-                Stage(scorer=scorer, weight=stage.weight, escalate_above=stage.escalate_above)
-            )
+            known[place].append(replace(stage, scorer=scorer))
             above = stage.escalate_above
             if points is None or above is None or any(p.logit > above for p in points):
                 onward.append(place)
