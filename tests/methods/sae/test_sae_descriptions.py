@@ -10,7 +10,6 @@ from custodes.errors import ConfigError, DataError
 from custodes.methods.sae.evidence import (
     Evidence,
     Example,
-    baseline,
     max_activations,
     token_change,
     vocabulary_projection,
@@ -35,12 +34,12 @@ from custodes.methods.sae.scoring import (
     pick_texts,
 )
 from custodes.methods.sae.steering import (
+    Unsteered,
     Writing,
     find_amounts,
     find_clamps,
     steered_kl,
     steered_texts,
-    unsteered,
 )
 from custodes.models import MODELS
 
@@ -111,7 +110,7 @@ def test_projection_and_change_are_the_models_own(language, features):
     assert promoted == tuple(language.token(int(one)) for one in logits.topk(3).indices)
     assert suppressed == tuple(language.token(int(one)) for one in (-logits).topk(3).indices)
     with torch.inference_mode():
-        clean = baseline(language, HOOK, IDS)
+        clean = Unsteered(language, HOOK, IDS)
         changed = token_change(language, features, 0, clean, amount=8.0, top=2)
         clean = language.logits(IDS)
         with replaced(language.model, HOOK, features.clamp(0, torch.full((2,), 8.0))):
@@ -218,7 +217,7 @@ def test_amounts_meet_targets_of_rising_curves(power, scale, floor):
 
 def test_clamps_meet_their_targets_and_texts_repeat(language, features):
     targets = (0.05, -0.05, 0.1)
-    clean = unsteered(language, HOOK, IDS)
+    clean = Unsteered(language, HOOK, IDS)
     clamps = find_clamps(language, features, [0, 1], clean, targets, [1.0, 0.0])
     assert clamps.sign().tolist() == [[1, -1, 1]] * 2
     for index, of_one in enumerate(clamps):

@@ -21,7 +21,6 @@ from custodes.methods.sae.config import DescribeConfig
 from custodes.methods.sae.evidence import (
     Evidence,
     Example,
-    baseline,
     max_activations,
     token_change,
     vocabulary_projection,
@@ -44,7 +43,13 @@ from custodes.methods.sae.scoring import (
     output_success,
     pick_texts,
 )
-from custodes.methods.sae.steering import PROMPTS, Writing, find_clamps, steered_texts, unsteered
+from custodes.methods.sae.steering import (
+    PROMPTS,
+    Unsteered,
+    Writing,
+    find_clamps,
+    steered_texts,
+)
 from custodes.methods.sae.store import ActivationStore
 from custodes.methods.sae.training import only_hook
 from custodes.models import MODELS
@@ -128,8 +133,8 @@ def describe_features(
     count = len(features.names)
     found = [Described.of(one) for one in keep.load()] if keep is not None else []
     with products(config.precision, ids.device):
-        clean = baseline(language, features.hook, prompts)
-        searched = unsteered(language, features.hook, prompts[:2, :16])
+        clean = Unsteered(language, features.hook, prompts)
+        searched = Unsteered(language, features.hook, prompts[:2, :16])
         for start in range(len(found), count, _TOGETHER):
             indices = range(start, min(start + _TOGETHER, count))
             start_at = [peaks[index] for index in indices]

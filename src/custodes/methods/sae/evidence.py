@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from custodes.methods.sae.features import Features
-from custodes.methods.sae.hooks import Beginning, beginning, replaced, resumed
+from custodes.methods.sae.hooks import replaced, resumed
 from custodes.methods.sae.language import LanguageModel
+from custodes.methods.sae.steering import Unsteered
 
-__all__ = ["Baseline", "Evidence", "Example", "baseline", "max_activations", "token_change",
-           "vocabulary_projection"]  # fmt: skip
+__all__ = ["Evidence", "Example", "max_activations", "token_change", "vocabulary_projection"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,29 +84,11 @@ def vocabulary_projection(
     ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Baseline:
-    """Prompts [n, T], the model's run on them up to a hook, and their mean logits [V]."""
-
-    prompts: Tensor
-    begun: Beginning
-    logits: Tensor
-
-
-def baseline(language: LanguageModel, hook: str, prompts: Tensor) -> Baseline:
-    """What `token_change` of features at the hook is measured from."""
-    return Baseline(
-        prompts=prompts,
-        begun=beginning(language.model, hook, input_ids=prompts, use_cache=False),
-        logits=language.mean_logits(prompts),
-    )
-
-
 def token_change(
     language: LanguageModel,
     features: Features,
     index: int,
-    clean: Baseline,
+    clean: Unsteered,
     *,
     amount: float = 10.0,
     top: int = 10,
@@ -117,11 +99,12 @@ def token_change(
     as the paper gives them.
     """
     found: dict[str, None] = {}
+    before = clean.mean_logits  # computed when first asked for: not while the model is steered
     for sign in (1.0, -1.0):
         amounts = torch.full((len(clean.prompts),), sign * amount)
         clamped = replaced(language.model, features.hook, features.clamp(index, amounts))
         with resumed(language.model, clean.begun), clamped:
-            change = language.mean_logits(clean.prompts) - clean.logits
+            change = language.mean_logits(clean.prompts) - before
         most = min(top, len(change))
         for order in (change, -change):
             found.update(dict.fromkeys(_tokens(language, order.topk(most).indices)))

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from custodes.methods.sae.features import Features
-from custodes.methods.sae.hooks import Beginning, beginning, replaced, resumed
+from custodes.methods.sae.hooks import beginning, replaced, resumed
 from custodes.methods.sae.language import LanguageModel
 from custodes.models.key_values import key_values
 
 __all__ = ["PROMPTS", "Unsteered", "Writing", "find_amounts", "find_clamps", "steered_kl",
-           "steered_texts", "unsteered"]  # fmt: skip
+           "steered_texts"]  # fmt: skip
 
 PROMPTS = ("The explanation is simple:", "I think", "We")
 """Of arXiv 2501.08319, section 4.2."""
@@ -34,22 +35,24 @@ class Writing:
     seed: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Unsteered:
-    """Prompts [p, T] as the model reads them: log-probabilities [p, T, V], and up to the hook."""
+    """Prompts [p, T] as the model reads them: what every steering of them at a hook is compared
+    with, and, read as far as the hook's block, begins from."""
 
-    prompts: Tensor
-    log_probabilities: Tensor
-    begun: Beginning
+    def __init__(self, language: LanguageModel, hook: str, prompts: Tensor) -> None:
+        self.prompts = prompts
+        self.begun = beginning(language.model, hook, input_ids=prompts, use_cache=False)
+        self._language = language
 
+    @cached_property
+    def log_probabilities(self) -> Tensor:
+        """[p, T, V]."""
+        return self._language.logits(self.prompts).log_softmax(-1)
 
-def unsteered(language: LanguageModel, hook: str, prompts: Tensor) -> Unsteered:
-    """What every steering of the prompts at the hook is compared with, and begins from."""
-    return Unsteered(
-        prompts=prompts,
-        log_probabilities=language.logits(prompts).log_softmax(-1),
-        begun=beginning(language.model, hook, input_ids=prompts, use_cache=False),
-    )
+    @cached_property
+    def mean_logits(self) -> Tensor:
+        """[V], over prompts and positions."""
+        return self._language.mean_logits(self.prompts)
 
 
 def steered_kl(
