@@ -261,9 +261,10 @@ def matching_trained(options: argparse.Namespace) -> list[dict]:
     latents, steps, batch = (36_864, 100, 2048) if full(options) else (96, 5, 128)
     trained = min(rows - held, steps * batch)
     at = ("topk", latents, 32 if full(options) else 4)
+    options.seeds = options.seeds[:2]
     found = shared(options, store, at, (trained, rows - held, rows))
     folder = options.work / "seeds" / f"{at[0]}-{latents}-{at[2]}-{trained}"
-    first, second = (load_coder(folder / f"seed{seed}").decoder for seed in options.seeds[:2])
+    first, second = (load_coder(folder / f"seed{seed}").decoder for seed in options.seeds)
     began = time.process_time()
     matching = match(first, second, say=print)
     seconds = time.process_time() - began

@@ -1,3 +1,4 @@
+import dataclasses
 import random
 from pathlib import Path
 
@@ -140,6 +141,28 @@ def test_a_stage_that_speaks_alone_gets_its_share_of_the_budget(built, tmp_path)
     limit = report.thresholds[Mode.INPUT].logit
     spoken = np.mean(np.array(own) + second.alone[Mode.INPUT] >= limit)
     assert 0 < spoken <= 0.03
+
+
+def replies(count, start):
+    """The same texts as replies."""
+    return [
+        dataclasses.replace(row, text=None, messages=(Message("assistant", row.text),))
+        for row in rows(count, start)
+    ]
+
+
+def test_where_rows_are_few_a_threshold_stays_and_nobody_speaks_alone(built, tmp_path):
+    both = [*rows(400, 1000), *replies(400, 3000)]
+    calibrate_guard(built, both, FIVE, folder=tmp_path / "first")
+    known = load_guard(tmp_path / "first").policy.thresholds
+    config = CalibrationConfig(budget=0.05, alone={"second": 0.6})
+    few = [*rows(400, 1000), *replies(100, 3000)]
+    report = calibrate_guard(tmp_path / "first", few, config, folder=tmp_path / "second")
+    assert set(report.skipped) == {Mode.OUTPUT, Mode.EXCHANGE}
+    assert report.alone == {"second": (Mode.INPUT,)}
+    now = load_guard(tmp_path / "second").policy.thresholds
+    assert now[Mode.OUTPUT] == known[Mode.OUTPUT]
+    assert now[Mode.INPUT] != known[Mode.INPUT]
 
 
 @pytest.mark.parametrize(

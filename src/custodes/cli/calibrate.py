@@ -61,6 +61,8 @@ def calibrate(
         if share is not None and not 0 < share < 1:
             raise ConfigError(f"{flag}: got {share}, expected a share between 0 and 1, as 0.01")
     shares = dict(_share(given) for given in alone or [])
+    if len(shares) < len(alone or []):
+        raise ConfigError(f"--alone: got {', '.join(alone or [])}; expected each stage once")
     if out is not None:
         check_place(out, guard="")
     found = find_guard(guard)

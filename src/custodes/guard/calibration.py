@@ -92,7 +92,7 @@ def calibrate_guard(
     """
     found = find_guard(source)
     guard = load_guard(found)
-    _check_alone(guard.cascade, config.alone)
+    _check_alone(guard.cascade, config)
     by_mode = {
         mode: sample_rows(rows, config.most_rows)
         for mode, rows in _by_mode(labelled_rows(examples)).items()
@@ -113,8 +113,10 @@ def calibrate_guard(
     pools = by_mode | {mode: rows for mode, rows in ordinary.items() if len(rows) >= enough}
     cascade = _speaking_alone(cascade, pools, config)
     thresholds, skipped = _thresholds(cascade, pools, config.budget)
+    cascade = _alone_within(cascade, thresholds, config)
+    found_now = {mode: _probability(one.logit) for mode, one in thresholds.items()}
     policy = guard.policy.model_copy(
-        update={"thresholds": {m: _probability(t.logit) for m, t in thresholds.items()}}
+        update={"thresholds": {**guard.policy.thresholds, **found_now}}
     )
     calibrated = Guard(cascade, policy, edition=guard.edition, artifact="", clock=time.monotonic)
     return CalibrationReport(
@@ -193,15 +195,17 @@ def _thresholds(
     return thresholds, skipped
 
 
-def _check_alone(cascade: Cascade, alone: Mapping[str, float]) -> None:
+def _check_alone(cascade: Cascade, config: CalibrationConfig) -> None:
     names = [stage.scorer.name for stage in cascade.stages]
-    if unknown := sorted(set(alone) - set(names)):
+    if unknown := sorted(set(config.alone) - set(names)):
         raise ConfigError(f"alone: got {', '.join(unknown)}; expected stages: {', '.join(names)}")
-    if (spent := sum(alone.values())) >= 1:
+    if (spent := sum(config.alone.values())) >= 1:
         raise ConfigError(
             f"alone: got shares of the budget that sum to {spent:g}, expected less than 1: what is "
             "left is for all stages together"
         )
+    if config.alone and not 0 < config.budget < 1:
+        raise ConfigError(f"budget: got {config.budget}, expected a share between 0 and 1")
 
 
 def _speaking_alone(
@@ -210,30 +214,45 @@ def _speaking_alone(
     """The cascade whose named stages reach its threshold alone as often as their share allows.
 
     The shares only set what the stages' words weigh against each other: the threshold, which is
-    set afterwards on what all say together, keeps the budget. `DataError` where a stage's share is
-    less than one benign text in every mode.
+    set afterwards on what all say together, keeps the budget.
     """
+    offsets: dict[str, dict[Mode, float]] = {name: {} for name in config.alone}
     left = config.budget * (1 - sum(config.alone.values()))
+    needed = benign_rows_needed(config.budget) if config.alone else 0
+    for mode, rows in pools.items() if config.alone else ():
+        if sum(row.label == 0 for row in rows) < needed:
+            continue  # its threshold cannot be set either
+        together = _worst_of_benign(cascade, rows, mode)
+        for stage in cascade.stages:
+            share = config.alone.get(stage.scorer.name, 0.0) * config.budget
+            judges = mode in getattr(stage.scorer, "modes", tuple(Mode))
+            if judges and share * len(together) >= 1:
+                itself = Cascade([dataclasses.replace(stage, escalate_above=None)])
+                own = _worst_of_benign(itself, rows, mode)
+                offset = np.quantile(together, 1 - left) - np.quantile(own, 1 - share)
+                if np.isfinite(offset):
+                    offsets[stage.scorer.name][mode] = float(offset)
+    return Cascade(
+        [dataclasses.replace(s, alone=offsets.get(s.scorer.name, {})) for s in cascade.stages]
+    )
+
+
+def _alone_within(
+    cascade: Cascade, thresholds: Mapping[Mode, Threshold], config: CalibrationConfig
+) -> Cascade:
+    """The cascade without words that no threshold was set for; `DataError` where none is left of a
+    stage that was named."""
     stages = []
     for stage in cascade.stages:
-        offsets: dict[Mode, float] = {}
-        share = config.alone.get(stage.scorer.name, 0.0) * config.budget
-        for mode, rows in pools.items() if stage.scorer.name in config.alone else ():
-            if mode not in getattr(stage.scorer, "modes", tuple(Mode)):
-                continue
-            itself = Cascade([dataclasses.replace(stage, escalate_above=None)])
-            own = _worst_of_benign(itself, rows, mode)
-            if share * len(own) >= 1:
-                others = _worst_of_benign(cascade, rows, mode)
-                at = float(np.quantile(others, 1 - left)), float(np.quantile(own, 1 - share))
-                offsets[mode] = at[0] - at[1]
-        if share and not offsets:
+        alone = {mode: value for mode, value in stage.alone.items() if mode in thresholds}
+        if stage.scorer.name in config.alone and not alone:
+            share = config.alone[stage.scorer.name] * config.budget
             raise DataError(
-                f"alone: stage {stage.scorer.name}: its share is {share:.4%} of benign texts, "
-                "and no mode that it judges has as many as make one; give more benign rows or a "
-                "larger share"
+                f"alone: stage {stage.scorer.name}: its share is {share:.4%} of benign texts, and "
+                "no mode that it judges has a threshold and as many as make one; give more benign "
+                "rows or a larger share"
             )
-        stages.append(dataclasses.replace(stage, alone=offsets))
+        stages.append(dataclasses.replace(stage, alone=alone))
     return Cascade(stages)
 
 

@@ -71,8 +71,8 @@ class GuardPoint:
     `end`: the character at which it takes effect; never goes back.
     `covered`: how many characters all the stages in play have judged.
     `logit`: weighted average of the stages' logits, or what one of them says alone.
-    `stages`: the stages in play with their points, first to last; the last one is the decider.
-    `spoke`: the one of them that spoke alone, and so decided; None: they were averaged.
+    `stages`: the stages in play with their points, first to last.
+    `spoke`: the place of the one that spoke alone, and so decided; None: they were averaged.
     `failure`: why the text could not be judged further; None where it could.
     `code`: of a hidden text the code that hid it; None: the text as it stands.
     """
@@ -101,7 +101,7 @@ class GuardPoint:
     def rules(self) -> dict[RuleId, float]:
         """Rule -> weighted average of its conditional probability, or what the stage that spoke
         alone gives it; {} where none can be named."""
-        heard = self.stages if self.spoke is None else self.stages[self.spoke :][:1]
+        heard = self.stages if self.spoke is None else (self.stages[self.spoke],)
         total = sum(stage.weight for stage, _ in heard)
         shares: dict[RuleId, float] = {}
         for stage, point in heard:

@@ -20,9 +20,15 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, JsonValue, field_validator
+from pydantic import (
+    Field,
+    JsonValue,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+)
 
 from custodes.classifiers.base import Scorer
 from custodes.classifiers.scorer import Calibration
@@ -59,7 +65,12 @@ class StageEntry(Config):
     escalate_above: float | None
     """See `Stage`."""
     alone: Mapping[Mode, float] = Field(default_factory=dict)
-    """See `Stage`."""
+    """See `Stage`. Not written where it is empty: older versions read such guards too."""
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = write(self)
+        return {name: value for name, value in values.items() if name != "alone" or value}
 
 
 class Manifest(Config):

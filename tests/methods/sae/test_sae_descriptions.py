@@ -253,6 +253,7 @@ def test_a_run_resumed_before_its_hook_is_the_run(language, hook, blocks):
     with resumed(model, begun, 2), replaced(model, hook, push):
         found = language.logits(IDS.repeat(2, 1))
     handle.remove()
+    assert "forward" not in model.model.layers[0].__dict__
     assert torch.allclose(found, wanted, atol=1e-6)
     assert not torch.allclose(found, language.logits(IDS.repeat(2, 1)), atol=1e-2)
     assert len(calls) == (1 if blocks else 2)

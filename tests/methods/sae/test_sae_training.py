@@ -11,6 +11,7 @@ from custodes.methods.sae.coder import Coder, sparse_rows
 from custodes.methods.sae.config import CoderConfig, TrainConfig
 from custodes.methods.sae.losses import jump_relu, l0_penalty
 from custodes.methods.sae.metrics import ce_score, judge, substituted_losses
+from custodes.methods.sae.objective import objective
 from custodes.methods.sae.sparse import above_zero, batch_top_k, mixed, pre_activations, row_top_k
 from custodes.methods.sae.store import write_store
 from custodes.methods.sae.training import Trainer, only_hook, train, untrained
@@ -64,7 +65,8 @@ def test_few_active_pairs_train_as_all_do(kind, monkeypatch):
     found = {}
     for share in (0.0, 1.0):
         monkeypatch.setattr("custodes.methods.sae.objective._FEW", share)
-        one = trainer._objective(x, torch.zeros(24, dtype=torch.bool))
+        none = torch.zeros(24, dtype=torch.bool)
+        one = objective(x, trainer.part, config, rough=False, dead=none)
         gradients = torch.autograd.grad(one.loss, list(trainer.part.values()))
         seen = torch.zeros(24, dtype=torch.bool)
         seen[one.alive] = True
@@ -72,6 +74,24 @@ def test_few_active_pairs_train_as_all_do(kind, monkeypatch):
     assert found[0.0][2].any()
     for dense, sparse in zip(found[0.0], found[1.0], strict=True):
         assert torch.allclose(dense, sparse, rtol=1e-4, atol=1e-5)
+
+
+def test_in_bfloat16_a_latents_bias_still_moves_its_threshold():
+    """With biases rounded too, values lie on one grid, which a narrow kernel never meets."""
+    torch.manual_seed(0)
+    config = CoderConfig(
+        kind="jumprelu", latents=64, k=1, threshold=2.01, bandwidth=0.03, precision="bfloat16"
+    )
+    trainer = Trainer(config, torch.zeros(16), 1.0)
+    trainer.part["encoder_bias"].data.normal_()
+    none = torch.zeros(64, dtype=torch.bool)
+    met = {}
+    for rough in (False, True):
+        found = objective(3 * torch.randn(4096, 16), trainer.part, config, rough=rough, dead=none)
+        (slope,) = torch.autograd.grad(found.loss, [trainer.part["log_threshold"]])
+        met[rough] = int((slope != 0).sum())
+    assert met[False] > 60
+    assert met[True] > 50
 
 
 def test_batch_top_k_takes_the_greatest_of_the_batch():

@@ -13,6 +13,7 @@ Knows nothing of files or of training.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -85,6 +86,13 @@ class Coder:
     def encoder(self) -> Tensor:
         """[F, d]."""
         return self.tensors["encoder"]
+
+    def checksum(self) -> int:
+        """Of every tensor's bytes."""
+        found = 0
+        for name in sorted(self.tensors):
+            found = zlib.crc32(self.tensors[name].contiguous().cpu().numpy().tobytes(), found)
+        return found
 
     def pre_activations(self, x: Tensor) -> Tensor:
         """[..., F] before the nonlinearity; of a gated one, its gate's."""

@@ -80,8 +80,9 @@ class CoderConfig(Config):
     auxiliary: float = Field(default=1 / 32, ge=0)
     """Weight of AuxK, which revives dead latents of topk and batchtopk; 0 for none."""
     precision: Precision = "float32"
-    """Of the product that picks the active latents of topk and batchtopk (their values are
-    computed in float32 either way); of all products of the other kinds."""
+    """Of the product with the whole encoder. Values of active pairs are computed in float32
+    wherever that product only picks them: of topk and batchtopk always, of relu and gated in steps
+    with few of them; in the other steps of these, and of jumprelu, all products are of this one."""
     learning_rate: float | None = Field(default=None, gt=0)
     """None: 2e-4 / sqrt(F / 16,384)."""
     seed: int = 0

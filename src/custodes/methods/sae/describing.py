@@ -53,6 +53,7 @@ from custodes.methods.sae.steering import (
 from custodes.methods.sae.store import ActivationStore
 from custodes.methods.sae.training import only_hook
 from custodes.models import MODELS
+from custodes.models.arithmetic import resolved
 
 __all__ = ["Described", "choose_latents", "describe_features", "run_describe", "score"]
 
@@ -220,14 +221,15 @@ def run_describe(
     hook, coder = only_hook(store, config.hook), load_coder(folder)
     every = torch.from_numpy(store.tokens()[: config.contexts].astype(np.int64))
     ids, held = torch.split(every, (len(every) + 1) // 2)
-    run = Run(out, config, seed=config.seed)
     explainer = _explainer(config)
     embed = CachedEmbedder(
         MiniLMEmbedder(Path(config.minilm)) if config.minilm else HashedEmbedder()
     )
     latents = choose_latents(language, coder, hook, ids, config)
     features = coder_features(coder, hook, latents)
-    keep = Kept(run.folder / "described.json", _key(store, coder, latents, config))
+    keep = Kept(out / "described.json", _key(store, coder, latents, config))
+    keep.load()  # a refusal comes before anything is written
+    run = Run(out, config, seed=config.seed)
     described = describe_features(language, features, ids, explainer, config, keep=keep, say=say)
     # Held-out texts are windows short enough for an encoder to read whole.
     windows = torch.cat(torch.split(held, 32, dim=1)[: held.shape[1] // 32] or (held,))
@@ -251,8 +253,9 @@ def run_describe(
     facts: dict[str, Cell] = {"model": language.name, "autoencoder": str(folder), "hook": hook,
         "explainer": explainer.name, "judge": embed.name, "features": len(described)}  # fmt: skip
     report = describe_report(scores, facts)
+    written = run.report(report.values(), report.html())
     keep.drop()
-    return run.report(report.values(), report.html())
+    return written
 
 
 def _key(
@@ -261,7 +264,9 @@ def _key(
     """Tells a run from any other: its settings but for the judge's, and what it reads."""
     settings = config.model_dump(mode="json", exclude={"minilm"})
     facts = store.facts
-    read = [facts.model, facts.source, facts.precision, list(latents), float(coder.decoder.sum())]
+    settings["precision"] = resolved(config.precision, coder.decoder.device)
+    read = [facts.model, facts.source, facts.context, facts.precision, list(latents),
+            coder.checksum()]  # fmt: skip
     return hashlib.sha256(json.dumps([settings, read]).encode()).hexdigest()
 
 

@@ -104,7 +104,14 @@ def token_change(
         amounts = torch.full((len(clean.prompts),), sign * amount)
         clamped = replaced(language.model, features.hook, features.clamp(index, amounts))
         with resumed(language.model, clean.begun), clamped:
-            change = language.mean_logits(clean.prompts) - before
+            # A hook outside of blocks may be where logits are made: those are not averaged before.
+            inside = clean.begun.blocks > 0
+            after = (
+                language.mean_logits(clean.prompts)
+                if inside
+                else (language.logits(clean.prompts).mean(dim=(0, 1)))
+            )
+        change = after - before
         most = min(top, len(change))
         for order in (change, -change):
             found.update(dict.fromkeys(_tokens(language, order.topk(most).indices)))

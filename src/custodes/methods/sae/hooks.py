@@ -126,6 +126,20 @@ def beginning(model: Any, hook: str, **inputs: Any) -> Beginning:
 
 
 @contextmanager
+def _forward(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
+    """Within the block, this is what the module does; one put there by somebody else comes back."""
+    before = module.__dict__.get("forward")
+    module.forward = forward
+    try:
+        yield
+    finally:
+        if before is None:
+            del module.forward
+        else:
+            module.forward = before
+
+
+@contextmanager
 def resumed(model: Any, begun: Beginning, copies: int = 1) -> Iterator[None]:
     """Within the block, the model goes on from there, without its first blocks.
 
@@ -140,14 +154,10 @@ def resumed(model: Any, begun: Beginning, copies: int = 1) -> Iterator[None]:
         return (hidden_states,) if begun.tuples else hidden_states
 
     states = begun.states.repeat(copies, 1, 1)
-    with replaced(model, f"residual.{begun.blocks}", lambda _: states):
+    with replaced(model, f"residual.{begun.blocks}", lambda _: states), ExitStack() as stack:
         for layer in first:
-            layer.forward = passing
-        try:
-            yield
-        finally:
-            for layer in first:
-                del layer.forward
+            stack.enter_context(_forward(layer, passing))
+        yield
 
 
 def read_hooks(model: Any, hooks: Sequence[str], **inputs: Any) -> dict[str, Tensor]:

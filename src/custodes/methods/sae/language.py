@@ -52,7 +52,12 @@ class LanguageModel:
 
     @torch.inference_mode()
     def mean_logits(self, ids: Tensor) -> Tensor:
-        """Mean logits [V] over token ids [batch, T]: the last states are averaged before them."""
+        """Mean logits [V] over token ids [batch, T].
+
+        Where logits are linear in the last states, those are averaged before them.
+        """
+        if getattr(self.model.config.get_text_config(), "final_logit_softcapping", None):
+            return self.logits(ids).mean(dim=(0, 1))
         states = self._body(input_ids=ids, use_cache=False).last_hidden_state
         found: Tensor = self.model.get_output_embeddings()(states.mean(dim=(0, 1))).float()
         return found

@@ -176,7 +176,7 @@ def _known(
     edges = Edges(len(one), len(two))
     if keep is not None and keep.exists():
         held = load_file(keep)
-        if torch.equal(held["sides"], _sides(one, two)):
+        if "row_ceiling" in held and torch.equal(held["sides"], _sides(one, two)):
             edges.add(held["row"].numpy(), held["column"].numpy(), held["value"].numpy())
             ceilings = held["row_ceiling"].numpy(), held["column_ceiling"].numpy()
             return edges, ceilings, held["violated"].tolist()

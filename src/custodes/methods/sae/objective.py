@@ -37,7 +37,7 @@ _FEW = 0.1  # active share of all pairs below which sparse products are the fast
 
 class Objective(NamedTuple):
     """Squared error (no gradient), what is minimized, which latents were active (an index into
-    them); of topk and batchtopk also the least active value."""
+    them); of batchtopk also the least active value."""
 
     error: Tensor
     loss: Tensor
@@ -104,9 +104,10 @@ def objective(
     """
     bias = part["gate_bias" if config.kind == "gated" else "encoder_bias"]
     with products("bfloat16" if rough else "float32", x.device):
-        pre = _pre_activations(x, part, bias)
+        fixed = config.kind in ("topk", "batchtopk")
+        pre = _pre_activations(x, part, bias, rounded=fixed or not rough)
         known = None if rough else pre.detach()
-        if config.kind in ("topk", "batchtopk"):
+        if fixed:
             return _fixed(x, part, config, pre.detach(), known, dead)
         if config.kind == "jumprelu":
             return _jump(x, part, config, pre)
@@ -116,12 +117,22 @@ def objective(
         return (_gated if config.kind == "gated" else _relu)(x, part, config, view)
 
 
-def _pre_activations(x: Tensor, part: Mapping[str, Tensor], bias: Tensor) -> Tensor:
-    """E (x - b_dec) + bias, [B, F]."""
+def _pre_activations(
+    x: Tensor, part: Mapping[str, Tensor], bias: Tensor, *, rounded: bool
+) -> Tensor:
+    """E (x - b_dec) + bias, [B, F].
+
+    Not `rounded`: the bias is added in float32 where the product is in bfloat16, so that values do
+    not all lie on one coarse grid, between whose points a threshold would never be met.
+    """
     encoder, center = part["encoder"], part["decoder_bias"]
     # What is added is 0; its gradient is b_dec's, without the [B, d] that x - b_dec's would be.
     zero = encoder.detach() @ (center.detach() - center)
-    return torch.addmm(bias + zero, (x - center).detach(), encoder.T)
+    inner = (x - center).detach()
+    if rounded:
+        return torch.addmm(bias + zero, inner, encoder.T)
+    found: Tensor = inner @ encoder.T + (bias + zero)
+    return found
 
 
 def _fixed(
@@ -143,8 +154,10 @@ def _fixed(
         guess = revived.mixed(revived.pre, part["decoder"])
         aside = auxiliary_error(x - found, guess, dead=count, wanted=wanted)
         loss = loss + config.auxiliary * aside
-    positive = values.detach()[values > 0]
-    least = float(positive.min()) if len(positive) else None
+    least = None
+    if config.kind == "batchtopk":
+        positive = values.detach()[values > 0]
+        least = float(positive.min()) if len(positive) else None
     return Objective(error.detach(), loss, view.alive(values), least)
 
 

@@ -103,9 +103,9 @@ def find_amounts(
     below, above = (torch.full((2, len(targets)), torch.nan) for _ in range(2))
     left = torch.arange(len(targets))
     for step in range(steps):
-        found = value(at[left], left)
+        found = value(at[left], left).to(at)
         wanted = targets[left]
-        here = torch.stack([at[left], found.clamp(min=1e-30).to(at)]).log()
+        here = torch.stack([at[left], found.clamp(min=1e-30)]).log()
         short = found < wanted  # what is not a number is too far
         below[:, left] = torch.where(short, here, below[:, left])
         above[:, left] = torch.where(short, above[:, left], here)
@@ -116,6 +116,9 @@ def find_amounts(
             break
         following = _following(below[:, left], above[:, left], targets[left].log(), step)
         at[left] = following.exp().clamp(*limits)
+    # What no step met (the value jumps over the target): the last amount that was short of it.
+    known = below[0, left].isfinite()
+    at[left] = torch.where(known, below[0, left].exp(), at[left])
     return at
 
 

@@ -20,7 +20,7 @@ from custodes.errors import DataError
 from custodes.methods.sae.coder import Coder
 from custodes.methods.sae.config import CoderConfig, TrainConfig
 from custodes.methods.sae.metrics import Quality, judge
-from custodes.methods.sae.objective import Objective, objective
+from custodes.methods.sae.objective import objective
 from custodes.methods.sae.progress import load_progress, progress_key, save_progress
 from custodes.methods.sae.store import ActivationStore
 from custodes.models.arithmetic import resolved
@@ -87,7 +87,8 @@ class Trainer:
         """One step on scaled inputs [B, d] at `share` of the learning rate; the squared error."""
         self._adam.param_groups[0]["lr"] = self._rate * share
         self._adam.zero_grad(set_to_none=True)
-        found = self._objective(x, self._idle >= self._dead_after)
+        dead = self._idle >= self._dead_after
+        found = objective(x, self.part, self.config, rough=self._rough, dead=dead)
         self._remember(found.least)
         found.loss.backward()  # type: ignore[no-untyped-call]
         decoder = self.part["decoder"]
@@ -104,10 +105,10 @@ class Trainer:
     @torch.no_grad()
     def settle(self, x: Tensor) -> None:
         """Find batchtopk's threshold on scaled inputs without training; others need nothing."""
-        self._remember(self._objective(x, torch.zeros_like(self._idle, dtype=torch.bool)).least)
-
-    def _objective(self, x: Tensor, dead: Tensor) -> Objective:
-        return objective(x, self.part, self.config, rough=self._rough, dead=dead)
+        if self.config.kind == "batchtopk":
+            none = torch.zeros_like(self._idle, dtype=torch.bool)
+            found = objective(x, self.part, self.config, rough=self._rough, dead=none)
+            self._remember(found.least)
 
     def _remember(self, least: float | None) -> None:
         """Of batchtopk: the least active value, over time."""

@@ -78,8 +78,10 @@ def _embed_noise(model: Any, seed: int, *, matched: bool) -> None:
     table = model.get_input_embeddings()
     moments = (0.0, 1.0)
     if matched:
-        weight = table.weight.detach().double()
-        moments = float(weight.mean()), float(weight.std(correction=0))
+        with torch.inference_mode():  # not the weight's: some models scale what is looked up
+            every = torch.arange(table.num_embeddings, device=table.weight.device)
+            embedded = table(every).double()
+        moments = float(embedded.mean()), float(embedded.std(correction=0))
 
     def noise(_: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
         ids = args[0].detach().cpu().contiguous()
