@@ -80,18 +80,18 @@ def test_in_bfloat16_a_latents_bias_still_moves_its_threshold():
     """With biases rounded too, values lie on one grid, which a narrow kernel never meets."""
     torch.manual_seed(0)
     config = CoderConfig(
-        kind="jumprelu", latents=64, k=1, threshold=2.01, bandwidth=0.03, precision="bfloat16"
+        kind="jumprelu", latents=64, k=1, threshold=2.01, bandwidth=0.005, precision="bfloat16"
     )
     trainer = Trainer(config, torch.zeros(16), 1.0)
     trainer.part["encoder_bias"].data.normal_()
     none = torch.zeros(64, dtype=torch.bool)
     met = {}
     for rough in (False, True):
-        found = objective(3 * torch.randn(4096, 16), trainer.part, config, rough=rough, dead=none)
+        found = objective(3 * torch.randn(40_000, 16), trainer.part, config, rough=rough, dead=none)
         (slope,) = torch.autograd.grad(found.loss, [trainer.part["log_threshold"]])
         met[rough] = int((slope != 0).sum())
     assert met[False] > 60
-    assert met[True] > 50
+    assert met[True] > 20
 
 
 def test_batch_top_k_takes_the_greatest_of_the_batch():
