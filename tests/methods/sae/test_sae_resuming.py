@@ -155,6 +155,6 @@ def test_lines_whose_price_is_above_their_ceiling_are_not_looked_at():
     cosines = (first @ second.T).double().numpy()
     u, v = cosines.max(1) - 0.1, np.zeros(150)
     ceilings = np.where(np.arange(150) < 50, -1.0, 1.0), np.ones(150)
-    tight = Tight(first, second, 32, ceilings)
+    tight = Tight(first, second, 10, ceilings)  # blocks of 10: none has rows of both kinds
     assert (tight.excess(u, v) > 0.09).any()
     assert set(tight.row.tolist()) == set(range(50, 150))

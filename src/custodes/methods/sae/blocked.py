@@ -110,15 +110,16 @@ class Tight:
 
     def _scan(self, rows: Ints, columns: Ints, u: Floats, v: Floats) -> None:
         """Take in the close pairs of some rows with some columns."""
-        if len(rows) and len(columns):
-            least = float(u[rows].min()), float(v[columns].min())
-            rows = rows[u[rows] + least[1] - self._margin < self._ceilings[0][rows]]
-            columns = columns[v[columns] + least[0] - self._margin < self._ceilings[1][columns]]
         if not len(rows) or not len(columns):
             return
-        first, second = self._sides
-        first = first if len(rows) == len(u) else first[torch.from_numpy(rows)]
-        second = second if len(columns) == len(v) else second[torch.from_numpy(columns)]
+        # A pair needs no look where its prices and the margin leave it above the row's ceiling.
+        # Rows that allow most come first, cheap columns too: each block of rows meets few columns.
+        room = self._ceilings[0][rows] + self._margin - u[rows]
+        order = np.argsort(-room, kind="stable")
+        rows, room = rows[order], room[order]
+        least = float(u[rows].min())
+        columns = columns[v[columns] + least - self._margin < self._ceilings[1][columns]]
+        columns = columns[np.argsort(v[columns], kind="stable")]
         row_prices = torch.from_numpy(u[rows]).float()
         prices = torch.from_numpy(v[columns]).float()
         narrow_rows, narrow_columns = rows.astype(np.int32), columns.astype(np.int32)
@@ -126,8 +127,11 @@ class Tight:
         parts = [(self.row, self.column, self.value)]
         kept = len(self.row)
         for down in _blocks(len(rows), self._block):
-            for over in _blocks(len(columns), 4 * self._block):
-                worth = torch.addmm(-prices[over], first[down], second[over].T)
+            first = self._sides[0][torch.from_numpy(rows[down])]
+            cheap = int(np.searchsorted(v[columns], room[down.start]))
+            for over in _blocks(cheap, 4 * self._block):
+                second = self._sides[1][torch.from_numpy(columns[over])]
+                worth = torch.addmm(-prices[over], first, second.T)
                 close = worth > (row_prices[down] - self._margin)[:, None]
                 i, j = close.nonzero(as_tuple=True)
                 value = (worth[i, j] + prices[over][j]).numpy()
