@@ -33,7 +33,7 @@ from custodes.methods.sae.blocked import BLOCK, Tight, candidates
 __all__ = ["Assignment", "Nearest", "match", "nearest", "unit_rows"]
 
 _TOLERANCE = 2e-6  # of a float32 cosine
-_JOIN = 0.005  # pairs this close to being violated join with those that are: fewer rounds
+_JOIN = 0.02  # pairs this close to being violated join with those that are: fewer rounds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
