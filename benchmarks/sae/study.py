@@ -258,7 +258,7 @@ def shared(
 def matching_trained(options: argparse.Namespace) -> list[dict]:
     """Two wide autoencoders that were trained, matched by decoder: certified, and at what cost?"""
     store, rows, held = rows_of(options)
-    latents, steps, batch = (36_864, 100, 2048) if full(options) else (96, 5, 128)
+    latents, steps, batch = (18_432, 60, 2048) if full(options) else (96, 5, 128)
     trained = min(rows - held, steps * batch)
     at = ("topk", latents, 32 if full(options) else 4)
     options.seeds = options.seeds[:2]
