@@ -115,10 +115,10 @@ def test_calibration_in_place_screens_and_uses_own_traffic(home: Path, tmp_path:
     rows = home / "run" / "calibration.parquet"
     asked = ("calibrate", "--guard", tmp_path / "guard", "--examples", rows, "--budget", 0.1)
     done = custodes(
-        *asked, "--benign", rows, "--escalate", 0.2, "--most-rows", 80, "--alone", "hashed=0.5"
+        *asked, "--benign", rows, "--escalate", 0.2, "--most-rows", 80, "--alone", "words=0.5"
     )
     assert done.status == 0, done
-    assert "hashed may speak alone: input" in done.out
+    assert "words may speak alone: input" in done.out
     assert load_guard(tmp_path / "guard").policy.thresholds
 
 
@@ -351,9 +351,9 @@ BAD_CALIBRATION = [
     (["--budget", "nan"], "--budget: got nan"),
     (["--budget", 0.001], "needs at least 2995"),
     (["--escalate", 1.5], "--escalate: got 1.5"),
-    (["--alone", "hashed"], "--alone: got 'hashed', expected a stage and a share"),
-    (["--alone", "hashed=2"], "--alone: got 'hashed=2'"),
-    (["--alone", "nobody=0.5"], "alone: got nobody; expected stages: hashed"),
+    (["--alone", "words"], "--alone: got 'words', expected a stage and a share"),
+    (["--alone", "words=2"], "--alone: got 'words=2'"),
+    (["--alone", "nobody=0.5"], "alone: got nobody; expected stages: words"),
     (["--most-rows", 0], "Invalid value for '--most-rows'"),
     (["--examples", "nowhere.parquet"], "nowhere.parquet: no such file"),
     (["--benign", "nowhere"], "nowhere: is neither a file nor a set"),
