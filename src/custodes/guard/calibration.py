@@ -216,10 +216,12 @@ def _speaking_alone(
     The shares only set what the stages' words weigh against each other: the threshold, which is
     set afterwards on what all say together, keeps the budget.
     """
+    if not config.alone:
+        return cascade
     offsets: dict[str, dict[Mode, float]] = {name: {} for name in config.alone}
     left = config.budget * (1 - sum(config.alone.values()))
-    needed = benign_rows_needed(config.budget) if config.alone else 0
-    for mode, rows in pools.items() if config.alone else ():
+    needed = benign_rows_needed(config.budget)
+    for mode, rows in pools.items():
         if sum(row.label == 0 for row in rows) < needed:
             continue  # its threshold cannot be set either
         together = _worst_of_benign(cascade, rows, mode)
