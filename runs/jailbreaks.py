@@ -1,18 +1,20 @@
 """Jailbreak prompts to train on: public templates around public harmful requests.
 
-    python runs/jailbreaks.py OUT.parquet [--seed 0] [--each 2]
+    python runs/jailbreaks.py OUT.parquet [--seed 0] [--each 2] [--harmless NAME ...]
 
 Only sets whose licence lets trained weights be released. A template and its copies stay in one
 group, so that no split parts them. Every second copy keeps the template's last words alone:
-training reads a text's beginning, and the request mostly stands at the end. The texts are written
-to OUT, which belongs outside the repository.
+training reads a text's beginning, and the request mostly stands at the end. `--harmless` adds some
+words from the midst of each long template, and of these sets' long prompts, so that a stage that
+views a text piece by piece knows pieces of both. The texts are written to OUT, which belongs
+outside the repository.
 """
 
 from __future__ import annotations
 
 import argparse
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from custodes.cli.sources import read_examples
@@ -56,14 +58,37 @@ def rows(seed: int, each: int) -> Iterator[Example]:
             )
 
 
+def excerpts(seed: int, harmless: Sequence[str]) -> Iterator[Example]:
+    """Words from the midst of long prompts: of each template, and of harmless ones."""
+    rng = random.Random(f"excerpts {seed}")
+    for label, sources in ((1, TEMPLATES), (0, harmless)):
+        for row in read_examples(sources, unreleasable=False):
+            text = conversation(row)[0].content
+            if len(text) < 2 * TAIL:
+                continue
+            start = rng.randrange(len(text) - TAIL)
+            yield Example(
+                id=f"excerpt-{row.id}",
+                source=row.source,
+                licence=row.licence,
+                kind="jailbreak_prompt" if label else "benign_request",
+                messages=(Message("user", text[start : start + TAIL]),),
+                label=1 if label else 0,
+                group=row.group or row.id,
+            )
+
+
 def main() -> None:
     """Write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--each", type=int, default=2)
+    parser.add_argument("--harmless", nargs="*", default=[], help="tables, sets of the catalogue")
     options = parser.parse_args()
     found = list(rows(options.seed, options.each))
+    if options.harmless:
+        found += excerpts(options.seed, options.harmless)
     write(options.out, found)
     print(f"{len(found)} rows: {options.out}")
 

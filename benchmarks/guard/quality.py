@@ -16,6 +16,7 @@ from sets import (
     TRANSFORMED,
     Item,
     contrast,
+    gptfuzz_replies,
     languages,
     people,
     prompts,
@@ -119,8 +120,12 @@ class Quality:
         """Replies in their context; the threshold is set on harmless replies to people."""
         harmless = self._some([item for item in replies("alpaca_eval") if item.label == 0], MANY)
         at = threshold(self._judge(harmless).worst, BUDGET)
-        for name in ("adaptive_attack_exchanges",):
-            items = replies(name, limit=self._limit)
+        attacks = "adaptive_attack_exchanges"
+        sets = {
+            attacks: replies(attacks, limit=self._limit),
+            "gptfuzz replies": gptfuzz_replies(limit=min(MANY, self._limit or MANY)),
+        }
+        for name, items in sets.items():
             labels, groups = _labels(items)
             scores = self._judge(items)
             if 0 < labels.sum() < len(labels):
@@ -129,7 +134,8 @@ class Quality:
             caught = int(((scores.worst >= at) & (labels == 1)).sum())
             rate = clopper_pearson(caught, int(labels.sum()))
             yield self._row(f"{name}: recall", percent(rate), unit="%")
-            yield from self._leaked(name, scores, labels, at)
+            if name == attacks:  # where harm begins in the others is not known: some refuse first
+                yield from self._leaked(name, scores, labels, at)
 
     def _leaked(self, name: str, scores: Scores, labels: Any, at: float) -> Iterator[Figure]:
         """Share of a harmful reply that had left before the stop; a reply that is not stopped

@@ -55,12 +55,22 @@ def prompts(name: str, *, limit: int | None = None) -> list[Item]:
 
 def replies(name: str, *, limit: int | None = None) -> list[Item]:
     """Labelled exchanges, the reply to be judged in its context."""
+    return _exchanges(load(name))[:limit]
+
+
+def gptfuzz_replies(*, limit: int | None = None) -> list[Item]:
+    """Those of GPTFuzz's labelled replies that runs/replies.py keeps from training."""
+    parts = split(load("gptfuzz_labelled_train"), {"train": 0.7, "kept": 0.3}, seed=0)
+    return some(_exchanges(parts["kept"]), limit, seed=0)
+
+
+def _exchanges(rows: Sequence[Example]) -> list[Item]:
     found = []
-    for row in load(name):
+    for row in rows:
         turns = conversation(row)
         if row.label is not None and turns[-1].role == "assistant":
             found.append(Item(turns, int(row.label), row.group or row.id))
-    return found[:limit]
+    return found
 
 
 def some(items: Sequence[Item], most: int | None, *, seed: int) -> list[Item]:

@@ -178,6 +178,44 @@ def test_one_class_alone_is_refused(rows):
         fit_stage([row for row in rows if row.label], config, rules=RULES, seed=0)
 
 
+def test_a_stage_for_some_kinds_does_not_learn_of_others():
+    made = [
+        dataclasses.replace(row, kind="bread" if row.text and "bread" in row.text else "other")
+        for row in examples()
+    ]
+    config = StageConfig(
+        name="bread",
+        features="hashed",
+        settings={"bits": 14},
+        epochs=20,
+        learning_rate=0.02,
+        kinds=("bread",),
+        serves=(Mode.INPUT,),
+    )
+    scorer = fit_stage(labelled_rows(made), config, rules=RULES, seed=0)
+    assert scorer.modes == (Mode.INPUT,)
+    said = {
+        text: scorer.score([(Message("user", f"Please {text} now"),)], Mode.INPUT)[0].logit
+        for text in (*BENIGN, *HARMFUL)
+    }
+    assert said["poison bread"] > 0 > max(said[text] for text in BENIGN)
+    assert said["poison bread"] > max(said[text] for text in HARMFUL if text != "poison bread") + 1
+
+
+def test_a_kind_that_no_harmful_row_has_is_named(rows):
+    config = StageConfig(name="none", features="hashed", kinds=("jailbreak_prompt",))
+    with pytest.raises(DataError, match="the harmful ones of kinds jailbreak_prompt"):
+        fit_stage(rows, config, rules=RULES, seed=0)
+
+
+def test_which_modes_are_served_is_saved_where_it_is_not_all(scorer, tmp_path):
+    save_scorer(scorer, tmp_path / "all", features="hashed")
+    assert "serves" not in (tmp_path / "all" / "scorer.json").read_text()
+    some = dataclasses.replace(scorer, serves=(Mode.INPUT,))
+    save_scorer(some, tmp_path / "some", features="hashed")
+    assert load_scorer(tmp_path / "some").modes == (Mode.INPUT,)
+
+
 def test_a_saved_scorer_says_the_same(scorer, rows, tmp_path):
     fitted = dataclasses.replace(
         scorer, calibration={Mode.INPUT: Calibration(slope=2.0, intercept=-1.0)}

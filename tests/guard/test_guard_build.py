@@ -178,6 +178,17 @@ def test_shares_that_no_stage_can_have(built, tmp_path, alone, error, words):
     assert not (tmp_path / "g").exists()
 
 
+def test_a_stage_that_serves_prompts_alone_is_left_out_of_replies(tmp_path):
+    build_guard(
+        rows(300), CONSTITUTION, config(serves=["input"]), folder=tmp_path / "g", card="# Card\n"
+    )
+    guard = load_guard(tmp_path / "g")
+    serving = guard.cascade.serving(Mode.INPUT)
+    assert [stage.scorer.name for stage in serving.stages] == ["first", "second"]
+    with pytest.raises(ConfigError, match="no stage of this guard judges output"):
+        guard.cascade.serving(Mode.OUTPUT)
+
+
 def test_calibration_in_place_replaces_the_guard(built, tmp_path):
     import shutil
 

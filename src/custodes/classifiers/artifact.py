@@ -45,6 +45,9 @@ class ScorerFile(Config):
     """Smoothing by mode."""
     calibration: dict[Mode, Calibration] = Field(default_factory=dict)
     """Platt scaling by mode."""
+    serves: tuple[Mode, ...] = tuple(Mode)
+    """Modes that the stage judges in; not written where it is all, as older versions know no such
+    field."""
     weights_sha256: str
     """Hash of `weights.safetensors`."""
 
@@ -65,9 +68,11 @@ def save_scorer(scorer: TokenScorer, folder: Path, *, features: str) -> str:
         rules=scorer.rules,
         windows=scorer.windows,
         calibration=scorer.calibration,
+        serves=scorer.serves,
         weights_sha256=hashlib.sha256(weights).hexdigest(),
     )
-    text = json.dumps(content.model_dump(mode="json"), indent=2) + "\n"
+    unsaid = {"serves"} if content.serves == tuple(Mode) else set()
+    text = json.dumps(content.model_dump(mode="json", exclude=unsaid), indent=2) + "\n"
     write_atomically(folder / "weights.safetensors", weights)
     write_atomically(folder / "scorer.json", text)
     return _version(text)
@@ -111,6 +116,7 @@ def load_scorer(folder: Path) -> Scorer:
         head=head,
         windows=content.windows,
         calibration=content.calibration,
+        serves=content.serves,
     )
 
 

@@ -82,11 +82,13 @@ class TokenScorer:
     head: Head
     windows: Windows = field(default_factory=Windows)
     calibration: dict[Mode, Calibration] = field(default_factory=dict)
+    serves: tuple[Mode, ...] = tuple(Mode)
 
     @property
     def modes(self) -> tuple[Mode, ...]:
-        """The modes whose texts its features can read."""
-        return getattr(self.features, "modes", tuple(Mode))
+        """The modes that it is to serve and whose texts its features can read."""
+        readable = getattr(self.features, "modes", tuple(Mode))
+        return tuple(mode for mode in readable if mode in self.serves)
 
     def open(self, context: Conversation, mode: Mode) -> _TokenStream:
         """Begin to judge a text."""

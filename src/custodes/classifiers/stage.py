@@ -55,9 +55,14 @@ class StageConfig(Config):
     windows: Windows = Windows()
     """Tokens that smoothing looks back on, by mode."""
     modes: tuple[Mode, ...] = (Mode.INPUT, Mode.EXCHANGE, Mode.OUTPUT)
-    """Modes that training reads rows in; the scorer serves all three."""
+    """Modes that training reads rows in."""
+    serves: tuple[Mode, ...] = Field(default=tuple(Mode), min_length=1)
+    """Modes that the stage judges in; in others its cascade goes on without it."""
     most_rows: Mapping[Mode, int] = Field(default_factory=dict)
     """Mode -> at most so many rows, chosen by content: adding rows to a table moves few of them."""
+    kinds: tuple[str, ...] = ()
+    """Kinds of harmful rows that training reads, so that a stage can be made for some alone (an
+    example's `kind`: jailbreak_prompt, ...); empty: all. Benign rows are always read."""
     epochs: int = Field(default=6, ge=1)
     """Passes over the rows."""
     batch_rows: int = Field(default=64, ge=1)

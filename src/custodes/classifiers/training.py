@@ -53,19 +53,7 @@ def fit_stage(
             f"stage {config.name}: got modes with {', '.join(strange)}, but {config.features} "
             f"features read {', '.join(modes)} alone: name those in modes"
         )
-    kept = [
-        row
-        for mode in config.modes
-        for row in sample_rows(
-            [row for row in rows if row.judged.mode is mode], config.most_rows.get(mode)
-        )
-    ]
-    present = {row.label for row in kept}
-    if present != {0, 1}:
-        raise DataError(
-            f"training {config.name}: got rows of labels {sorted(present)}, expected both 0 "
-            "(benign) and 1 (harmful)"
-        )
+    kept = _chosen(rows, config)
     judged = [row.judged for row in kept]
     done = 0
 
@@ -101,7 +89,32 @@ def fit_stage(
         features=features,
         head=head,
         windows=config.windows,
+        serves=config.serves,
     )
+
+
+def _chosen(rows: Sequence[LabelledRow], config: StageConfig) -> list[LabelledRow]:
+    """The rows that the stage is trained on; `DataError` where a label is missing."""
+    wanted = [
+        row
+        for row in rows
+        if row.label == 0 or not config.kinds or row.example.kind in config.kinds
+    ]
+    kept = [
+        row
+        for mode in config.modes
+        for row in sample_rows(
+            [row for row in wanted if row.judged.mode is mode], config.most_rows.get(mode)
+        )
+    ]
+    present = {row.label for row in kept}
+    if present != {0, 1}:
+        of_kinds = f", the harmful ones of kinds {', '.join(config.kinds)}" if config.kinds else ""
+        raise DataError(
+            f"training {config.name}: got rows of labels {sorted(present)}, expected both 0 "
+            f"(benign) and 1 (harmful){of_kinds}"
+        )
+    return kept
 
 
 def _averaged_fits(

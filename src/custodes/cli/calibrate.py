@@ -10,6 +10,9 @@ import typer
 
 __all__ = ["calibrate"]
 
+_FIRST = "="
+"""Stands for whatever stage comes first: no stage has this name."""
+
 
 def calibrate(
     guard: Annotated[str, typer.Option("--guard", help="A guard's folder, or a shipped guard.")],
@@ -28,8 +31,12 @@ def calibrate(
         int | None, typer.Option(min=1, help="At most so many rows of --examples in each mode.")
     ] = None,
     escalate: Annotated[
-        float | None,
-        typer.Option(help="Share of benign traffic that the first stage passes on; default: all."),
+        list[str] | None,
+        typer.Option(
+            metavar="[STAGE=]SHARE",
+            help="Share of benign traffic that a stage, default: the first, passes on to the next; "
+            "again for more. Default: all.",
+        ),
     ] = None,
     alone: Annotated[
         list[str] | None,
@@ -57,23 +64,21 @@ def calibrate(
     from custodes.guard import find_guard, load_guard
     from custodes.guard.calibration import CalibrationConfig, calibrate_guard
 
-    for flag, share in (("--budget", budget), ("--escalate", escalate)):
-        if share is not None and not 0 < share < 1:
-            raise ConfigError(f"{flag}: got {share}, expected a share between 0 and 1, as 0.01")
-    shares = dict(_share(given) for given in alone or [])
-    if len(shares) < len(alone or []):
-        raise ConfigError(f"--alone: got {', '.join(alone or [])}; expected each stage once")
+    if not 0 < budget < 1:
+        raise ConfigError(f"--budget: got {budget}, expected a share between 0 and 1, as 0.01")
+    shares = _shares("--alone", alone or [])
+    passed_on = _shares("--escalate", escalate or [], default=_FIRST)
     if out is not None:
         check_place(out, guard="")
     found = find_guard(guard)
     rows = [row for path in examples for row in read(path)]
-    first = load_guard(found).cascade.stages[0].scorer.name
+    if _FIRST in passed_on:
+        first = load_guard(found).cascade.stages[0].scorer.name
+        passed_on.setdefault(first, passed_on.pop(_FIRST))
     report = calibrate_guard(
         found,
         rows,
-        CalibrationConfig(
-            budget=budget, most_rows=most_rows, escalate={first: escalate}, alone=shares
-        ),
+        CalibrationConfig(budget=budget, most_rows=most_rows, escalate=passed_on, alone=shares),
         benign=read_examples(benign or [], unreleasable=True),
         folder=out or found,
         cache=cache or cache_folder() / "features",
@@ -90,17 +95,24 @@ def calibrate(
         typer.echo(f"  {mode:<9} threshold unchanged: {why}")
 
 
-def _share(given: str) -> tuple[str, float]:
-    """A stage and its share of the budget."""
+def _shares(flag: str, given: list[str], *, default: str = "") -> dict[str, float]:
+    """Stage -> share, of STAGE=SHARE; of a SHARE alone, if it may stand so: `default` -> share."""
     from custodes.errors import ConfigError
 
-    stage, _, share = given.partition("=")
-    try:
-        value = float(share)
-    except ValueError:
-        value = math.nan
-    if not stage or not 0 < value < 1:
-        raise ConfigError(
-            f"--alone: got {given!r}, expected a stage and a share between 0 and 1, as encoder=0.25"
-        )
-    return stage, value
+    found: dict[str, float] = {}
+    for one in given:
+        stage, _, share = one.rpartition("=")
+        stage = stage or default
+        try:
+            value = float(share)
+        except ValueError:
+            value = math.nan
+        if not stage or not 0 < value < 1:
+            raise ConfigError(
+                f"{flag}: got {one!r}, expected a {'' if default else 'stage and a '}share between "
+                f"0 and 1, as {'' if default else 'encoder='}0.1"
+            )
+        if stage in found:
+            raise ConfigError(f"{flag}: got {', '.join(given)}; expected each stage once")
+        found[stage] = value
+    return found

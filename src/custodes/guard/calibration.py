@@ -92,7 +92,7 @@ def calibrate_guard(
     """
     found = find_guard(source)
     guard = load_guard(found)
-    _check_alone(guard.cascade, config)
+    _check_stages(guard.cascade, config)
     by_mode = {
         mode: sample_rows(rows, config.most_rows)
         for mode, rows in _by_mode(labelled_rows(examples)).items()
@@ -195,10 +195,13 @@ def _thresholds(
     return thresholds, skipped
 
 
-def _check_alone(cascade: Cascade, config: CalibrationConfig) -> None:
+def _check_stages(cascade: Cascade, config: CalibrationConfig) -> None:
     names = [stage.scorer.name for stage in cascade.stages]
-    if unknown := sorted(set(config.alone) - set(names)):
-        raise ConfigError(f"alone: got {', '.join(unknown)}; expected stages: {', '.join(names)}")
+    for setting, given in (("alone", config.alone), ("escalate", config.escalate)):
+        if unknown := sorted(set(given) - set(names)):
+            raise ConfigError(
+                f"{setting}: got {', '.join(unknown)}; expected stages: {', '.join(names)}"
+            )
     if (spent := sum(config.alone.values())) >= 1:
         raise ConfigError(
             f"alone: got shares of the budget that sum to {spent:g}, expected less than 1: what is "
