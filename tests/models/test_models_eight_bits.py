@@ -1,11 +1,13 @@
+import copy
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from custodes.errors import ConfigError
-from custodes.models import Sampling
-from custodes.models.eight_bits import EightBitLinear
+from custodes.models import Sampling, eight_bits
+from custodes.models.eight_bits import EightBitLinear, _Rounded
 from custodes.models.transformers import TransformersModel
 from custodes.types import Message
 
@@ -35,6 +37,24 @@ def test_a_token_does_not_feel_what_else_is_in_the_batch() -> None:
         whole = linear(values)
         single = torch.cat([linear(row[None]) for row in values])
     assert torch.equal(whole, single)
+
+
+def test_maps_of_one_input_round_it_once_and_of_a_changed_one_anew(monkeypatch) -> None:
+    maps = nn.Linear(8, 8), nn.Linear(8, 8)
+    rounded = _Rounded()
+    first, second = (EightBitLinear(linear, rounded) for linear in maps)
+    counted = []
+    step = eight_bits._step
+    monkeypatch.setattr(eight_bits, "_step", lambda rows: counted.append(len(rows)) or step(rows))
+    values = torch.randn(3, 8)
+    with torch.no_grad():
+        (first(values), second(values))
+        assert sorted(counted) == [3, 8, 8]  # the input and both matrices
+        values += 1.0
+        changed = second(values)
+        assert counted.count(3) == 2
+    assert torch.equal(changed, EightBitLinear(maps[1])(values.detach()))
+    assert copy.deepcopy(rounded)._last is None
 
 
 def test_nothing_but_noughts_gives_the_bias() -> None:

@@ -16,6 +16,7 @@ rounding of the middle between two float32, one in a hundred million).
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -43,10 +44,11 @@ class EightBitLinear(nn.Module):
     The weight stays beside what is made of it, so that it can be adapted, and read by others.
     """
 
-    def __init__(self, linear: nn.Linear) -> None:
+    def __init__(self, linear: nn.Linear, inputs: _Rounded | None = None) -> None:
         super().__init__()
         self.weight, self.bias = linear.weight, linear.bias
         self.exact = False
+        self._inputs = inputs or _Rounded()
         self._packed: tuple[int, Tensor, Tensor] | None = None
 
     def forward(self, values: Tensor) -> Tensor:
@@ -57,9 +59,8 @@ class EightBitLinear(nn.Module):
         if values.requires_grad and torch.is_grad_enabled():
             raise ConfigError("dtype int8 has no gradients: use float32 for what needs them")
         matrix, scale = self._pack()
-        rows = values.reshape(-1, values.shape[-1])
-        step = _step(rows)
-        product = _product((rows / step).round_(), matrix)
+        steps, step = self._inputs.of(values, matrix.dtype)
+        product = _product(steps, matrix)
         product.mul_(step).mul_(scale)
         if self.bias is not None:
             product.add_(self.bias)
@@ -75,6 +76,35 @@ class EightBitLinear(nn.Module):
             kind = torch.int8 if integers_pay() else torch.float32
             self._packed = place, (weight / step).round_().to(kind).t(), step[:, 0].clone()
         return self._packed[1:]
+
+
+class _Rounded:
+    """What inputs of a model's maps are in steps. The last one is kept: queries, keys and values
+    are made of the same one, and so are a gate and what it lets through.
+
+    The same is the same tensor, unchanged; tensors of inference mode do not count changes, and no
+    module is known that changes an input between two maps of it.
+    """
+
+    def __init__(self) -> None:
+        self._last: tuple[weakref.ref[Tensor], int, Tensor, Tensor] | None = None
+
+    def of(self, values: Tensor, kind: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Whole numbers [n, in] of the type that is asked for, and the step of each row [n, 1]."""
+        version = 0 if values.is_inference() else values._version
+        if (last := self._last) is not None:  # another thread may put its own there meanwhile
+            source, known, steps, step = last
+            if source() is values and known == version and steps.dtype is kind:
+                return steps, step
+        rows = values.reshape(-1, values.shape[-1])
+        step = _step(rows)
+        steps = (rows / step).round_().to(kind)
+        self._last = weakref.ref(values), version, steps, step
+        return steps, step
+
+    def __reduce__(self) -> tuple[type[_Rounded], tuple[()]]:
+        """A copy remembers nothing."""
+        return _Rounded, ()
 
 
 def in_eight_bits(model: Any) -> None:
@@ -95,10 +125,11 @@ def in_eight_bits(model: Any) -> None:
     AttentionInterface.register(_ATTENTION, _attention)
     AttentionMaskInterface.register(_ATTENTION, eager_mask)
     model.set_attn_implementation(_ATTENTION)
+    inputs = _Rounded()
     for module in list(blocks_of(model).modules()):
         for name, child in list(module.named_children()):
             if isinstance(child, nn.Linear):
-                setattr(module, name, EightBitLinear(child))
+                setattr(module, name, EightBitLinear(child, inputs))
 
 
 @contextmanager
@@ -147,9 +178,9 @@ def _attention(
 
 
 def _product(steps: Tensor, matrix: Tensor) -> Tensor:
-    """Whole numbers [n, in] times [in, out] in float32, summed without rounding."""
+    """Whole numbers [n, in] times [in, out] of one type, in float32, summed without rounding."""
     if matrix.dtype == torch.int8:
-        return torch._int_mm(steps.to(torch.int8), matrix).float()
+        return torch._int_mm(steps, matrix).float()
     width = len(matrix)
     if width <= _EXACT:
         return steps @ matrix
