@@ -12,6 +12,9 @@ from custodes.classifiers import (
     load_scorer,
     save_scorer,
 )
+from custodes.classifiers.features import Tokens
+from custodes.classifiers.fitting import HeadFit, Targets, TrainingSet
+from custodes.classifiers.heads import Head
 from custodes.classifiers.training import balanced_weights
 from custodes.errors import ArtifactError, ConfigError, DataError
 from custodes.types import Example, Message, Mode
@@ -200,6 +203,93 @@ def test_a_stage_for_some_kinds_does_not_learn_of_others():
     }
     assert said["poison bread"] > 0 > max(said[text] for text in BENIGN)
     assert said["poison bread"] > max(said[text] for text in HARMFUL if text != "poison bread") + 1
+
+
+def neighbors():
+    """Rows whose benign half was written for rules of its own."""
+    return [
+        dataclasses.replace(row, rule=row.rule or ("baking" if "bread" in row.text else "tending"))
+        for row in examples()
+    ]
+
+
+@pytest.mark.parametrize("head", ["linear", "mlp"])
+def test_permitted_rules_are_told_apart_too(head, tmp_path):
+    config = StageConfig(
+        name="both",
+        features="hashed",
+        settings={"bits": 14},
+        head=head,
+        hidden=8,
+        epochs=20,
+        learning_rate=0.02,
+        rules="both",
+        fits=2,
+    )
+    rows = labelled_rows(neighbors())
+    scorer = fit_stage(rows, config, rules=RULES, seed=0)
+    assert scorer.head.sides.tolist() == [0, 1, 1, -1, -1]
+    labels = np.array([row.label for row in rows])
+    assert ((logits(scorer, rows) > 0) == labels).mean() > 0.95
+    points = scorer.score([(Message("user", "Please poison bread now"),)], Mode.INPUT)
+    assert points[0].rules.shape == (2,)
+    assert points[0].rules.argmax() == RULES.index("kitchen")
+    save_scorer(scorer, tmp_path / "g", features="hashed")
+    assert logits(load_scorer(tmp_path / "g"), rows) == pytest.approx(
+        logits(scorer, rows), abs=0.02
+    )
+
+
+def test_the_harmful_logit_is_what_restricted_rules_have_over_permitted_ones():
+    head = Head(
+        first=np.eye(4, dtype=np.float32),
+        first_bias=np.zeros(4, np.float32),
+        sides=np.array([0, 1, 1, -1], np.float32),
+    )
+    told = np.array([[0.5, 1.0, 2.0, 3.0], [0.0, 700.0, 0.0, -700.0]], np.float32)
+    found = head.logits(Tokens(np.arange(2), told))
+    assert found[0] == pytest.approx([0.5 + np.log(np.exp(1) + np.exp(2)) - 3, 1, 2], abs=1e-5)
+    assert found[1, 0] == pytest.approx(1400)
+
+
+def test_without_permitted_rules_there_is_nothing_to_set_against(rows):
+    config = StageConfig(name="both", features="hashed", settings={"bits": 10}, rules="both")
+    assert fit_stage(rows, config, rules=RULES, seed=0).head.sides is None
+
+
+def test_training_on_some_tokens_is_like_training_on_all():
+    rng = np.random.default_rng(0)
+    labels = np.arange(64) % 2
+    tokens = [
+        Tokens(np.arange(n), rng.normal(label, 1.0, (n, 4)).astype(np.float32))
+        for label, n in zip(labels, rng.integers(1, 40, 64), strict=True)
+    ]
+    data = TrainingSet(
+        tokens=tokens,
+        targets=Targets(
+            labels=labels.astype(np.float32),
+            rules=np.full(64, -1),
+            weights=np.ones(64, np.float32),
+            windows=np.full(64, 16),
+        ),
+        dim=4,
+    )
+    thin = data.thinned(3, 4)
+    assert [len(t) for t in thin.tokens] == [max(1, -(-(len(t) - 3) // 4)) for t in tokens]
+    assert set(thin.targets.windows) == {4}
+    heads = [
+        HeadFit(
+            StageConfig(name="t", features="t", epochs=20, learning_rate=0.05, every=every),
+            outputs=1,
+            seed=0,
+        ).run(data, lambda share: None)
+        for every in (1, 4)
+    ]
+    said = [np.concatenate([h.logits(t)[:, 0] for t in tokens]) for h in heads]
+    assert np.corrcoef(*said)[0, 1] > 0.98
+    sparse = StageConfig(name="t", features="hashed", settings={"bits": 10}, every=2)
+    with pytest.raises(ConfigError, match="every: got 2 for sparse features"):
+        fit_stage(labelled_rows(examples(8)), sparse, rules=RULES, seed=0)
 
 
 def test_a_kind_that_no_harmful_row_has_is_named(rows):

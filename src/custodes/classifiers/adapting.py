@@ -44,13 +44,21 @@ class Tuned:
 class AdapterFit:
     """AdamW on adapters and head together; deterministic for a seed and a number of threads."""
 
-    def __init__(self, config: StageConfig, *, outputs: int, seed: int) -> None:
+    def __init__(
+        self,
+        config: StageConfig,
+        *,
+        outputs: int,
+        seed: int,
+        sides: NDArray[np.float32] | None = None,
+    ) -> None:
         if config.adapter is None:
             raise ConfigError(f"stage {config.name}: got no adapter settings, expected some")
         self.config = config
         self.adapter: AdapterConfig = config.adapter
         self.outputs = outputs
         self.seed = seed
+        self.sides = sides
 
     def run(
         self,
@@ -102,7 +110,9 @@ class AdapterFit:
             with torch.autocast(self.config.device.split(":")[0], torch.bfloat16, enabled=rounded):
                 read = trunk(*given)
             logits = head((read.states.float() - mean) / scale)
-            loss = objective(self.config, logits, read.judged, targets.of(batch), share)
+            loss = objective(
+                self.config, logits, read.judged, targets.of(batch), share, sides=self.sides
+            )
             if self.adapter.next_token and read.final is not None:
                 told = self._next_token(trunk, read, given[0], rng)
                 loss = loss + self.adapter.next_token * told
@@ -113,9 +123,8 @@ class AdapterFit:
             if number % 10 == 0 or number + 1 == len(steps):
                 progress((number + 1) / len(steps))
         first = {"first": head.weight.T, "first_bias": head.bias}
-        return Tuned(
-            _low_rank(trunk.body), export_head(first, mean.cpu().numpy(), scale.cpu().numpy())
-        )
+        standard = mean.cpu().numpy(), scale.cpu().numpy()
+        return Tuned(_low_rank(trunk.body), export_head(first, *standard, self.sides))
 
     def _standard(self, trunk: Any, texts: Sequence[tuple[list[int], list[int]]]) -> Any:
         """Mean and standard deviation [d] of the untuned activations, from a sample of texts."""

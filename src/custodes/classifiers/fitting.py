@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from custodes.classifiers.features import Tokens
 from custodes.classifiers.heads import Head
 from custodes.classifiers.losses import LOSSES, Loss
+from custodes.errors import ConfigError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -57,20 +58,46 @@ class TrainingSet:
         """Whether the tokens are bags."""
         return self.tokens[0].offsets is not None
 
+    def of(self, rows: NDArray[np.int64]) -> TrainingSet:
+        """Some of the texts."""
+        return replace(self, tokens=[self.tokens[i] for i in rows], targets=self.targets.of(rows))
+
+    def thinned(self, first: int, every: int) -> TrainingSet:
+        """Every so many-th token from `first` on, and windows that look back as far as before."""
+        windows = np.maximum(1, -(-self.targets.windows // every))
+        return replace(
+            self,
+            tokens=[tokens.thinned(first, every) for tokens in self.tokens],
+            targets=replace(self.targets, windows=windows),
+        )
+
 
 class HeadFit:
     """AdamW with a warm-up and a cosine; deterministic for a seed and a number of threads."""
 
-    def __init__(self, config: StageConfig, *, outputs: int, seed: int) -> None:
+    def __init__(
+        self,
+        config: StageConfig,
+        *,
+        outputs: int,
+        seed: int,
+        sides: NDArray[np.float32] | None = None,
+    ) -> None:
         self.config = config
         self.outputs = outputs
         self.seed = seed
+        self.sides = sides
 
     def run(self, data: TrainingSet, progress: Callable[[float], None]) -> Head:
         """Fit; texts without a token are left out."""
         import torch
 
         torch.set_num_threads(self.config.threads)
+        if data.sparse and self.config.every > 1:
+            raise ConfigError(
+                f"every: got {self.config.every} for sparse features ({self.config.features}), "
+                "expected 1"
+            )
         rng = np.random.default_rng(self.seed)
         lengths = np.array([len(tokens) for tokens in data.tokens])
         usable = np.flatnonzero(lengths)
@@ -88,13 +115,16 @@ class HeadFit:
             for rows in batches(lengths, data.targets.windows, usable, self.config.batch_rows, rng):
                 for group in optimizer.param_groups:
                     group["lr"] = self.config.learning_rate * rate_at(step, steps)
-                loss = self._step_loss(data, rows, parameters, (mean, scale), step / steps)
+                batch = data.of(rows)
+                if self.config.every > 1:
+                    batch = batch.thinned(int(rng.integers(self.config.every)), self.config.every)
+                loss = self._step_loss(batch, parameters, (mean, scale), step / steps)
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()  # type: ignore[no-untyped-call]  # torch annotates it so
                 optimizer.step()
                 step += 1
             progress(step / steps)
-        return export_head(parameters, mean, scale)
+        return export_head(parameters, mean, scale, self.sides)
 
     def _parameters(self, dim: int) -> dict[str, Tensor]:
         import torch
@@ -117,14 +147,13 @@ class HeadFit:
     def _step_loss(
         self,
         data: TrainingSet,
-        rows: NDArray[np.int64],
         parameters: dict[str, Tensor],
         standard: tuple[NDArray[np.float32], NDArray[np.float32]],
         share: float,
     ) -> Tensor:
         import torch
 
-        batch = [data.tokens[i] for i in rows]
+        batch = data.tokens
         hidden = _project(batch, parameters["first"], standard) + parameters["first_bias"]
         if "second" in parameters:
             hidden = torch.relu(hidden) @ parameters["second"] + parameters["second_bias"]
@@ -134,16 +163,22 @@ class HeadFit:
         )
         mask = torch.arange(padded.shape[1])[None, :] < torch.tensor(lengths)[:, None]
         mask = mask.to(self.config.device)
-        return objective(self.config, padded, mask, data.targets.of(rows), share)
+        return objective(self.config, padded, mask, data.targets, share, sides=self.sides)
 
 
 def objective(
-    config: StageConfig, logits: Tensor, mask: Tensor, targets: Targets, share: float
+    config: StageConfig,
+    logits: Tensor,
+    mask: Tensor,
+    targets: Targets,
+    share: float,
+    *,
+    sides: NDArray[np.float32] | None = None,
 ) -> Tensor:
     """The mean loss of texts of one window: `logits` [B, T, 1 + rules], `mask` [B, T].
 
     Telling harmful from benign by the stage's loss, and naming the rule by the mean logits.
-    `share`: of the training that is done.
+    `share`: of the training that is done. `sides`: as `Head` has them.
     """
     import torch
     from torch.nn import functional as F
@@ -153,7 +188,11 @@ def objective(
         for values in (targets.labels, targets.weights, targets.rules)
     )
     loss: Loss = LOSSES.load(config.loss)
-    losses = loss(logits[:, :, 0], mask, labels, share, int(targets.windows[0]))
+    harmful = logits[:, :, 0]
+    if sides is not None:
+        of = torch.from_numpy(sides).to(logits.device)
+        harmful = harmful + logits[:, :, of > 0].logsumexp(2) - logits[:, :, of < 0].logsumexp(2)
+    losses = loss(harmful, mask, labels, share, int(targets.windows[0]))
     total = (losses * weights).sum() / len(labels)
     if config.rule_weight and bool((rules >= 0).any()):
         means = (logits[:, :, 1:] * mask[:, :, None]).sum(1) / mask.sum(1, keepdim=True)
@@ -251,11 +290,16 @@ def _rarity(
 
 
 def export_head(
-    parameters: dict[str, Any], mean: NDArray[np.float32], scale: NDArray[np.float32]
+    parameters: dict[str, Any],
+    mean: NDArray[np.float32],
+    scale: NDArray[np.float32],
+    sides: NDArray[np.float32] | None = None,
 ) -> Head:
     """The head on raw features: standardization folded into the first layer."""
     arrays = {name: value.detach().cpu().numpy() for name, value in parameters.items()}
     arrays["first"] = arrays["first"] / scale[:, None]
     if len(mean) > 1:
         arrays["first_bias"] = arrays["first_bias"] - mean @ arrays["first"]
+    if sides is not None:
+        arrays["sides"] = sides
     return Head.from_arrays(arrays)

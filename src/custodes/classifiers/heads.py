@@ -26,12 +26,17 @@ class Head:
     `first` [d, h] and `first_bias` [h]; for an MLP `second` [h, 1 + rules], `second_bias`
     [1 + rules]; for a linear head h = 1 + rules and the second pair is None. A sparse feature's
     bag is the sum of its rows of `first`, divided by the square root of their number.
+
+    `sides` [1 + rules]: of a head that tells permitted rules apart too, 1 for a restricted rule and
+    -1 for a permitted one (0: the first output). Its harmful logit is the first output and what
+    restricted rules have over permitted ones (`over_permitted`); None: the first output alone.
     """
 
     first: Array
     first_bias: Array
     second: Array | None = None
     second_bias: Array | None = None
+    sides: Array | None = None
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[np.generic]]) -> Head:
@@ -40,13 +45,15 @@ class Head:
 
     @classmethod
     def averaged(cls, heads: Sequence[Head]) -> Head:
-        """One head whose logits are the mean of theirs; MLPs stand side by side in one."""
+        """One head whose outputs are the mean of theirs; MLPs stand side by side in one."""
         if len(heads) == 1:
             return heads[0]
+        sides = heads[0].sides
         if all(head.second is None for head in heads):
             return cls(
                 np.mean([head.first for head in heads], axis=0, dtype=np.float32),
                 np.mean([head.first_bias for head in heads], axis=0, dtype=np.float32),
+                sides=sides,
             )
         seconds = [head.second for head in heads if head.second is not None]
         biases = [head.second_bias for head in heads if head.second_bias is not None]
@@ -55,6 +62,7 @@ class Head:
             np.concatenate([head.first_bias for head in heads]),
             np.concatenate(seconds) / np.float32(len(heads)),
             np.mean(biases, axis=0, dtype=np.float32),
+            sides,
         )
 
     def arrays(self) -> dict[str, NDArray[np.float16]]:
@@ -64,22 +72,30 @@ class Head:
             "first_bias": self.first_bias,
             "second": self.second,
             "second_bias": self.second_bias,
+            "sides": self.sides,
         }
         # In C order: safetensors writes an array's bytes as they lie.
         return {k: v.astype(np.float16, order="C") for k, v in named.items() if v is not None}
 
     def logits(self, tokens: Tokens) -> Array:
-        """Logits of each token, [n, 1 + rules]."""
+        """Logits of each token: harmful, then of each restricted rule."""
         if len(tokens) == 0:
             return np.zeros((0, self.outputs), np.float32)
-        hidden = self._project(tokens) + self.first_bias
-        if self.second is None:
-            return hidden
-        return np.asarray(np.maximum(hidden, 0.0) @ self.second + self.second_bias, np.float32)
+        told = self._project(tokens) + self.first_bias
+        if self.second is not None:
+            told = np.asarray(np.maximum(told, 0.0) @ self.second + self.second_bias, np.float32)
+        if self.sides is None:
+            return told
+        restricted = told[:, self.sides > 0]
+        permitted = told[:, self.sides < 0]
+        harmful = told[:, 0] + _log_sum(restricted) - _log_sum(permitted)
+        return np.concatenate([harmful[:, None], restricted], axis=1, dtype=np.float32)
 
     @property
     def outputs(self) -> int:
-        """1 + rules."""
+        """1 + restricted rules."""
+        if self.sides is not None:
+            return 1 + int((self.sides > 0).sum())
         return len(self.first_bias) if self.second_bias is None else len(self.second_bias)
 
     def _project(self, tokens: Tokens) -> Array:
@@ -93,3 +109,9 @@ class Head:
             result[filled] = np.add.reduceat(gathered, tokens.offsets[filled], axis=0)
             result[filled] /= np.sqrt(sizes[filled], dtype=np.float32)[:, None]
         return result
+
+
+def _log_sum(values: Array) -> Array:
+    """log sum exp over the last axis of [n, k]."""
+    greatest = values.max(axis=1, keepdims=True)
+    return np.asarray(np.log(np.exp(values - greatest).sum(axis=1)) + greatest[:, 0], np.float32)

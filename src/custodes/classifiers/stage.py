@@ -71,6 +71,12 @@ class StageConfig(Config):
     """Peak rate of AdamW; it decays to zero on a cosine."""
     weight_decay: float = Field(default=0.01, ge=0)
     """Of AdamW."""
+    rules: Literal["restricted", "both"] = "restricted"
+    """Rules that the head tells apart. both: permitted ones too, and a text is harmful by what
+    restricted rules have over permitted ones (`Head.sides`)."""
+    every: int = Field(default=1, ge=1)
+    """Training reads every so many-th token of a text, from another one in each step, and windows
+    are so much shorter: neighbors say nearly the same (not with an adapter)."""
     rule_weight: float = Field(default=0.2, ge=0)
     """Weight of naming the rule, beside telling harmful from benign."""
     threads: int = Field(default=1, ge=1)
@@ -84,4 +90,6 @@ class StageConfig(Config):
             raise ValueError("head: got mlp with an adapter, expected linear")
         if self.adapter is not None and self.fits > 1:
             raise ValueError(f"fits: got {self.fits} with an adapter, expected 1")
+        if self.adapter is not None and self.every > 1:
+            raise ValueError(f"every: got {self.every} with an adapter, expected 1")
         return self

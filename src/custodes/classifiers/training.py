@@ -62,15 +62,17 @@ def fit_stage(
         done += rows_done
         progress(f"{config.name}: features", done / len(judged))
 
+    permitted = _permitted(kept, rules) if config.rules == "both" else []
+    sides = _sides(rules, permitted) if permitted else None
     targets = Targets(
         labels=np.array([row.label for row in kept], np.float32),
-        rules=_rule_indices(kept, rules),
+        rules=_rule_indices(kept, rules, permitted),
         weights=balanced_weights(kept, emphasis or {}),
         windows=np.array([config.windows.of(row.judged.mode) for row in kept]),
     )
-    outputs = 1 + len(rules)
+    outputs = 1 + len(rules) + len(permitted)
     if config.adapter is not None:
-        tuned = AdapterFit(config, outputs=outputs, seed=seed).run(
+        tuned = AdapterFit(config, outputs=outputs, seed=seed, sides=sides).run(
             judged, targets, features, lambda share: progress(f"{config.name}: adapter", share)
         )
         features.adapt(tuned.adapter)
@@ -81,7 +83,7 @@ def fit_stage(
             source = CachedFeatures(features, cache, count)
         tokens: list[Tokens] = source.extract(judged, limit=features.max_tokens)
         data = TrainingSet(tokens=tokens, targets=targets, dim=features.dim)
-        head = _averaged_fits(config, data, outputs, seed, progress)
+        head = _averaged_fits(config, data, outputs, sides, seed, progress)
     return TokenScorer(
         name=config.name,
         version="",
@@ -121,13 +123,14 @@ def _averaged_fits(
     config: StageConfig,
     data: TrainingSet,
     outputs: int,
+    sides: NDArray[np.float32] | None,
     seed: int,
     progress: Callable[[str, float], None],
 ) -> Head:
     """The mean of `config.fits` heads; the first is the one that this seed alone gives."""
     heads = []
     for number in range(config.fits):
-        fit = HeadFit(config, outputs=outputs, seed=seed + _BETWEEN_FITS * number)
+        fit = HeadFit(config, outputs=outputs, seed=seed + _BETWEEN_FITS * number, sides=sides)
 
         def count(share: float, done: int = number) -> None:
             progress(f"{config.name}: head", (done + share) / config.fits)
@@ -136,9 +139,26 @@ def _averaged_fits(
     return Head.averaged(heads)
 
 
-def _rule_indices(rows: Sequence[LabelledRow], rules: Sequence[RuleId]) -> NDArray[np.int64]:
-    places = {rule: index for index, rule in enumerate(rules)}
-    return np.array([places.get(row.rule, -1) if row.rule else -1 for row in rows])
+def _rule_indices(
+    rows: Sequence[LabelledRow], rules: Sequence[RuleId], permitted: Sequence[RuleId]
+) -> NDArray[np.int64]:
+    """The place of each harmful row's rule among `rules`, and of each benign row's among
+    `permitted` behind them; -1: it has none."""
+    broken = {rule: place for place, rule in enumerate(rules)}
+    kept = {rule: place for place, rule in enumerate(permitted, start=len(rules))}
+    named = [(broken, row.rule) if row.label else (kept, row.example.rule) for row in rows]
+    return np.array([-1 if rule is None else places.get(rule, -1) for places, rule in named])
+
+
+def _permitted(rows: Sequence[LabelledRow], rules: Sequence[RuleId]) -> list[RuleId]:
+    """The rules that benign rows were written for, but restricted ones (of a request refused)."""
+    named = {row.example.rule for row in rows if row.label == 0 and row.example.rule}
+    return sorted(named - set(rules))
+
+
+def _sides(rules: Sequence[RuleId], permitted: Sequence[RuleId]) -> NDArray[np.float32]:
+    """See `Head`."""
+    return np.array([0.0, *[1.0] * len(rules), *[-1.0] * len(permitted)], np.float32)
 
 
 def balanced_weights(

@@ -50,6 +50,11 @@ class Tokens:
         offsets = self.offsets[start:stop] - first
         return Tokens(self.ends[start:stop], self.values[first:last], offsets)
 
+    def thinned(self, first: int, every: int) -> Tokens:
+        """Dense tokens `first`, `first + every`, ...; of a text that ends before, its last."""
+        at = slice(min(first, max(len(self) - 1, 0)), None, every)
+        return Tokens(self.ends[at], self.values[at])
+
     def joined(self, more: Tokens) -> Tokens:
         """These tokens with `more` behind them."""
         if not len(self) or not len(more):
