@@ -23,14 +23,14 @@ A place to start: it shows the whole loop on a laptop, and screens plain request
 for what guards a frontier model.
 
 - It reads through SmolLM2-135M-Instruct with 4-bit weights (Q4_1), layers 12, 16 and 20 of 30,
-  computed in 8 bits.
+  computed in 8 bits; a tuned MiniLM looks for attacks, and may stop a prompt by itself.
 - It misses most of what is subtle, contextual or long; it was trained on simple sentences and on
   public request sets, most of them in English.
 - Its thresholds hold for prompts like those of the benign pool. Set them again on your own traffic.
-- Replies: trained on grammar-written and on GPTFuzz exchanges; measured on few.
-- Other languages than English were seen in breadth only (Spanish, German, French, Chinese). Text in
-  scripts that the embedded model does not read (measured: Hindi, Thai) is refused nearly always,
-  harmless or not.
+- Replies: trained on grammar-written ones, some of the embedded model itself, and on GPTFuzz
+  exchanges; measured on few.
+- Seventeen languages other than English were seen, in breadth only: harmless text in them passes
+  (measured), what is harmful in them was hardly measured.
 """
 
 

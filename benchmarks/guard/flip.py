@@ -51,6 +51,8 @@ STAGES = [
         "settings": {"layers": [12, 16, 20], "max_tokens": 96, "settings": {"dtype": "int8"}},
         "head": "mlp",
         "hidden": 128,
+        "rules": "both",
+        "every": 4,
         "weight_decay": 0.1,
         "learning_rate": 0.001,
         "modes": ["input"],

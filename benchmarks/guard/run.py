@@ -21,7 +21,17 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-PARTS = ("quality", "transforms", "flip", "cost", "peers", "probe", "ablations", "budget")
+PARTS = (
+    "quality",
+    "transforms",
+    "flip",
+    "cost",
+    "peers",
+    "probe",
+    "ablations",
+    "budget",
+    "inference",
+)
 
 
 def main() -> None:
