@@ -157,6 +157,16 @@ def test_rows_of_an_edited_rule_weigh_more_and_labels_stay_balanced(rows):
         assert weights.mean() == pytest.approx(1)
 
 
+def test_rows_of_a_source_may_weigh_more(rows):
+    few = [dataclasses.replace(row, example=dataclasses.replace(row.example, source="people"))
+           for row in rows[:40]]  # fmt: skip
+    weights = balanced_weights([*few, *rows[40:]], {}, {"people": 8.0})
+    labels = np.array([row.label for row in rows])
+    benign = weights[labels == 0]
+    assert benign.max() == pytest.approx(8 * benign.min())
+    assert weights[labels == 1].sum() == pytest.approx(benign.sum())
+
+
 def test_a_guard_follows_the_rule_that_was_edited(rows):
     """The same words stand under both rules' labels; the emphasised rule decides."""
     told = Example(id="", source="t", kind="k", text="water the roses now", label=1, rule="garden")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -63,6 +63,9 @@ class StageConfig(Config):
     kinds: tuple[str, ...] = ()
     """Kinds of harmful rows that training reads, so that a stage can be made for some alone (an
     example's `kind`: jailbreak_prompt, ...); empty: all. Benign rows are always read."""
+    sources: Mapping[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+    """Source (an example's `source`) -> how many times as much its rows weigh: for traffic that is
+    like what the guard is to leave alone, where training has little of it."""
     epochs: int = Field(default=6, ge=1)
     """Passes over the rows."""
     batch_rows: int = Field(default=64, ge=1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,7 +68,7 @@ def fit_stage(
     targets = Targets(
         labels=np.array([row.label for row in kept], np.float32),
         rules=_rule_indices(kept, rules, permitted),
-        weights=balanced_weights(kept, emphasis or {}),
+        weights=balanced_weights(kept, emphasis or {}, config.sources),
         windows=np.array([config.windows.of(row.judged.mode) for row in kept]),
     )
     outputs = 1 + len(rules) + len(permitted)
@@ -162,12 +163,16 @@ def _sides(rules: Sequence[RuleId], permitted: Sequence[RuleId]) -> NDArray[np.f
 
 
 def balanced_weights(
-    rows: Sequence[LabelledRow], emphasis: Mapping[RuleId, float]
+    rows: Sequence[LabelledRow],
+    emphasis: Mapping[RuleId, float],
+    sources: Mapping[str, float] = MappingProxyType({}),
 ) -> NDArray[np.float32]:
     """Weights [n] of mean 1 with equal totals for both labels of each mode; of rows of one mode
-    and label, those of a rule in `emphasis` weigh so many times as much."""
+    and label, those of a rule in `emphasis`, or of a source in `sources`, weigh so many times as
+    much."""
     named = [row.example.rule for row in rows]
     weights = np.array([emphasis.get(rule, 1.0) if rule else 1.0 for rule in named])
+    weights *= np.array([sources.get(row.example.source, 1.0) for row in rows])
     modes = np.array([row.judged.mode.value for row in rows])
     labels = np.array([row.label for row in rows])
     for mode in np.unique(modes):
