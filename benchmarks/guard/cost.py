@@ -105,7 +105,8 @@ def _operations(**common: Any) -> Iterator[Figure]:
     attention left out on both sides; an encoder reads `window` tokens every `stride`."""
     guard = load_guard(os.environ[_GUARD])
     total = sum(
-        _of_features(getattr(stage.scorer, "features", None)) for stage in guard.cascade.stages
+        _of_features(getattr(stage.scorer, "features", None))
+        for stage in guard.cascade.serving(Mode.EXCHANGE).stages
     )
     share = 100 * total / (2 * GUARDED)
     yield Figure.of(
