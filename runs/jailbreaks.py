@@ -73,7 +73,7 @@ def excerpts(seed: int, harmless: Sequence[str]) -> Iterator[Example]:
                 licence=row.licence,
                 kind="jailbreak_prompt" if label else "benign_request",
                 messages=(Message("user", text[start : start + TAIL]),),
-                label=1 if label else 0,
+                label=label,
                 group=row.group or row.id,
             )
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from custodes.classifiers.fitting import Targets, batches, export_head, objective, rate_at
+from custodes.classifiers.fitting import Fit, Targets, batches, export_head, rate_at
 from custodes.classifiers.heads import Head
 from custodes.errors import ConfigError, MissingExtraError
 from custodes.models.arithmetic import resolved
@@ -41,24 +41,14 @@ class Tuned:
     head: Head
 
 
-class AdapterFit:
+class AdapterFit(Fit):
     """AdamW on adapters and head together; deterministic for a seed and a number of threads."""
 
-    def __init__(
-        self,
-        config: StageConfig,
-        *,
-        outputs: int,
-        seed: int,
-        sides: NDArray[np.float32] | None = None,
-    ) -> None:
+    def __init__(self, config: StageConfig, **common: Any) -> None:
         if config.adapter is None:
             raise ConfigError(f"stage {config.name}: got no adapter settings, expected some")
-        self.config = config
+        super().__init__(config, **common)
         self.adapter: AdapterConfig = config.adapter
-        self.outputs = outputs
-        self.seed = seed
-        self.sides = sides
 
     def run(
         self,
@@ -110,9 +100,7 @@ class AdapterFit:
             with torch.autocast(self.config.device.split(":")[0], torch.bfloat16, enabled=rounded):
                 read = trunk(*given)
             logits = head((read.states.float() - mean) / scale)
-            loss = objective(
-                self.config, logits, read.judged, targets.of(batch), share, sides=self.sides
-            )
+            loss = self.loss(logits, read.judged, targets.of(batch), share)
             if self.adapter.next_token and read.final is not None:
                 told = self._next_token(trunk, read, given[0], rng)
                 loss = loss + self.adapter.next_token * told

@@ -20,7 +20,16 @@ if TYPE_CHECKING:
 
     from custodes.classifiers.stage import StageConfig
 
-__all__ = ["HeadFit", "Targets", "TrainingSet", "batches", "export_head", "objective", "rate_at"]
+__all__ = [
+    "Fit",
+    "HeadFit",
+    "Targets",
+    "TrainingSet",
+    "batches",
+    "export_head",
+    "objective",
+    "rate_at",
+]
 
 _BUCKET = 32
 """Batches whose rows are sorted by length together: little padding, still well mixed."""
@@ -72,8 +81,11 @@ class TrainingSet:
         )
 
 
-class HeadFit:
-    """AdamW with a warm-up and a cosine; deterministic for a seed and a number of threads."""
+class Fit:
+    """What every way of fitting a stage knows, and the loss that it goes down.
+
+    `outputs` of the head: 1 + rules; `sides`: as `Head` has them.
+    """
 
     def __init__(
         self,
@@ -87,6 +99,14 @@ class HeadFit:
         self.outputs = outputs
         self.seed = seed
         self.sides = sides
+
+    def loss(self, logits: Tensor, mask: Tensor, targets: Targets, share: float) -> Tensor:
+        """See `objective`."""
+        return objective(self.config, logits, mask, targets, share, sides=self.sides)
+
+
+class HeadFit(Fit):
+    """AdamW with a warm-up and a cosine; deterministic for a seed and a number of threads."""
 
     def run(self, data: TrainingSet, progress: Callable[[float], None]) -> Head:
         """Fit; texts without a token are left out."""
@@ -163,7 +183,7 @@ class HeadFit:
         )
         mask = torch.arange(padded.shape[1])[None, :] < torch.tensor(lengths)[:, None]
         mask = mask.to(self.config.device)
-        return objective(self.config, padded, mask, data.targets, share, sides=self.sides)
+        return self.loss(padded, mask, data.targets, share)
 
 
 def objective(

@@ -10,9 +10,6 @@ import typer
 
 __all__ = ["calibrate"]
 
-_FIRST = "="
-"""Stands for whatever stage comes first: no stage has this name."""
-
 
 def calibrate(
     guard: Annotated[str, typer.Option("--guard", help="A guard's folder, or a shipped guard.")],
@@ -67,14 +64,12 @@ def calibrate(
     if not 0 < budget < 1:
         raise ConfigError(f"--budget: got {budget}, expected a share between 0 and 1, as 0.01")
     shares = _shares("--alone", alone or [])
-    passed_on = _shares("--escalate", escalate or [], default=_FIRST)
     if out is not None:
         check_place(out, guard="")
     found = find_guard(guard)
+    first = load_guard(found).cascade.stages[0].scorer.name if escalate else ""
+    passed_on = _shares("--escalate", escalate or [], default=first)
     rows = [row for path in examples for row in read(path)]
-    if _FIRST in passed_on:
-        first = load_guard(found).cascade.stages[0].scorer.name
-        passed_on.setdefault(first, passed_on.pop(_FIRST))
     report = calibrate_guard(
         found,
         rows,
