@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import sqlite3
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -136,7 +137,7 @@ def _sqlite(url: URL, timeout: float, *, create: bool) -> Engine:
     @event.listens_for(engine, "connect")
     def _settle(connection: sqlite3.Connection, record: Any) -> None:
         record.info["file"] = _identity(path)
-        connection.execute("PRAGMA journal_mode = WAL")
+        _log_ahead(connection, timeout)
         connection.execute("PRAGMA synchronous = FULL")
 
     @event.listens_for(engine, "checkout")
@@ -151,6 +152,20 @@ def _sqlite(url: URL, timeout: float, *, create: bool) -> Engine:
         connection.exec_driver_sql(options.get("custodes_begin", "BEGIN"))
 
     return engine
+
+
+def _log_ahead(connection: sqlite3.Connection, timeout: float) -> None:
+    """Choose the write-ahead log. Where several processes do so on a new file, SQLite refuses all
+    but one at once, whatever its timeout: so the waiting is done here."""
+    until = time.monotonic() + timeout
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(0.01)
 
 
 def _touch(path: Path) -> None:
