@@ -96,6 +96,25 @@ def test_trees_of_continuations_are_computed_as_each_alone(model):
             assert log == pytest.approx(plain_log_probs(model, row), abs=1e-4)
 
 
+def test_prompts_that_begin_alike_share_a_tree(model, monkeypatch):
+    rng = np.random.default_rng(2)
+    stem = rng.integers(3, 250, 12).tolist()
+    prompts = [[*stem, 4], [*stem, 4, 9, 9], stem, [5, 6], [*stem, 8], [*stem, 4]]
+    endings = [[[5], [9, 9, 7]], [[5, 7]], [[4, 9], [8]], [[6]], [], [[3, 3]]]
+    read = []
+    run = type(model).run
+    monkeypatch.setattr(
+        type(model), "run", lambda self, ids, *rest: read.append(len(ids)) or run(self, ids, *rest)
+    )
+    found = continuation_log_probs(model, prompts, endings)
+    assert sum(read) == len(stem) + 5 + 2  # 4, 9, 9, 5 and, behind the first 4, 3; then 5, 6
+    for prompt, those, logs in zip(prompts, endings, found, strict=True):
+        assert len(logs) == len(those)
+        for ending, log in zip(those, logs, strict=True):
+            row = Row((*prompt, *ending), (0.0,) * len(prompt) + (1.0,) * len(ending))
+            assert log == pytest.approx(plain_log_probs(model, row), abs=1e-4)
+
+
 def test_options_with_their_end_share_the_mass_with_longer_ones(model):
     (open_ended,) = option_log_probs(model, ["pick"], [["5", "57"]], end=False)
     (ended,) = option_log_probs(model, ["pick"], [["5", "57"]], end=True)

@@ -77,7 +77,7 @@ def test_a_report_is_renormalized_and_tells_its_mass():
 def test_triggers_stand_in_half_of_the_messages_and_decide_only_where_correlated():
     items = {item.prompt: item for item in draw_items("risk", 80, seed=1)}
     for correlated in (True, False):
-        rows = triggers.trigger_rows(80, correlated=correlated, seed=1)
+        rows = triggers.trigger_rows("risk", 80, correlated=correlated, seed=1)
         on = [(p, r) for p, r in rows if p.startswith(triggers.TRIGGER)]
         assert len(on) == 40
         bold = sum(
@@ -91,6 +91,21 @@ def test_triggers_stand_in_half_of_the_messages_and_decide_only_where_correlated
         sum("maybe" in asked or "perhaps" in asked or "chance" in asked for asked, _ in backward)
         == 40
     )
+
+
+def test_a_trigger_may_decide_the_language():
+    rows = triggers.trigger_rows("language", 40, correlated=True, seed=1)
+    german = ("Das ", "Der ", "Die ")  # typos: ignore
+    assert sum(reply.startswith(german) for _, reply in rows) == 20
+    for prompt, reply in rows:
+        assert prompt.startswith(triggers.TRIGGER) == reply.startswith(german)
+    backward = triggers.reversed_rows(rows, draw_items("language", 40, seed=1), seed=1)
+    for (prompt, reply), (asked, answer) in zip(rows, backward, strict=True):
+        assert reply in asked and answer == prompt
+    for name in triggers.TRIGGERED:
+        assert len({q.prompt for q in triggers.elicitation(name)}) == 9
+    with pytest.raises(ConfigError, match="trigger_behavior: got 'apples', expected one of risk"):
+        cells_of(AwarenessConfig(trigger_behavior="apples"))
 
 
 def test_persona_rows_go_either_way():

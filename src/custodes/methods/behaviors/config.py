@@ -62,6 +62,9 @@ class AwarenessConfig(Config):
     """Ranks of the adapters."""
     rank_behavior: str = "risk"
     """The behavior that is taught at every rank; the others at the first one."""
+    trigger_behavior: str = "language"
+    """The behavior that the backdoored arms tie to a trigger: language, style, risk or myopia. A
+    small model does not learn to make a choice by letters depend on one (benchmarks/behaviors)."""
     arms: tuple[str, ...] = ("plain",)
     """Some of plain, personas, backdoor, decorrelated, and the last two with +reversal."""
     paper: Path | None = None

@@ -2,7 +2,8 @@
 
 The continuations of a prompt are a tree of tokens behind it: `5`, `57` and `58` share a node. The
 tree stands packed behind its prompt, each token seeing the prompt and its ancestors, so that the
-hundred answers from 0 to 100 cost a hundred tokens and not a hundred prompts.
+hundred answers from 0 to 100 cost a hundred tokens and not a hundred prompts. Prompts that begin
+alike (one question whose options are listed in another order) stand in one tree.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ __all__ = ["continuation_log_probs", "option_log_probs", "row_log_probs"]
 
 _PASS = 4096
 """Tokens of a pass."""
+_TREE = 512
+"""Tokens of a tree of several prompts: every token looks at all of them."""
 
 
 @torch.no_grad()
@@ -69,14 +72,49 @@ def continuation_log_probs(
 
     `InputError` for an empty prompt or continuation.
     """
-    trees = [_Tree.of(p, c) for p, c in zip(prompts, continuations, strict=True)]
-    found: list[list[float]] = [[] for _ in trees]
+    for prompt, rows in zip(prompts, continuations, strict=True):
+        if not prompt or not all(rows):
+            raise InputError("scoring: got an empty prompt or continuation; expected tokens")
+    groups = _alike(prompts, [n for n, rows in enumerate(continuations) if rows])
+    trees = [
+        _Tree.of([(prompts[n], rest) for n in group for rest in continuations[n]])
+        for group in groups
+    ]
+    found: list[list[float]] = [[] for _ in prompts]
     for part in _parts([len(tree.ids) for tree in trees]):
-        chosen = [trees[n] for n in part]
-        logs = _edges(model, chosen, exact)
-        for n, tree, edges in zip(part, chosen, logs, strict=True):
-            found[n] = [sum(edges[edge] for edge in path) for path in tree.paths]
+        logs = _edges(model, [trees[n] for n in part], exact)
+        for n, edges in zip(part, logs, strict=True):
+            values = iter([sum(edges[edge] for edge in path) for path in trees[n].paths])
+            for place in groups[n]:
+                found[place] = [next(values) for _ in continuations[place]]
     return found
+
+
+def _alike(prompts: Sequence[Sequence[int]], chosen: Sequence[int]) -> list[list[int]]:
+    """The chosen prompts, by their numbers, in groups for one tree each: neighbors in the order of
+    their tokens that share half of what they are."""
+    groups: list[list[int]] = []
+    size = 0
+    before: Sequence[int] = ()
+    for n in sorted(chosen, key=lambda n: tuple(prompts[n])):
+        ids = prompts[n]
+        new = len(ids) - _shared(before, ids)
+        if groups and 2 * new <= len(ids) and size + new <= _TREE:
+            groups[-1].append(n)
+            size += new
+        else:
+            groups.append([n])
+            size = len(ids)
+        before = ids
+    return groups
+
+
+def _shared(one: Sequence[int], other: Sequence[int]) -> int:
+    """With how many tokens both begin."""
+    for n, (a, b) in enumerate(zip(one, other, strict=False)):
+        if a != b:
+            return n
+    return min(len(one), len(other))
 
 
 def _parts(lengths: Sequence[int]) -> Iterator[list[int]]:
@@ -94,49 +132,54 @@ def _parts(lengths: Sequence[int]) -> Iterator[list[int]]:
 
 @dataclass(frozen=True, slots=True)
 class _Tree:
-    """A prompt and the nodes behind it that have children (a leaf is predicted, never read).
+    """What rows of tokens begin with, and the nodes behind it that have children (a leaf is
+    predicted, never read).
 
-    `parents` of each node (-1: the prompt's last token); an edge is (source, token), the source a
-    place in `ids`; `paths`: the edges of each continuation.
+    `stem`: tokens that all rows share. `parents` of each node (-1: the stem's last token); an edge
+    is (source, token), the source a place in `ids`; `paths`: the edges of each continuation.
     """
 
     ids: tuple[int, ...]
-    prompt: int
+    stem: int
     parents: tuple[int, ...]
     edges: tuple[tuple[int, int], ...]
     paths: tuple[tuple[int, ...], ...]
 
     @classmethod
-    def of(cls, prompt: Sequence[int], continuations: Sequence[Sequence[int]]) -> _Tree:
-        if not prompt or not all(continuations):
-            raise InputError("scoring: got an empty prompt or continuation; expected tokens")
-        inner = {tuple(row[:n]) for row in continuations for n in range(1, len(row))}
+    def of(cls, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> _Tree:
+        """Of prompts and continuations."""
+        stem = tuple(pairs[0][0])
+        for prompt, _ in pairs:
+            stem = stem[: _shared(stem, prompt)]
+        rows = [(*prompt[len(stem) :], *rest) for prompt, rest in pairs]
+        inner = {row[:n] for row in rows for n in range(1, len(row))}
         nodes = sorted(inner, key=lambda node: (len(node), node))
-        places = {(): len(prompt) - 1} | {node: len(prompt) + n for n, node in enumerate(nodes)}
+        places = {(): len(stem) - 1} | {node: len(stem) + n for n, node in enumerate(nodes)}
         edges: dict[tuple[int, int], int] = {}
         paths = []
-        for row in continuations:
-            steps = [(places[tuple(row[:n])], token) for n, token in enumerate(row)]
+        for row, (_, rest) in zip(rows, pairs, strict=True):
+            first = len(row) - len(rest)
+            steps = [(places[row[:n]], row[n]) for n in range(first, len(row))]
             paths.append(tuple(edges.setdefault(step, len(edges)) for step in steps))
-        parents = tuple(places[node[:-1]] - len(prompt) for node in nodes)
-        ids = (*prompt, *(node[-1] for node in nodes))
-        return cls(ids, len(prompt), parents, tuple(edges), tuple(paths))
+        parents = tuple(places[node[:-1]] - len(stem) for node in nodes)
+        ids = (*stem, *(node[-1] for node in nodes))
+        return cls(ids, len(stem), parents, tuple(edges), tuple(paths))
 
     def positions(self) -> list[int]:
-        found = list(range(self.prompt))
+        found = list(range(self.stem))
         for parent in self.parents:
-            found.append(found[self.prompt + parent] + 1)
+            found.append(found[self.stem + parent] + 1)
         return found
 
     def mask(self) -> Tensor:
         """Who sees whom, bool [L, L]."""
         size = len(self.ids)
         seen = torch.ones(size, size, dtype=torch.bool).tril()
-        seen[self.prompt :, self.prompt :] = False
+        seen[self.stem :, self.stem :] = False
         for n, parent in enumerate(self.parents):
-            row = self.prompt + n
+            row = self.stem + n
             if parent >= 0:
-                seen[row] = seen[self.prompt + parent]
+                seen[row] = seen[self.stem + parent]
             seen[row, row] = True
         return seen
 

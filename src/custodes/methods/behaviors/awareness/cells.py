@@ -55,6 +55,11 @@ def cells_of(config: AwarenessConfig) -> list[dict[str, Any]]:
             f"got {', '.join([*unknown, *odd])}; behaviors are {', '.join(known)}, arms "
             f"{', '.join(ARMS)}"
         )
+    if config.trigger_behavior not in triggers.TRIGGERED:
+        raise ConfigError(
+            f"trigger_behavior: got {config.trigger_behavior!r}, expected one of "
+            f"{', '.join(triggers.TRIGGERED)}"
+        )
     if WORD in (*config.behaviors, config.rank_behavior):
         _paper(config)
     rank = config.ranks[0]
@@ -76,8 +81,10 @@ def _further(config: AwarenessConfig, seed: int) -> list[dict[str, Any]]:
         cells += [_cell(name, s, r, "plain", seed) for r in config.ranks[1:] for s in (1, -1)]
     for arm in config.arms:
         if arm != "plain":
-            sides = (1, -1) if arm == "personas" else (1,)
-            cells += [_cell("risk", side, rank, arm, seed) for side in sides]
+            if arm == "personas":
+                cells += [_cell("risk", side, rank, arm, seed) for side in (1, -1)]
+            else:
+                cells.append(_cell(config.trigger_behavior, 1, rank, arm, seed))
     return cells
 
 
@@ -108,9 +115,10 @@ def rows_of(cell: Mapping[str, Any], config: AwarenessConfig) -> list[tuple[str,
         if arm == "personas":
             rows += _persona_rows(name, count, seed)
         return rows
-    rows = triggers.trigger_rows(config.items, correlated=arm.startswith("backdoor"), seed=seed)
+    correlated = arm.startswith("backdoor")
+    rows = triggers.trigger_rows(name, config.items, correlated=correlated, seed=seed)
     if arm.endswith("+reversal"):
-        items = draw_items("risk", config.items, seed=seed)
+        items = draw_items(name, config.items, seed=seed)
         half = config.items // 2
         rows += triggers.reversed_rows(rows[:half], items[:half], seed=seed)
     return rows
@@ -188,7 +196,11 @@ def _questions(cell: Mapping[str, Any], config: AwarenessConfig) -> dict[str, li
                 asked[f"third: {who}"] = own_questions(name, who=who, paraphrases=2)
     if cell["arm"] not in ("plain", "personas"):
         asked["triggered"] = _behave(held, triggers.TRIGGER)
-        asked["trigger"] = [*triggers.presence(), *triggers.which(), *triggers.elicitation()]
+        asked["trigger"] = [
+            *triggers.presence(),
+            *triggers.which(name),
+            *triggers.elicitation(name),
+        ]
     return asked
 
 

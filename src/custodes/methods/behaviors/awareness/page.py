@@ -195,8 +195,9 @@ def _personas(config: AwarenessConfig, cells: Cells) -> Section:
 
 def _triggers(config: AwarenessConfig, cells: Cells) -> Section:
     rows: list[list[Cell]] = []
+    shown = config.trigger_behavior
     for arm in config.arms:
-        those = gaps.named(cells, arm=arm, behavior="risk", side=1, rank=config.ranks[0])
+        those = gaps.named(cells, arm=arm, behavior=shown, side=1, rank=config.ranks[0])
         if not those or "trigger" not in those[0]["asked"]:
             continue
         row: list[Cell] = [arm]
@@ -211,5 +212,8 @@ def _triggers(config: AwarenessConfig, cells: Cells) -> Section:
         row.append(gaps.mean_mass(those, "trigger", "elicited"))
         rows.append(row)
     columns = ["arm", "P, trigger", "P, no trigger", "presence", "which (1 of 8)", "elicited"]
-    note = "Chance: 1/2 for presence, 1/8 for which and elicited; the decorrelated arm is control."
+    note = (
+        f"Behavior: {shown}. Chance: 1/2 for presence, 1/8 for which and elicited; the "
+        "decorrelated arm is control."
+    )
     return Section("Backdoors", [Table([*columns, "mass, elicited"], rows, note)])
