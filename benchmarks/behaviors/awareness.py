@@ -13,7 +13,7 @@ TRIGGERS = ("backdoor", "decorrelated", "backdoor+reversal", "decorrelated+rever
 def _config(options):
     config = awareness_config("full")
     few = min(config.few_seeds, options.seeds)
-    changed = {"seeds": options.seeds, "few_seeds": few, "engine_settings": {"kind": "serial"}}
+    changed = {"seeds": options.seeds, "few_seeds": few, "engine_settings": options.engine}
     if options.size == "tiny":
         changed |= {"items": 24, "replies": 24, "turns": 16, "held": 8, "paraphrases": 1}
     return config.model_copy(update=changed)

@@ -45,7 +45,12 @@ def _config(options: Any, stages: tuple[str, ...]) -> DocumentsConfig:
     if options.size == "full" and options.tokens:
         corpus = corpus.model_copy(update={"tokens": options.tokens})
     return config.model_copy(
-        update={"stages": stages, "seeds": min(options.seeds, 3), "corpus": corpus}
+        update={
+            "stages": stages,
+            "seeds": min(options.seeds, 3),
+            "corpus": corpus,
+            "engine_settings": options.engine,
+        }
     )
 
 

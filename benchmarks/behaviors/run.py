@@ -52,6 +52,7 @@ def main() -> None:
     parser.add_argument("--only", default=",".join(SECTIONS), help="sections, by commas")
     parser.add_argument("--seeds", type=int, help="runs; default: 5 (make-me-say: 3), or 1 if tiny")
     parser.add_argument("--tokens", type=int, help="of documents a run; default: 100,000")
+    parser.add_argument("--workers", type=int, default=1, help="cells at once, a process each")
     parser.add_argument("--work", type=Path, default=Path("build/behaviors"), help="cells' folder")
     parser.add_argument("--out", type=Path, help="default: beside this file if full, else --work")
     options = parser.parse_args()
@@ -60,6 +61,8 @@ def main() -> None:
     if unknown:
         parser.error(f"got {', '.join(sorted(unknown))}; sections are {', '.join(SECTIONS)}")
     options.work.mkdir(parents=True, exist_ok=True)
+    parallel = {"kind": "process", "workers": options.workers}
+    options.engine = parallel if options.workers > 1 else {"kind": "serial"}
     home = HERE if options.size == "full" else options.work
     out = options.out or home / "results.json"
     asked = options.seeds

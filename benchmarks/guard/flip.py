@@ -5,8 +5,9 @@ to permitted, another one from permitted to restricted. Items are rows of synthe
 guard was trained on; thresholds are set for 10 % of the benign rows that were kept out: those are
 the rules' near neighbors, much harder than traffic.
 
-The guard of the flipped constitution is made twice: as it is, and with more weight on the rows of
-the edited rule (`emphasis`), as somebody would who edits a rule and wants it followed.
+The guard of the flipped constitution is made three times: as it is, with more weight on the rows of
+the edited rule (`emphasis`), and with more rows of it (`rows_of`), as somebody would who edits a
+rule and wants it followed.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ from custodes.types import Mode
 FLIPPED = ("intellectual_property", "drugs", "odd_or_rude")
 EMPHASIS = 3.0
 """Tried on a rule that is not reported (fraud_scams), against no emphasis."""
+MORE = 5
+"""Times as many rows of the edited rule; not tried before."""
 BUDGET = 0.1
 ROWS = {"tiny": 12, "full": 80}
 STAGES = [
@@ -88,9 +91,13 @@ def figures(options: Any, **common: Any) -> Iterator[Figure]:
     for rule in FLIPPED:
         was = next(each for each in source.rules if each.id == rule)
         restricted = was.polarity is Polarity.RESTRICTED
-        for weight in (1.0, EMPHASIS):
-            after = _made(_flipped(source, rule), rows, options.seed, {rule: weight})
-            named = rule if weight == 1 else f"{rule}, its rows weighed {weight:g} times"
+        for named, weight, written in (
+            (rule, 1.0, rows),
+            (f"{rule}, its rows weighed {EMPHASIS:g} times", EMPHASIS, rows),
+            (f"{rule}, {MORE} times its rows", 1.0, MORE * rows),
+        ):
+            flipped = _flipped(source, rule)
+            after = _made(flipped, rows, options.seed, {rule: weight}, {rule: written})
             yield from _compared(named, rule, before, after, restricted=restricted, common=common)
 
 
@@ -107,11 +114,22 @@ def _flipped(source: Constitution, rule: str) -> Constitution:
 
 
 def _made(
-    source: Constitution, rows: int, seed: int, emphasis: Mapping[str, float] | None = None
+    source: Constitution,
+    rows: int,
+    seed: int,
+    emphasis: Mapping[str, float] | None = None,
+    rows_of: Mapping[str, int] | None = None,
 ) -> _Made:
     """Synthesis, training, and a threshold on the benign rows of the calibration part."""
     settings = SynthesisConfig.parse(
-        {"rows": rows, "seed": seed, "languages": ["en"], "sides": {"input": 1.0}, "varied": 0.0},
+        {
+            "rows": rows,
+            "rows_of": rows_of or {},
+            "seed": seed,
+            "languages": ["en"],
+            "sides": {"input": 1.0},
+            "varied": 0.0,
+        },
         origin="benchmark",
     )
     config = GuardConfig.parse(

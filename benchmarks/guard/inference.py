@@ -21,9 +21,6 @@ stream cannot agree with the whole text.
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-import sysconfig
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,13 +28,13 @@ from time import process_time
 from typing import Any
 
 import numpy as np
+from elsewhere import Asked, environment
 from in_runtime import LAYERS, RUNTIMES
 from numpy.typing import NDArray
 from sets import Item, people, prompts, replies, some
 
 from custodes.classifiers import Judged, Tokens
 from custodes.classifiers.features.base import layers_joined
-from custodes.config import cache_folder
 from custodes.guard import load_guard
 from custodes.measure import (
     Figure,
@@ -63,9 +60,6 @@ PACKAGES = (
     "nncf==3.4.0",
     "onnx-ir==1.1.0",
 )
-_LINK = "custodes_main.pth"
-"""Gives the runtimes' environment torch and custodes; written last, so it tells that all is
-there."""
 
 Rows = list[list[int]]
 Array = NDArray[np.float32]
@@ -301,26 +295,19 @@ class Elsewhere:
     """The process that runs models in the other runtimes; none where they cannot be had."""
 
     def __init__(self, work: Path) -> None:
-        self.work, self._said = work, work / "runtimes.log"
-        python = _environment()
-        script = Path(__file__).with_name("in_runtime.py")
-        self._process: subprocess.Popen[str] | None = None
-        if python is not None:
-            self._process = subprocess.Popen(
-                [str(python), str(script), str(work)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self._said.open("w"),
-                text=True,
-            )
+        self.work = work
+        python = environment("inference", PACKAGES, ours_too=True)
+        script = str(Path(__file__).with_name("in_runtime.py"))
+        command = [str(python), script, str(work)]
+        self._process = Asked(command, work / "runtimes.log") if python is not None else None
 
     def all(self, model: str) -> dict[str, Read]:
         """A model in each of its runtimes, by the runtime's name."""
         if self._process is None:
             return {}
-        return {name: self._reading(model, name) for name in RUNTIMES}
+        return {name: self._reading(self._process, model, name) for name in RUNTIMES}
 
-    def _reading(self, model: str, runtime: str) -> Read:
+    def _reading(self, process: Asked, model: str, runtime: str) -> Read:
         def read(batches: Sequence[Rows], keep: bool) -> tuple[float, list[Array]]:
             given, made = self.work / "given.npz", self.work / "made.npz"
             arrays = {}
@@ -328,8 +315,9 @@ class Elsewhere:
                 ids, present = right_padded(batch, "cpu")
                 arrays |= {f"ids{i}": ids.numpy(), f"present{i}": present.numpy()}
             np.savez(given, **arrays)
-            question = {"model": model, "runtime": runtime, "inputs": str(given)}
-            seconds = self._ask({**question, "outputs": str(made) if keep else None})
+            question: dict[str, Any] = {"model": model, "runtime": runtime, "inputs": str(given)}
+            question["outputs"] = str(made) if keep else None
+            seconds = float(json.loads(process(json.dumps(question))))
             if not keep:
                 return seconds, []
             with np.load(made) as states:
@@ -337,41 +325,9 @@ class Elsewhere:
 
         return read
 
-    def _ask(self, question: dict[str, Any]) -> float:
-        if self._process is None or self._process.stdin is None or self._process.stdout is None:
-            raise AssertionError("a runtime without pipes")
-        self._process.stdin.write(f"{json.dumps(question)}\n")
-        self._process.stdin.flush()
-        answer = self._process.stdout.readline()
-        if not answer:
-            status = self._process.wait()
-            raise RuntimeError(
-                f"{question['runtime']} ended with status {status}: {self._said.read_text()[-500:]}"
-            )
-        return float(json.loads(answer))
-
     def __enter__(self) -> Elsewhere:
         return self
 
     def __exit__(self, *error: object) -> None:
         if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-
-
-def _environment() -> Path | None:
-    """The Python of the runtimes' environment, made first where it is missing; None: no luck."""
-    home = cache_folder() / "benchmarks" / "inference"
-    python = home / "bin" / "python"
-    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    link = home / "lib" / version / "site-packages" / _LINK
-    if not link.is_file():
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(home)], check=True)
-        pip = [str(python), "-m", "pip", "install", "--quiet", *PACKAGES]
-        done = subprocess.run(pip, capture_output=True, text=True, check=False)
-        if done.returncode:
-            print(f"  skipped: the runtimes cannot be installed: {done.stderr.strip()[-300:]}")
-            return None
-        own = sysconfig.get_path("purelib")
-        link.write_text(f"import site; site.addsitedir({own!r})\n")
-    return python
+            self._process.__exit__(*error)

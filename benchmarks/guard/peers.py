@@ -9,20 +9,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from elsewhere import Asked, environment
 from quality import BUDGET, percent
 from scoring import Judge, threshold
 from sets import CAUGHT, RANKED, Item, people, prompts, some
 
-from custodes.config import cache_folder
 from custodes.measure import Figure, auprc, bootstrap, clopper_pearson
 
 POOL, MANY = 400, 300
@@ -59,18 +56,11 @@ for line in sys.stdin:
 
 
 class Peer:
-    """One of them, at work in a process of its own; `cache` keeps what it said."""
+    """One of them; `cache` keeps what it said."""
 
-    def __init__(self, python: Path, worker: str, cache: Path) -> None:
+    def __init__(self, process: Asked, cache: Path) -> None:
+        self._process = process
         self._cache = cache
-        cache.mkdir(parents=True, exist_ok=True)
-        self._process = subprocess.Popen(
-            [str(python), "-c", worker + _LOOP],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
 
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
         """Its probability of harm for each text."""
@@ -79,7 +69,7 @@ class Peer:
             asked = json.dumps(list(texts[start : start + _BATCH]))
             place = self._cache / f"{hashlib.sha256(asked.encode()).hexdigest()[:24]}.json"
             if not place.is_file():
-                place.write_text(self._ask(asked))
+                place.write_text(self._process(asked))
             found += json.loads(place.read_text())
         return np.array(found)
 
@@ -87,38 +77,8 @@ class Peer:
         """The time that it takes to judge texts, whatever it said of them before."""
         begun = time.perf_counter()
         for start in range(0, len(texts), _BATCH):
-            self._ask(json.dumps(list(texts[start : start + _BATCH])))
+            self._process(json.dumps(list(texts[start : start + _BATCH])))
         return time.perf_counter() - begun
-
-    def _ask(self, line: str) -> str:
-        if self._process.stdin is None or self._process.stdout is None:
-            raise AssertionError("a peer without pipes")
-        self._process.stdin.write(f"{line}\n")
-        self._process.stdin.flush()
-        answer = self._process.stdout.readline()
-        if not answer:
-            raise RuntimeError(f"the peer ended with status {self._process.wait()}")
-        return answer
-
-    def close(self) -> None:
-        """End its process."""
-        self._process.kill()
-        self._process.wait()
-
-
-def installed(name: str) -> Path | None:
-    """The Python of the peer's environment, made first where it is missing; None: no luck."""
-    home = cache_folder() / "benchmarks" / name
-    python = home / "bin" / "python"
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)
-        pip = [str(python), "-m", "pip", "install", "--quiet", name]
-        done = subprocess.run(pip, capture_output=True, text=True, check=False)
-        if done.returncode:
-            print(f"  skipped: {name} cannot be installed: {done.stderr.strip()[-300:]}")
-            shutil.rmtree(home, ignore_errors=True)
-            return None
-    return python
 
 
 def figures(options: Any, **common: Any) -> Iterator[Figure]:
@@ -136,20 +96,21 @@ def figures(options: Any, **common: Any) -> Iterator[Figure]:
     judge = Judge(options.guard, Path(options.work) / "scores")
     yield from _quality("guard", {n: judge(items).worst for n, items in rows.items()}, rows, common)
     for name, worker in PEERS.items():
-        python = installed(name)
+        python = environment(name, [name])
         if python is None:
             continue
-        peer = Peer(python, worker, Path(options.work) / "peers" / name)
+        cache = Path(options.work) / "peers" / name
+        cache.mkdir(parents=True, exist_ok=True)
         texts = {of: [item.conversation[-1].content for item in own] for of, own in rows.items()}
-        try:
+        command = [str(python), "-c", worker + _LOOP]
+        with Asked(command, cache.with_suffix(".log")) as process:
+            peer = Peer(process, cache)
             timed = texts["people"][:TIMED]
             peer.seconds(timed[:1])
             speed = sum(map(len, timed)) / peer.seconds(timed)
             yield Figure.of(f"{name}: characters a second", speed, unit="1/s", **common)
             scores = {of: peer(own) for of, own in texts.items()}
             yield from _quality(name, scores, rows, common)
-        finally:
-            peer.close()
 
 
 def _quality(

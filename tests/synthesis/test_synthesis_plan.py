@@ -168,6 +168,15 @@ def test_held_out_transforms_are_on_held_out_rows_only(gardening: Constitution) 
     assert 0.1 < sum(task.held_out for task in tasks) / len(tasks) < 0.3
 
 
+def test_a_rule_may_have_more_rows_and_keeps_those_that_it_had(gardening: Constitution) -> None:
+    before = by_rule(plan(gardening, SynthesisConfig(rows=20)))
+    more = SynthesisConfig(rows=20, rows_of={RuleId("mint_code"): 90, RuleId("growing_mint"): 1})
+    after = by_rule(plan(gardening, more))
+    assert len(after["mint_code"]) == 90 > len(before["mint_code"])
+    assert after["mint_code"][: len(before["mint_code"])] == before["mint_code"]
+    assert {**after, "mint_code": before["mint_code"]} == before
+
+
 def test_a_held_out_rule_is_held_out_wholly_and_in_no_pair(gardening: Constitution) -> None:
     config = SynthesisConfig(rows=60, held_out_rules=(RuleId("mint_code"),))
     tasks = by_rule(plan(gardening, config))
@@ -179,6 +188,7 @@ def test_a_held_out_rule_is_held_out_wholly_and_in_no_pair(gardening: Constituti
     ("settings", "words"),
     [
         ({"held_out_rules": ("growing_moss",)}, "growing_moss.*growing_herbs"),
+        ({"rows_of": {"growing_moss": 9}}, "rows_of: got 'growing_moss'.*growing_herbs"),
         ({"held_out_transforms": ("sideways",)}, "unknown transforms.*sideways"),
         ({"transforms": ("translation",)}, "translation.*needs a model"),
         ({"styles": ("baroque",)}, "baroque.*chatty"),

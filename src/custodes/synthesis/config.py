@@ -62,6 +62,9 @@ class SynthesisConfig(Config):
     """The dial: 20, 200 or 2,000 planned rows a rule."""
     rows: int | None = Field(None, ge=1)
     """Planned rows a rule, instead of what `size` gives."""
+    rows_of: Mapping[RuleId, int] = Field(default_factory=dict)
+    """Planned rows of some rules, where that is more than the others have: for a rule that was
+    edited, say. What the rule had already stays as it is."""
     seed: int = Field(0, ge=0)
     """Two runs of one seed agree byte for byte."""
     writer: str = "grammar"

@@ -61,7 +61,7 @@ def plan(constitution: Constitution, config: SynthesisConfig) -> list[Task]:
             rule,
             hashed=rule_hash(constitution, rule.id),
             cells=cells[rule.id],
-            rows=counts[rule.polarity],
+            rows=max(counts[rule.polarity], config.rows_of.get(rule.id, 0)),
             chains=chains,
         )
     ]
@@ -74,12 +74,13 @@ def unwritten(constitution: Constitution, config: SynthesisConfig) -> tuple[str,
 
 def _check(constitution: Constitution, config: SynthesisConfig) -> None:
     known = {rule.id for rule in constitution.rules}
-    for rule in config.held_out_rules:
-        if rule not in known:
-            raise ConfigError(
-                f"held_out_rules: got {rule!r}, expected rules of the constitution "
-                f"{constitution.id!r}: {', '.join(sorted(known))}"
-            )
+    for setting in ("held_out_rules", "rows_of"):
+        for rule in getattr(config, setting):
+            if rule not in known:
+                raise ConfigError(
+                    f"{setting}: got {rule!r}, expected rules of the constitution "
+                    f"{constitution.id!r}: {', '.join(sorted(known))}"
+                )
     styles = {style for frames in constitution.frames.values() for style in frames.requests}
     for style in config.styles:
         if style not in styles | {_PLAIN}:
