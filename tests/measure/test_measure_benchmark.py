@@ -74,6 +74,22 @@ def test_results_round_trip(tmp_path: Path) -> None:
     assert collect_results(tmp_path) == {"guard": rows()}
 
 
+@pytest.mark.parametrize(
+    ("value", "target", "verdict"),
+    [
+        (Interval(0.85, 0.83, 0.87), ">= 0.8", "yes"),
+        (Interval(0.85, 0.79, 0.87), ">= 0.8", "by value"),
+        (Interval(0.1, -0.2, 0.3), "> 0", "by value"),
+        (Interval(1.0, 0.9, 1.3), "0.8 .. 1.2", "by value"),
+        (Interval(0.7, 0.6, 0.9), ">= 0.8", "**no**"),
+        (0.85, ">= 0.8", "yes"),
+        (Interval(0.85, 0.83, 0.87), "", ""),
+    ],
+)
+def test_a_target_that_the_interval_reaches_past_is_met_by_value(value, target, verdict) -> None:
+    assert Figure.of("x", value, target=target).verdict == verdict
+
+
 def test_nan_is_written_as_not_measured(tmp_path: Path) -> None:
     write_results(tmp_path / "r.json", [Figure.of("x", math.nan, target="> 1")])
     [figure] = read_results(tmp_path / "r.json")
@@ -128,7 +144,7 @@ def test_unreadable_results_are_refused(tmp_path: Path) -> None:
 
 def test_the_table_of_fidelity() -> None:
     table = fidelity_table({"constitution": rows()})
-    assert "1 of 3 targets met; 4 figures in all." in table
+    assert "1 of 3 targets met, 0 of them *by value* alone" in table
     assert "## constitution" in table
     assert (
         "| AUPRC | >= 0.8 | 0.85 [0.83, 0.87] | yes | 0, 1 | abc | `python run.py \\| tee log` |"

@@ -15,7 +15,6 @@ from custodes.measure.benchmark import Figure, read_results, write_results
 __all__ = ["merge_section", "write_figures"]
 
 _MARK = "<!-- figures -->"
-_MET = {True: "yes", False: "**no**", None: ""}
 
 
 def merge_section(
@@ -54,6 +53,6 @@ def write_figures(page: Path, figures: Iterable[Figure], *, digits: int) -> None
         if one.low is not None and one.high is not None:
             value += f" [{one.low:.3g}, {one.high:.3g}]"
         name = one.figure.replace("|", r"\|")
-        lines.append(f"| {name} | {value} | {one.target} | {_MET[one.met]} |")
+        lines.append(f"| {name} | {value} | {one.target} | {one.verdict} |")
     table = "\n".join(lines)
     write_atomically(page, f"{before}{_MARK}\n{table}\n{_MARK}{after}")
