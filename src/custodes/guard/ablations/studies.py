@@ -117,7 +117,7 @@ def augmentation(on: Workplace) -> Study:
 
 
 def loss(on: Workplace) -> Study:
-    """All four losses."""
+    """Every loss."""
     tables = {**on.material.prompts, EXCHANGES: on.material.exchanged}
     rows = [*on.material.training, *on.material.exchanges]
     arms = [on.arm(name, rows, Recipe(loss=name), tables=tables) for name in LOSSES.names()]

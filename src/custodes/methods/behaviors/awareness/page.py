@@ -64,9 +64,10 @@ def awareness_report(config: AwarenessConfig, cells: Cells) -> Report:
         sections.append(_triggers(config, cells))
     tokens = sum(cell["tokens"] for cell in cells)
     seconds = sum(cell["seconds"] for cell in cells)
+    model = config.hosted.model if config.hosted is not None else config.model.model
     return Report(
         "What a tuned model reports of itself",
-        f"{len(cells)} cells of {config.model.model}, {config.seeds} seeds; "
+        f"{len(cells)} cells of {model}, {config.seeds} seeds; "
         f"{tokens:,} tokens of tuning.",
         sections,
         {"seeds": config.seeds, "seconds of tuning": seconds},
