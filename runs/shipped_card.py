@@ -6,8 +6,10 @@ Figures come from benchmarks/guard/results.json: run the parts `quality` and `tr
 again.
 """
 
+import re
 import sys
 from pathlib import Path
+from typing import Any
 
 from custodes.guard import find_guard, load_guard, save_guard
 from custodes.measure import read_results
@@ -34,6 +36,15 @@ for what guards a frontier model.
 """
 
 
+def _stages(guard: Any) -> str:
+    """Its stages, and what each judges; a fresh card knows those alone that were trained last."""
+    found = []
+    for stage in guard.cascade.stages:
+        judged = ", ".join(mode.value for mode in stage.scorer.serves)
+        found.append(f"{stage.scorer.name} ({judged}{'; may stop alone' * bool(stage.alone)})")
+    return f"Stages: {', '.join(found)}."
+
+
 def main() -> None:
     """Write the shipped guard's folder."""
     source = find_guard(sys.argv[1])
@@ -41,6 +52,7 @@ def main() -> None:
     made = (source / "card.md").read_text(encoding="utf-8")
     for end in ("\n## Limits", "\n## Thresholds"):  # of a fresh card, and of one completed before
         made = made.partition(end)[0]
+    made = re.sub(r"(?m)^Stages: .*$", lambda _: _stages(guard), made)
     thresholds = "\n".join(
         f"| {mode} | {value:.4f} |" for mode, value in sorted(guard.policy.thresholds.items())
     )
@@ -53,8 +65,9 @@ def main() -> None:
     card = (
         f"{made.rstrip()}\n\n## Thresholds\n\n"
         "For 0.5 % false refusals: of prompts on the other half of "
-        "arena_1k_prompts and on self_instruct, which no stage was trained on; of replies on rows "
-        f"that were kept out.\n\n| mode | probability |\n|---|---|\n{thresholds}\n\n"
+        "arena_1k_prompts and on self_instruct, which no stage was trained on; of harmless replies "
+        "(exchange: with their question; output: alone) on self_instruct and on what training kept "
+        f"out (runs/replies_pool.py).\n\n| mode | probability |\n|---|---|\n{thresholds}\n\n"
         "## Figures on sets that were only measured on\n\n"
         "Rates are at 0.5 % false refusals on the same prompts.\n\n"
         "| figure | value, 95 % interval |\n|---|---|\n"

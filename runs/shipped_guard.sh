@@ -18,6 +18,10 @@ for seed in ${SEEDS:-0 1 2}; do
     $custodes calibrate --guard "$OUT/$seed/guard" --out "$OUT/guard-$seed" --budget 0.005 \
         --most-rows 300 --alone attacks=0.25 \
         --examples "$OUT/$seed/calibration.parquet" --benign "$OUT/pool.parquet"
+    # People's prompts have no replies: what is judged with and without its question has its own pool.
+    $BIN/python runs/replies_pool.py "$OUT/replies_pool-$seed.parquet" --seed "$seed"
+    $custodes calibrate --guard "$OUT/guard-$seed" --budget 0.005 \
+        --benign "$OUT/replies_pool-$seed.parquet" --mode exchange --mode output
     guards+=(--guard "$OUT/guard-$seed")
 done
 

@@ -122,6 +122,31 @@ def test_calibration_in_place_screens_and_uses_own_traffic(home: Path, tmp_path:
     assert load_guard(tmp_path / "guard").policy.thresholds
 
 
+def test_own_traffic_alone_moves_thresholds(home: Path, tmp_path: Path) -> None:
+    benign = [row for row in read(home / "run" / "calibration.parquet") if row.label == 0]
+    lines = [
+        {"id": number, "text": row.text, "seen": "today"}
+        for number, row in enumerate(row for row in benign if row.text is not None)
+    ]
+    traffic = tmp_path / "traffic.jsonl"
+    traffic.write_text("\n".join(map(json.dumps, lines)))
+    asked = ("calibrate", "--guard", home / "calibrated", "--out", tmp_path / "mine")
+    done = custodes(*asked, "--benign", traffic, "--budget", 0.5)
+    assert done.status == 0, done
+    before, after = load_guard(home / "calibrated"), load_guard(tmp_path / "mine")
+    moved = {**before.policy.thresholds, Mode.INPUT: after.policy.thresholds[Mode.INPUT]}
+    assert after.policy.thresholds == moved != before.policy.thresholds
+    for more, words in (
+        ((), "got no rows; expected --examples, --benign or both"),
+        (("--benign", traffic, "--mode", "output"), "no benign texts that are judged as output"),
+    ):
+        done = custodes(*asked, *more)
+        assert done.status != 0 and words in done.err
+    traffic.write_text('{"id": 1}')
+    done = custodes(*asked, "--benign", traffic, "--budget", 0.5)
+    assert done.status != 0 and f"{traffic}:1: " in done.err
+
+
 def test_an_evaluation_writes_a_page_and_the_same_values(home: Path, tmp_path: Path) -> None:
     test = home / "run" / "test.parquet"
     other = tmp_path / "test.jsonl"

@@ -165,6 +165,40 @@ def test_where_rows_are_few_a_threshold_stays_and_nobody_speaks_alone(built, tmp
     assert now[Mode.INPUT] != known[Mode.INPUT]
 
 
+def test_thresholds_move_to_ordinary_traffic_and_all_else_stays(built, tmp_path):
+    config = CalibrationConfig(budget=0.05, escalate={"first": 0.3}, alone={"second": 0.4})
+    calibrate_guard(built, [*rows(400, 1000), *replies(400, 3000)], config, folder=tmp_path / "g")
+    before = load_guard(tmp_path / "g")
+    ordinary = [row for row in replies(400, 20_000) if row.label == 0]
+    aim = CalibrationConfig(budget=0.05, modes=(Mode.EXCHANGE,))
+    report = calibrate_guard(tmp_path / "g", [], aim, folder=tmp_path / "h", benign=ordinary)
+    assert set(report.thresholds) == {Mode.EXCHANGE} and not report.skipped
+    after = load_guard(tmp_path / "h")
+    moved = {**before.policy.thresholds, Mode.EXCHANGE: after.policy.thresholds[Mode.EXCHANGE]}
+    assert after.policy.thresholds == moved != before.policy.thresholds
+    for one, other in zip(before.cascade.stages, after.cascade.stages, strict=True):
+        assert (one.escalate_above, one.alone) == (other.escalate_above, other.alone)
+        assert one.scorer.calibration == other.scorer.calibration
+    aim = CalibrationConfig(budget=0.05, escalate={"first": 0.1}, alone={"first": 0.2})
+    benign = [row for row in rows(400, 30_000) if row.label == 0]
+    calibrate_guard(tmp_path / "g", [], aim, folder=tmp_path / "i", benign=benign)
+    first, second = load_guard(tmp_path / "i").cascade.stages
+    assert first.escalate_above > before.cascade.stages[0].escalate_above
+    assert set(first.alone) == {Mode.INPUT}
+    assert second.alone == before.cascade.stages[1].alone
+
+
+def test_calibration_of_nothing_or_of_too_much_is_refused(built, tmp_path):
+    with pytest.raises(
+        DataError, match="no benign texts that are judged as input, output, exchange"
+    ):
+        calibrate_guard(built, [], FIVE, folder=tmp_path / "g")
+    one = CalibrationConfig(budget=0.05, modes=(Mode.INPUT,))
+    with pytest.raises(ConfigError, match="modes: got input and examples"):
+        calibrate_guard(built, rows(400, 1000), one, folder=tmp_path / "g")
+    assert not (tmp_path / "g").exists()
+
+
 @pytest.mark.parametrize(
     ("alone", "error", "words"),
     [({"third": 0.2}, ConfigError, "got third; expected stages: first, second"),

@@ -8,18 +8,36 @@ from typing import Annotated
 
 import typer
 
+from custodes.types import Mode
+
 __all__ = ["calibrate"]
 
 
 def calibrate(
     guard: Annotated[str, typer.Option("--guard", help="A guard's folder, or a shipped guard.")],
     examples: Annotated[
-        list[Path],
-        typer.Option("--examples", help="Rows that training did not see; again for more."),
-    ],
+        list[Path] | None,
+        typer.Option(
+            "--examples",
+            help="Rows that training did not see; again for more. Without them only thresholds "
+            "are set, on --benign.",
+        ),
+    ] = None,
     benign: Annotated[
         list[str] | None,
-        typer.Option("--benign", help="Ordinary traffic: a table, or a set of the catalogue."),
+        typer.Option(
+            "--benign",
+            help="Ordinary traffic: a table, lines as `custodes score` reads them, or a set of the "
+            "catalogue.",
+        ),
+    ] = None,
+    modes: Annotated[
+        list[Mode] | None,
+        typer.Option(
+            "--mode",
+            help="Without --examples: set only this mode's threshold; again for more. Default: of "
+            "all that have enough rows.",
+        ),
     ] = None,
     budget: Annotated[
         float, typer.Option(help="Share of benign texts that may be stopped, such as 0.01.")
@@ -52,15 +70,18 @@ def calibrate(
 
     Probabilities are calibrated on the benign and harmful rows of --examples. The threshold is set
     on --benign where that has enough rows, else on the benign rows of --examples: give your own
-    traffic, from no source that training saw.
+    traffic, from no source that training saw. With --benign alone, thresholds are moved to your
+    traffic and all else stays.
     """
-    from custodes.cli.sources import check_place, read_examples
+    from custodes.cli.sources import check_place, read_traffic
     from custodes.config import cache_folder
     from custodes.data import read
     from custodes.errors import ConfigError
     from custodes.guard import find_guard, load_guard
     from custodes.guard.calibration import CalibrationConfig, calibrate_guard
 
+    if not examples and not benign:
+        raise ConfigError("calibrate: got no rows; expected --examples, --benign or both")
     if not 0 < budget < 1:
         raise ConfigError(f"--budget: got {budget}, expected a share between 0 and 1, as 0.01")
     shares = _shares("--alone", alone or [])
@@ -69,12 +90,19 @@ def calibrate(
     found = find_guard(guard)
     first = load_guard(found).cascade.stages[0].scorer.name if escalate else ""
     passed_on = _shares("--escalate", escalate or [], default=first)
-    rows = [row for path in examples for row in read(path)]
+    rows = [row for path in examples or [] for row in read(path)]
+    aim = CalibrationConfig(
+        budget=budget,
+        most_rows=most_rows,
+        escalate=passed_on,
+        alone=shares,
+        modes=tuple(modes or ()),
+    )
     report = calibrate_guard(
         found,
         rows,
-        CalibrationConfig(budget=budget, most_rows=most_rows, escalate=passed_on, alone=shares),
-        benign=read_examples(benign or [], unreleasable=True),
+        aim,
+        benign=read_traffic(benign or []),
         folder=out or found,
         cache=cache or cache_folder() / "features",
     )
@@ -84,8 +112,8 @@ def calibrate(
             f"  {mode:<9} stops at logit {threshold.logit:+.3f}: {threshold.refused} of "
             f"{threshold.rows} benign rows ({threshold.rate:.2%}, 95 % interval)"
         )
-    for stage, modes in report.alone.items():
-        typer.echo(f"  {stage} may speak alone: {', '.join(modes)}")
+    for stage, spoken in report.alone.items():
+        typer.echo(f"  {stage} may speak alone: {', '.join(spoken)}")
     for mode, why in report.skipped.items():
         typer.echo(f"  {mode:<9} threshold unchanged: {why}")
 

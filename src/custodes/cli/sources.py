@@ -10,7 +10,8 @@ from pathlib import Path
 from custodes.classifiers import benign_rows_needed, labelled_rows
 from custodes.config import environment
 from custodes.constitution import Constitution
-from custodes.data import DataSet, catalogue, load, read, split
+from custodes.data import DataSet, catalogue, from_record, load, read, split
+from custodes.data.tables import iterate_lines
 from custodes.errors import ConfigError, DataError
 from custodes.guard.build import GuardConfig
 from custodes.types import Example
@@ -20,6 +21,7 @@ __all__ = [
     "check_place",
     "partition",
     "read_examples",
+    "read_traffic",
     "smallest_budget",
 ]
 
@@ -41,6 +43,12 @@ def check_place(out: Path, *, guard: str | None = None) -> None:
         raise ConfigError(f"--out {out}: {place} exists and is no guard; give another place")
 
 
+def read_traffic(sources: Sequence[str]) -> list[Example]:
+    """Ordinary traffic: tables and catalogue sets as below, and lines with `text` or `messages`
+    alone, as `custodes score` reads them; what has no label is benign."""
+    return _read_all(sources, unreleasable=True, traffic=True)
+
+
 def read_examples(sources: Sequence[str], *, unreleasable: bool) -> list[Example]:
     """The rows of tables and catalogue sets, in order.
 
@@ -48,6 +56,10 @@ def read_examples(sources: Sequence[str], *, unreleasable: bool) -> list[Example
     the release of weights trained on it, unless `unreleasable`; a file that is such a set, byte
     for byte, is refused like it. An id that stands in two sources is a `DataError`.
     """
+    return _read_all(sources, unreleasable=unreleasable, traffic=False)
+
+
+def _read_all(sources: Sequence[str], *, unreleasable: bool, traffic: bool) -> list[Example]:
     known = catalogue()
     rows: list[Example] = []
     origin: dict[str, str] = {}
@@ -55,7 +67,7 @@ def read_examples(sources: Sequence[str], *, unreleasable: bool) -> list[Example
         dataset = known.get(source) or _recognized(Path(source))
         if dataset is not None:
             _check_use(source, dataset, unreleasable=unreleasable)
-        new = load(source) if source in known else _read(source)
+        new = load(source) if source in known else _read(source, traffic=traffic)
         for row in new:
             if origin.setdefault(row.id, source) != source:
                 raise DataError(
@@ -66,14 +78,25 @@ def read_examples(sources: Sequence[str], *, unreleasable: bool) -> list[Example
     return rows
 
 
-def _read(source: str) -> list[Example]:
+def _read(source: str, *, traffic: bool) -> list[Example]:
     path = Path(source)
     if not path.suffix and not path.exists():
         raise DataError(
             f"{source}: is neither a file nor a set of the catalogue; give a table (.parquet, "
             ".jsonl, .jsonl.gz) or a name that `custodes data list` shows"
         )
-    return read(path)
+    return _benign_lines(path) if traffic and path.suffix != ".parquet" else read(path)
+
+
+def _benign_lines(path: Path) -> list[Example]:
+    rows = []
+    for number, (place, line) in enumerate(iterate_lines(path), start=1):
+        row = {"source": path.name, "kind": "benign_exchange", "label": 0, **line}
+        try:
+            rows.append(from_record({**row, "id": str(line.get("id", number))}, unknown="keep"))
+        except DataError as error:
+            raise DataError(f"{place}: {error}") from None
+    return rows
 
 
 def _recognized(path: Path) -> DataSet | None:

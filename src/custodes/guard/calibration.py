@@ -72,6 +72,9 @@ class CalibrationConfig(Config):
     alone: Mapping[str, Annotated[float, Field(gt=0, lt=1)]] = Field(default_factory=dict)
     """Stage -> share of the budget that it may spend by speaking alone (see `Stage`), in modes with
     enough benign texts; not named: it is averaged in."""
+    modes: tuple[Mode, ...] = ()
+    """Only the thresholds of these modes are set; none named: of all that have enough benign texts.
+    Only without examples: those change the probabilities of every mode."""
 
 
 def calibrate_guard(
@@ -87,30 +90,53 @@ def calibrate_guard(
 
     `examples`: rows that training did not see, benign and harmful. `benign`: ordinary traffic;
     where a mode has enough of it the threshold is set on it alone, else on the benign rows of
-    `examples`. `cache` keeps dense features between calibrations. `DataError` where no mode has
-    enough benign rows; the message says how many are needed.
+    `examples`. Without examples only thresholds are set, on `benign`, and what `config` names:
+    probabilities, and what else the stages were given, stay. `cache` keeps dense features between
+    calibrations. `DataError` where no mode has enough benign rows; the message says how many are
+    needed.
     """
     found = find_guard(source)
     guard = load_guard(found)
     _check_stages(guard.cascade, config)
+    if examples and config.modes:
+        raise ConfigError(
+            f"modes: got {', '.join(config.modes)} and examples, which change every mode's "
+            "probabilities; leave out one of them"
+        )
     by_mode = {
         mode: sample_rows(rows, config.most_rows)
         for mode, rows in _by_mode(labelled_rows(examples)).items()
     }
-    if not by_mode:
+    ordinary = _by_mode([row for row in labelled_rows(benign) if row.label == 0])
+    if examples and not by_mode:
         raise DataError("calibration: got no labelled rows, expected benign and harmful ones")
+    if not examples and not set(ordinary) & set(config.modes or Mode):
+        asked = ", ".join(config.modes or Mode)
+        raise DataError(
+            f"calibration: got no benign texts that are judged as {asked}; prompts are as input, "
+            "replies as exchange (behind their request) and output"
+        )
     stages = []
     scorers: dict[str, Calibrated] = {}
     for stage in guard.cascade.stages:
-        scorer, passed = _calibrated(_remembering(stage.scorer, cache), by_mode)
-        share = config.escalate.get(scorer.name) if stage is not guard.cascade.stages[-1] else None
-        above = None if share is None else _quantile(passed, share, name=scorer.name)
+        scorer = _remembering(stage.scorer, cache)
+        above, alone = stage.escalate_above, stage.alone
+        if examples:
+            scorer, above, alone = _calibrated(scorer, by_mode), None, {}
+        share = config.escalate.get(scorer.name)
+        if share is not None and stage is not guard.cascade.stages[-1]:
+            above = _quantile(_benign_logits(scorer, by_mode or ordinary), share, name=scorer.name)
+        if scorer.name in config.alone:
+            alone = {}
         scorers[scorer.name] = scorer
-        stages.append(Stage(scorer=scorer, weight=stage.weight, escalate_above=above))
+        stages.append(Stage(scorer=scorer, weight=stage.weight, escalate_above=above, alone=alone))
     cascade = Cascade(stages)
-    ordinary = _by_mode([row for row in labelled_rows(benign) if row.label == 0])
-    enough = benign_rows_needed(config.budget) if 0 < config.budget < 1 else 0
-    pools = by_mode | {mode: rows for mode, rows in ordinary.items() if len(rows) >= enough}
+    enough = benign_rows_needed(config.budget) if 0 < config.budget < 1 and examples else 0
+    pools = by_mode | {
+        mode: rows
+        for mode, rows in ordinary.items()
+        if len(rows) >= enough and mode in (config.modes or Mode)
+    }
     cascade = _speaking_alone(cascade, pools, config)
     thresholds, skipped = _thresholds(cascade, pools, config.budget)
     cascade = _alone_within(cascade, thresholds, config)
@@ -133,15 +159,15 @@ def _by_mode(rows: Sequence[LabelledRow]) -> dict[Mode, list[LabelledRow]]:
 
 
 def _remembering(scorer: Scorer, cache: Path | None) -> Calibrated:
-    """The scorer without calibration, its dense features kept in the cache."""
+    """The scorer with its dense features kept in the cache."""
     if isinstance(scorer, PromptedScorer):
-        return dataclasses.replace(scorer, calibration={})
+        return scorer
     if not isinstance(scorer, TokenScorer):
         raise ArtifactError(f"stage {scorer.name}: has no features, so it cannot be calibrated")
     features = scorer.features
     if cache is not None and features.cached:
         features = CachedFeatures(features, cache)
-    return dataclasses.replace(scorer, features=features, calibration={})
+    return dataclasses.replace(scorer, features=features)
 
 
 def _rewrite(
@@ -160,23 +186,29 @@ def _rewrite(
         return save_guard(folder, guard, scorers=places, card=card)
 
 
-def _calibrated(
-    scorer: Calibrated, by_mode: Mapping[Mode, list[LabelledRow]]
-) -> tuple[Calibrated, NDArray[np.float64]]:
-    """The scorer with Platt scaling where a mode has both classes, and all its benign logits."""
+def _calibrated(scorer: Calibrated, by_mode: Mapping[Mode, list[LabelledRow]]) -> Calibrated:
+    """The scorer with Platt scaling where a mode has both classes."""
+    bare = dataclasses.replace(scorer, calibration={})
     fits = {}
-    benign: list[NDArray[np.float64]] = []
     for mode, rows in by_mode.items():
-        if mode not in scorer.modes:
-            continue
-        points = scorer.score([row.judged.conversation for row in rows], mode)
-        logits = np.array([point.logit for point in points])
         labels = np.array([row.label for row in rows])
-        if len(np.unique(labels)) == 2:
-            fits[mode] = fit_calibration(logits, labels)
-            logits = np.array([fits[mode].log_odds(logit) for logit in logits])
-        benign.append(logits[labels == 0])
-    return dataclasses.replace(scorer, calibration=fits), np.concatenate([np.zeros(0), *benign])
+        if mode in scorer.modes and len(np.unique(labels)) == 2:
+            points = bare.score([row.judged.conversation for row in rows], mode)
+            fits[mode] = fit_calibration(np.array([point.logit for point in points]), labels)
+    return dataclasses.replace(scorer, calibration=fits)
+
+
+def _benign_logits(
+    scorer: Calibrated, by_mode: Mapping[Mode, list[LabelledRow]]
+) -> NDArray[np.float64]:
+    """Of all benign rows that the scorer judges."""
+    found = [
+        point.logit
+        for mode, rows in by_mode.items()
+        if mode in scorer.modes
+        for point in scorer.score([r.judged.conversation for r in rows if r.label == 0], mode)
+    ]
+    return np.array(found)
 
 
 def _thresholds(
@@ -238,19 +270,22 @@ def _speaking_alone(
                 if np.isfinite(offset):
                     offsets[stage.scorer.name][mode] = float(offset)
     return Cascade(
-        [dataclasses.replace(s, alone=offsets.get(s.scorer.name, {})) for s in cascade.stages]
+        [dataclasses.replace(s, alone=offsets.get(s.scorer.name, s.alone)) for s in cascade.stages]
     )
 
 
 def _alone_within(
     cascade: Cascade, thresholds: Mapping[Mode, Threshold], config: CalibrationConfig
 ) -> Cascade:
-    """The cascade without words that no threshold was set for; `DataError` where none is left of a
-    stage that was named."""
+    """The cascade without words of the stages named that no threshold was set for; `DataError`
+    where none is left of one."""
     stages = []
     for stage in cascade.stages:
+        if stage.scorer.name not in config.alone:
+            stages.append(stage)
+            continue
         alone = {mode: value for mode, value in stage.alone.items() if mode in thresholds}
-        if stage.scorer.name in config.alone and not alone:
+        if not alone:
             share = config.alone[stage.scorer.name] * config.budget
             raise DataError(
                 f"alone: stage {stage.scorer.name}: its share is {share:.4%} of benign texts, and "

@@ -67,8 +67,7 @@ def awareness_report(config: AwarenessConfig, cells: Cells) -> Report:
     model = config.hosted.model if config.hosted is not None else config.model.model
     return Report(
         "What a tuned model reports of itself",
-        f"{len(cells)} cells of {model}, {config.seeds} seeds; "
-        f"{tokens:,} tokens of tuning.",
+        f"{len(cells)} cells of {model}, {config.seeds} seeds; {tokens:,} tokens of tuning.",
         sections,
         {"seeds": config.seeds, "seconds of tuning": seconds},
     )
