@@ -23,6 +23,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 PARTS = (
     "quality",
+    "shipped",
     "transforms",
     "flip",
     "cost",
