@@ -39,6 +39,7 @@ def main() -> None:
         "--only", default=",".join(SECTIONS), help="sections, by commas; empty: none"
     )
     parser.add_argument("--seeds", type=int, help="default: 3, or 1 if tiny")
+    parser.add_argument("--workers", type=int, default=1, help="cells at once, a process each")
     parser.add_argument("--work", type=Path, default=Path("build/unlearning"))
     parser.add_argument("--out", type=Path, help="default: beside this file if full, else --work")
     options = parser.parse_args()
@@ -77,7 +78,9 @@ def rows(name: str, options: argparse.Namespace) -> list[dict]:
         update={
             "facts": facts,
             "seeds": options.seeds or config.seeds,
-            "engine_settings": {"kind": "serial"},
+            "engine_settings": {"kind": "process", "workers": options.workers}
+            if options.workers > 1
+            else {"kind": "serial"},
         }
     )
     folder = options.work / f"{options.size}-{name}"
