@@ -98,45 +98,16 @@ def calibrate_guard(
     found = find_guard(source)
     guard = load_guard(found)
     _check_stages(guard.cascade, config)
-    if examples and config.modes:
-        raise ConfigError(
-            f"modes: got {', '.join(config.modes)} and examples, which change every mode's "
-            "probabilities; leave out one of them"
+    by_mode, ordinary = _rows(examples, benign, config)
+    stages = [
+        _stage(
+            stage, by_mode, ordinary, config, cache=cache, last=stage is guard.cascade.stages[-1]
         )
-    by_mode = {
-        mode: sample_rows(rows, config.most_rows)
-        for mode, rows in _by_mode(labelled_rows(examples)).items()
-    }
-    ordinary = _by_mode([row for row in labelled_rows(benign) if row.label == 0])
-    if examples and not by_mode:
-        raise DataError("calibration: got no labelled rows, expected benign and harmful ones")
-    if not examples and not set(ordinary) & set(config.modes or Mode):
-        asked = ", ".join(config.modes or Mode)
-        raise DataError(
-            f"calibration: got no benign texts that are judged as {asked}; prompts are as input, "
-            "replies as exchange (behind their request) and output"
-        )
-    stages = []
-    scorers: dict[str, Calibrated] = {}
-    for stage in guard.cascade.stages:
-        scorer = _remembering(stage.scorer, cache)
-        above, alone = stage.escalate_above, stage.alone
-        if examples:
-            scorer, above, alone = _calibrated(scorer, by_mode), None, {}
-        share = config.escalate.get(scorer.name)
-        if share is not None and stage is not guard.cascade.stages[-1]:
-            above = _quantile(_benign_logits(scorer, by_mode or ordinary), share, name=scorer.name)
-        if scorer.name in config.alone:
-            alone = {}
-        scorers[scorer.name] = scorer
-        stages.append(Stage(scorer=scorer, weight=stage.weight, escalate_above=above, alone=alone))
+        for stage in guard.cascade.stages
+    ]
     cascade = Cascade(stages)
-    enough = benign_rows_needed(config.budget) if 0 < config.budget < 1 and examples else 0
-    pools = by_mode | {
-        mode: rows
-        for mode, rows in ordinary.items()
-        if len(rows) >= enough and mode in (config.modes or Mode)
-    }
+    enough = benign_rows_needed(config.budget) if 0 < config.budget < 1 and by_mode else 0
+    pools = by_mode | {mode: rows for mode, rows in ordinary.items() if len(rows) >= enough}
     cascade = _speaking_alone(cascade, pools, config)
     thresholds, skipped = _thresholds(cascade, pools, config.budget)
     cascade = _alone_within(cascade, thresholds, config)
@@ -149,8 +120,55 @@ def calibrate_guard(
         thresholds=thresholds,
         skipped=skipped,
         alone={s.scorer.name: tuple(s.alone) for s in cascade.stages if s.alone},
-        manifest=_rewrite(found, folder, calibrated, scorers),
+        manifest=_rewrite(found, folder, calibrated),
     )
+
+
+def _rows(
+    examples: Sequence[Example], benign: Sequence[Example], config: CalibrationConfig
+) -> tuple[dict[Mode, list[LabelledRow]], dict[Mode, list[LabelledRow]]]:
+    """The examples' rows and ordinary traffic's, by mode; `DataError` where there are none."""
+    if examples and config.modes:
+        raise ConfigError(
+            f"modes: got {', '.join(config.modes)} and examples, which change every mode's "
+            "probabilities; leave out one of them"
+        )
+    by_mode = {
+        mode: sample_rows(rows, config.most_rows)
+        for mode, rows in _by_mode(labelled_rows(examples)).items()
+    }
+    if examples and not by_mode:
+        raise DataError("calibration: got no labelled rows, expected benign and harmful ones")
+    wanted = config.modes or tuple(Mode)
+    ordinary = _by_mode([row for row in labelled_rows(benign, wanted) if row.label == 0])
+    if not examples and not ordinary:
+        raise DataError(
+            f"calibration: got no benign texts that are judged as {', '.join(wanted)}; prompts are "
+            "as input, replies as exchange (behind their request) and output"
+        )
+    return by_mode, ordinary
+
+
+def _stage(
+    stage: Stage,
+    by_mode: Mapping[Mode, list[LabelledRow]],
+    ordinary: Mapping[Mode, list[LabelledRow]],
+    config: CalibrationConfig,
+    *,
+    cache: Path | None,
+    last: bool,
+) -> Stage:
+    """The stage anew by the examples; without them as it is, but for what the settings name."""
+    scorer = _remembering(stage.scorer, cache)
+    above, alone = stage.escalate_above, stage.alone
+    if by_mode:
+        scorer, above, alone = _calibrated(scorer, by_mode), None, {}
+    share = config.escalate.get(scorer.name)
+    if share is not None and not last:
+        above = _quantile(_benign_logits(scorer, by_mode or ordinary), share, name=scorer.name)
+    if scorer.name in config.alone:
+        alone = {}
+    return Stage(scorer=scorer, weight=stage.weight, escalate_above=above, alone=alone)
 
 
 def _by_mode(rows: Sequence[LabelledRow]) -> dict[Mode, list[LabelledRow]]:
@@ -170,17 +188,16 @@ def _remembering(scorer: Scorer, cache: Path | None) -> Calibrated:
     return dataclasses.replace(scorer, features=features)
 
 
-def _rewrite(
-    source: Path, folder: Path, guard: Guard, scorers: Mapping[str, Calibrated]
-) -> Manifest:
+def _rewrite(source: Path, folder: Path, guard: Guard) -> Manifest:
     """Write the guard with its scorers, the rest of its folder as it was."""
     with tempfile.TemporaryDirectory(prefix="custodes-") as work:
         places = {}
-        for name, scorer in scorers.items():
+        for stage in guard.cascade.stages:
+            scorer, name = stage.scorer, stage.scorer.name
             places[name] = Path(work) / name
             if isinstance(scorer, PromptedScorer):
                 scorer.save(places[name])
-            else:
+            elif isinstance(scorer, TokenScorer):
                 save_scorer(scorer, places[name], features=features_of(source / "stages" / name))
         card = (source / "card.md").read_text(encoding="utf-8")
         return save_guard(folder, guard, scorers=places, card=card)
