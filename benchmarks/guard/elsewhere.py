@@ -47,13 +47,14 @@ class Asked:
 
     def __init__(self, command: Sequence[str], log: Path) -> None:
         self._log = log
-        self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log.open("w"),
-            text=True,
-        )
+        with log.open("w") as said:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=said,
+                text=True,
+            )
 
     def __call__(self, line: str) -> str:
         """Its answer to one line."""

@@ -44,6 +44,5 @@ def figures(options: Any, **common: Any) -> Iterator[Figure]:
 
 def _limit(judge: Judge, item: Item) -> float:
     """The logit from which the guard stops an item."""
-    policy = judge.guard.policy
-    share = policy.thresholds.get(mode_of(item), policy.threshold)
+    share = judge.guard.policy.threshold_of(None, mode_of(item))
     return math.log(share / (1 - share))

@@ -27,7 +27,6 @@ __all__ = [
     "TrainingSet",
     "batches",
     "export_head",
-    "objective",
     "rate_at",
 ]
 
@@ -101,8 +100,32 @@ class Fit:
         self.sides = sides
 
     def loss(self, logits: Tensor, mask: Tensor, targets: Targets, share: float) -> Tensor:
-        """See `objective`."""
-        return objective(self.config, logits, mask, targets, share, sides=self.sides)
+        """The mean loss of texts of one window: `logits` [B, T, 1 + rules], `mask` [B, T].
+
+        Telling harmful from benign by the stage's loss, and naming the rule by the mean logits.
+        `share`: of the training that is done.
+        """
+        import torch
+        from torch.nn import functional as F
+
+        labels, weights, rules = (
+            torch.from_numpy(values).to(logits.device)
+            for values in (targets.labels, targets.weights, targets.rules)
+        )
+        loss: Loss = LOSSES.load(self.config.loss)
+        harmful = logits[:, :, 0]
+        if self.sides is not None:
+            of = torch.from_numpy(self.sides).to(logits.device)
+            harmful = (
+                harmful + logits[:, :, of > 0].logsumexp(2) - logits[:, :, of < 0].logsumexp(2)
+            )
+        losses = loss(harmful, mask, labels, share, int(targets.windows[0]))
+        total = (losses * weights).sum() / len(labels)
+        if self.config.rule_weight and bool((rules >= 0).any()):
+            means = (logits[:, :, 1:] * mask[:, :, None]).sum(1) / mask.sum(1, keepdim=True)
+            named = F.cross_entropy(means, rules, ignore_index=-1, reduction="mean")
+            total = total + self.config.rule_weight * named
+        return total
 
 
 class HeadFit(Fit):
@@ -184,41 +207,6 @@ class HeadFit(Fit):
         mask = torch.arange(padded.shape[1])[None, :] < torch.tensor(lengths)[:, None]
         mask = mask.to(self.config.device)
         return self.loss(padded, mask, data.targets, share)
-
-
-def objective(
-    config: StageConfig,
-    logits: Tensor,
-    mask: Tensor,
-    targets: Targets,
-    share: float,
-    *,
-    sides: NDArray[np.float32] | None = None,
-) -> Tensor:
-    """The mean loss of texts of one window: `logits` [B, T, 1 + rules], `mask` [B, T].
-
-    Telling harmful from benign by the stage's loss, and naming the rule by the mean logits.
-    `share`: of the training that is done. `sides`: as `Head` has them.
-    """
-    import torch
-    from torch.nn import functional as F
-
-    labels, weights, rules = (
-        torch.from_numpy(values).to(logits.device)
-        for values in (targets.labels, targets.weights, targets.rules)
-    )
-    loss: Loss = LOSSES.load(config.loss)
-    harmful = logits[:, :, 0]
-    if sides is not None:
-        of = torch.from_numpy(sides).to(logits.device)
-        harmful = harmful + logits[:, :, of > 0].logsumexp(2) - logits[:, :, of < 0].logsumexp(2)
-    losses = loss(harmful, mask, labels, share, int(targets.windows[0]))
-    total = (losses * weights).sum() / len(labels)
-    if config.rule_weight and bool((rules >= 0).any()):
-        means = (logits[:, :, 1:] * mask[:, :, None]).sum(1) / mask.sum(1, keepdim=True)
-        named = F.cross_entropy(means, rules, ignore_index=-1, reduction="mean")
-        total = total + config.rule_weight * named
-    return total
 
 
 def rate_at(step: int, steps: int) -> float:
