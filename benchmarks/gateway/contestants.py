@@ -179,15 +179,19 @@ def _custodes(name: str, work: Path, upstream: int) -> Any:
 
 
 def patient(*, first: bool) -> Guard:
-    """The shipped guard (its first stage alone, if asked) with thresholds that nothing reaches:
-    the work is the same, and no reply is cut."""
+    """The shipped guard (if asked, what may screen in it alone: the stage that reads no model) with
+    thresholds that nothing reaches: the work is the same, and no reply is cut."""
     from custodes.guard import Guard, find_guard, load_guard
     from custodes.guard.cascade import Cascade, Stage
 
     guard = load_guard(find_guard("default"))
     stages = guard.cascade.stages
     if first:
-        stages = (Stage(scorer=stages[0].scorer),)
+        stages = tuple(
+            Stage(scorer=stage.scorer)
+            for stage in stages
+            if not hasattr(stage.scorer.features, "model")
+        )
     return Guard(
         Cascade(stages),
         guard.policy.model_copy(update={"threshold": 1.0, "thresholds": {}}),

@@ -18,6 +18,7 @@ from script import prompt
 
 from custodes.guard import Guard
 from custodes.measure import Figure, Interval
+from custodes.models.residual import blocks_of
 from custodes.types import Message, Mode
 
 PROMPTS = {"tiny": 2, "full": 24}
@@ -106,19 +107,26 @@ def _ratio(guard: np.ndarray, model: np.ndarray, *, draws: int = 2000) -> Interv
 
 def _computed(guard: Guard, read: float, written: float, **common: Any) -> Iterator[Figure]:
     """Operations: 2 a parameter and token, attention left out on both sides."""
-    stages = [(stage.scorer.name, *_operations(stage.scorer)) for stage in guard.cascade.stages]
-    shares = []
-    for name, per_token, keeps in stages:
+    shares = {}
+    for scorer in (stage.scorer for stage in guard.cascade.stages):
+        per_token, keeps = _operations(scorer)
         # Input mode reads the prompt, exchange mode its kept part again and the reply.
-        tokens = read + min(read, keeps) + written
-        shares.append(100 * per_token * tokens / (2 * GUARDED * (read + written)))
+        tokens = read if Mode.INPUT in scorer.modes else 0.0
+        if Mode.EXCHANGE in scorer.modes:
+            tokens += min(read, keeps) + written
+        shares[scorer.name] = 100 * per_token * tokens / (2 * GUARDED * (read + written))
         yield Figure.of(
-            f"8B upstream: operations a token, stage {name}", per_token, unit="FLOP", **common
+            f"8B upstream: operations a token, stage {scorer.name}",
+            per_token,
+            unit="FLOP",
+            **common,
         )
-    screened = shares[0] + ESCALATED * sum(shares[1:])
+    whole = sum(shares.values())
+    first = shares[patient(first=True).cascade.stages[0].scorer.name]
+    screened = first + ESCALATED * (whole - first)
     for name, value in (
-        ("first stage", shares[0]),
-        ("whole guard", sum(shares)),
+        ("first stage", first),
+        ("whole guard", whole),
         (f"first stage, {ESCALATED:.0%} escalated", screened),
     ):
         yield Figure.of(
@@ -130,7 +138,7 @@ def _computed(guard: Guard, read: float, written: float, **common: Any) -> Itera
         )
     yield Figure.of(
         "8B upstream: whole guard's operations against v1's classifiers",
-        100 * sum(shares) / V1,
+        100 * whole / V1,
         unit="%",
         target="<= 3.5 % (CC++)",
         **common,
@@ -147,10 +155,15 @@ def _operations(scorer: Any) -> tuple[float, float]:
         rows = len(tokens.values) / len(tokens)
         words = len(tokens) / max(1, len(text.split()))
         return rows * head.first.shape[1] * words, 0.0
-    layers = scorer.features.model._model.model.layers[: max(scorer.features.config.layers)]
-    parameters = sum(each.numel() for layer in layers for each in layer.parameters())
+    model, config = scorer.features.model, scorer.features.config
+    views = 1.0
+    if hasattr(config, "layers"):
+        read = blocks_of(model._model)[: max(config.layers)]
+    else:  # an encoder reads `window` tokens every `stride`
+        read, views = model._body.encoder, config.window / config.stride
+    parameters = sum(each.numel() for each in read.parameters())
     weights = head.first.size + (0 if head.second is None else head.second.size)
-    return 2.0 * (parameters + weights), float(scorer.features.config.context_tokens)
+    return 2.0 * (views * parameters + weights), float(config.context_tokens)
 
 
 def _row(text: str) -> Any:

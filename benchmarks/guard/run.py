@@ -46,7 +46,7 @@ def main() -> None:
         "rows are their mean, with the interval from the least lower to the greatest upper end",
     )
     parser.add_argument("--label", default="", help="what the guard is called in the rows")
-    parser.add_argument("--short", action="store_true", help="quality: short prompts alone")
+    parser.add_argument("--rows", help="quality: only these kinds, by commas; see quality.KINDS")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--work", type=Path, default=ROOT / "out/benchmarks/guard")
     parser.add_argument("--out", type=Path, help="default: beside this file if full")
@@ -65,7 +65,7 @@ def main() -> None:
         command = f"python benchmarks/guard/run.py --size {options.size} --part {part}"
         command += "".join(f" --guard {guard}" for guard in guards if guard != "default")
         command += f" --label '{options.label}'" if options.label else ""
-        command += " --short" if options.short and part == "quality" else ""
+        command += f" --rows {options.rows}" if options.rows and part == "quality" else ""
         print(f"== {part}", flush=True)
         kept = [row for row in kept if row.command != command]
         module = __import__(part)

@@ -378,6 +378,7 @@ BAD_CALIBRATION = [
     (["--escalate", 1.5], "--escalate: got '1.5', expected a share"),
     (["--escalate", "=0.5", "--escalate", 0.2], "--escalate: got =0.5, 0.2; expected each stage"),
     (["--escalate", "nobody=0.5"], "escalate: got nobody; expected stages: words"),
+    (["--stage", "words", "--stage", "words"], "stages: got words, words; expected some of words"),
     (["--alone", "words"], "--alone: got 'words', expected a stage and a share"),
     (["--alone", "words=2"], "--alone: got 'words=2'"),
     (["--alone", "nobody=0.5"], "alone: got nobody; expected stages: words"),

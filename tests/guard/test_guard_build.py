@@ -188,6 +188,32 @@ def test_thresholds_move_to_ordinary_traffic_and_all_else_stays(built, tmp_path)
     assert second.alone == before.cascade.stages[1].alone
 
 
+def test_stages_are_chosen_and_ordered_and_other_modes_are_named(built, tmp_path):
+    both = [*rows(400, 1000), *replies(400, 3000)]
+    config = CalibrationConfig(budget=0.05, escalate={"first": 0.3})
+    calibrate_guard(built, both, config, folder=tmp_path / "g")
+    benign = [row for row in rows(400, 30_000) if row.label == 0]
+    turned = CalibrationConfig(budget=0.05, stages=("second", "first"), escalate={"second": 0.2})
+    report = calibrate_guard(tmp_path / "g", [], turned, folder=tmp_path / "h", benign=benign)
+    second, first = load_guard(tmp_path / "h").cascade.stages
+    assert (second.scorer.name, first.scorer.name) == ("second", "first")
+    assert second.escalate_above is not None and first.escalate_above is None
+    assert set(report.thresholds) == {Mode.INPUT}
+    assert set(report.skipped) == {Mode.OUTPUT, Mode.EXCHANGE}
+    one = CalibrationConfig(budget=0.05, stages=("first",))
+    calibrate_guard(tmp_path / "g", [], one, folder=tmp_path / "i", benign=benign)
+    (only,) = load_guard(tmp_path / "i").cascade.stages
+    assert only.scorer.name == "first" and only.escalate_above is None
+    for stages in (("first", "first"), ("first", "third")):
+        wrong = CalibrationConfig(budget=0.05, stages=stages)
+        with pytest.raises(ConfigError, match="expected some of first, second, each once"):
+            calibrate_guard(tmp_path / "g", [], wrong, folder=tmp_path / "j", benign=benign)
+    gone = CalibrationConfig(budget=0.05, stages=("first",), escalate={"second": 0.2})
+    with pytest.raises(ConfigError, match="escalate: got second; expected stages: first"):
+        calibrate_guard(tmp_path / "g", [], gone, folder=tmp_path / "j", benign=benign)
+    assert not (tmp_path / "j").exists()
+
+
 def test_calibration_of_nothing_or_of_too_much_is_refused(built, tmp_path):
     with pytest.raises(
         DataError, match="no benign texts that are judged as input, output, exchange"

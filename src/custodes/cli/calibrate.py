@@ -45,6 +45,14 @@ def calibrate(
     most_rows: Annotated[
         int | None, typer.Option(min=1, help="At most so many rows of --examples in each mode.")
     ] = None,
+    stages: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--stage",
+            help="A stage that the guard shall have, by name; again for more, in their order. What "
+            "they pass on is as --escalate says. Default: all stages, as they stand.",
+        ),
+    ] = None,
     escalate: Annotated[
         list[str] | None,
         typer.Option(
@@ -77,7 +85,7 @@ def calibrate(
     from custodes.config import cache_folder
     from custodes.data import read
     from custodes.errors import ConfigError
-    from custodes.guard import find_guard, load_guard
+    from custodes.guard import find_guard, read_manifest
     from custodes.guard.calibration import CalibrationConfig, calibrate_guard
 
     if not examples and not benign:
@@ -88,7 +96,7 @@ def calibrate(
     if out is not None:
         check_place(out, guard="")
     found = find_guard(guard)
-    first = load_guard(found).cascade.stages[0].scorer.name if escalate else ""
+    first = (stages or [entry.name for entry in read_manifest(found).stages])[0]
     passed_on = _shares("--escalate", escalate or [], default=first)
     rows = [row for path in examples or [] for row in read(path)]
     aim = CalibrationConfig(
@@ -96,6 +104,7 @@ def calibrate(
         most_rows=most_rows,
         escalate=passed_on,
         alone=shares,
+        stages=tuple(stages or ()),
         modes=tuple(modes or ()),
     )
     report = calibrate_guard(

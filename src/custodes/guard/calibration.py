@@ -72,6 +72,9 @@ class CalibrationConfig(Config):
     alone: Mapping[str, Annotated[float, Field(gt=0, lt=1)]] = Field(default_factory=dict)
     """Stage -> share of the budget that it may spend by speaking alone (see `Stage`), in modes with
     enough benign texts; not named: it is averaged in."""
+    stages: tuple[str, ...] = ()
+    """Which stages, in which order, and what they pass on is as `escalate` says; none named: those
+    that there are, as they stand."""
     modes: tuple[Mode, ...] = ()
     """Only the thresholds of these modes are set; none named: of all that have enough benign texts.
     Only without examples: those change the probabilities of every mode."""
@@ -97,19 +100,23 @@ def calibrate_guard(
     """
     found = find_guard(source)
     guard = load_guard(found)
-    _check_stages(guard.cascade, config)
+    chosen = _chosen(guard.cascade, config.stages)
+    _check_stages(chosen, config)
     by_mode, ordinary = _rows(examples, benign, config)
     stages = [
-        _stage(
-            stage, by_mode, ordinary, config, cache=cache, last=stage is guard.cascade.stages[-1]
-        )
-        for stage in guard.cascade.stages
+        _stage(stage, by_mode, ordinary, config, cache=cache, last=stage is chosen[-1])
+        for stage in chosen
     ]
     cascade = Cascade(stages)
     enough = benign_rows_needed(config.budget) if 0 < config.budget < 1 and by_mode else 0
     pools = by_mode | {mode: rows for mode, rows in ordinary.items() if len(rows) >= enough}
     cascade = _speaking_alone(cascade, pools, config)
     thresholds, skipped = _thresholds(cascade, pools, config.budget)
+    if config.stages or config.escalate:
+        skipped |= dict.fromkeys(
+            set(guard.policy.thresholds) - set(pools),
+            "no benign texts of it were given, and it was set for other stages or escalation",
+        )
     cascade = _alone_within(cascade, thresholds, config)
     found_now = {mode: _probability(one.logit) for mode, one in thresholds.items()}
     policy = guard.policy.model_copy(
@@ -244,8 +251,20 @@ def _thresholds(
     return thresholds, skipped
 
 
-def _check_stages(cascade: Cascade, config: CalibrationConfig) -> None:
-    names = [stage.scorer.name for stage in cascade.stages]
+def _chosen(cascade: Cascade, names: Sequence[str]) -> Sequence[Stage]:
+    """The stages named, in that order; all, where none is."""
+    if not names:
+        return cascade.stages
+    known = {stage.scorer.name: stage for stage in cascade.stages}
+    if len(set(names)) < len(names) or not set(names) <= set(known):
+        raise ConfigError(
+            f"stages: got {', '.join(names)}; expected some of {', '.join(known)}, each once"
+        )
+    return [dataclasses.replace(known[name], escalate_above=None) for name in names]
+
+
+def _check_stages(stages: Sequence[Stage], config: CalibrationConfig) -> None:
+    names = [stage.scorer.name for stage in stages]
     for setting, given in (("alone", config.alone), ("escalate", config.escalate)):
         if unknown := sorted(set(given) - set(names)):
             raise ConfigError(

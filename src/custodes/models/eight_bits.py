@@ -186,6 +186,8 @@ def _product(steps: Tensor, matrix: Tensor) -> Tensor:
         return steps @ matrix
     parts = range(0, width, _EXACT)
     exact_sums = [steps[:, at : at + _EXACT] @ matrix[at : at + _EXACT] for at in parts]
+    if len(exact_sums) == 2:  # one addition rounds the exact sum once, as float64 would
+        return exact_sums[0].add_(exact_sums[1])
     return torch.stack(exact_sums).sum(0, dtype=torch.float64).float()
 
 
