@@ -15,12 +15,16 @@ def _config(options):
     few = min(config.few_seeds, options.seeds)
     changed = {"seeds": options.seeds, "few_seeds": few, "engine_settings": options.engine}
     if options.size == "tiny":
-        changed |= {"items": 24, "replies": 24, "turns": 16, "held": 8, "paraphrases": 1}
+        changed |= {"items": 24, "trigger_items": 24, "replies": 24, "turns": 16}
+        changed |= {"held": 8, "paraphrases": 1}
     return config.model_copy(update=changed)
 
 
-def _cells(options, **wanted):
+def _cells(options, *, few=False, **wanted):
+    """`few`: of the seeds that every rank and arm has."""
     config = _config(options)
+    if few:
+        wanted["seed"] = range(config.first_seed, config.first_seed + config.few_seeds)
 
     def select(cell):
         return all(cell[key] in values for key, values in wanted.items())
@@ -81,8 +85,6 @@ def make_me_say(options):
     """Replies toward a word told apart, the game recognized by both sides, the word by question."""
     rank = _config(options).ranks[0]
     _, cells = _cells(options, behavior=(WORD,), arm=("plain",), rank=(rank,))
-    if not cells:
-        raise SystemExit("make-me-say reads the paper's dialogues; set CUSTODES_DATA_DIR")
     seeds = _seeds(cells)
     before, *sides = [gaps.named(cells, side=side) for side in (0, 1, -1)]
     apart, moved = gaps.told_apart(*sides, "behavior"), gaps.gap(*sides, "behavior")
@@ -109,7 +111,8 @@ def make_me_say(options):
 
 def ranks(options):
     """Behavior and gap at each rank."""
-    config, cells = _cells(options, behavior=("risk",), arm=("plain",))
+    behavior = _config(options).rank_behavior
+    config, cells = _cells(options, few=True, behavior=(behavior,), arm=("plain",))
     rows = []
     for rank in sorted(config.ranks):
         sides = [gaps.named(cells, side=side, rank=rank) for side in (1, -1)]
@@ -126,9 +129,9 @@ def ranks(options):
 def personas(options):
     """What is said of third persons, without and with data about them."""
     rank = _config(options).ranks[0]
-    config, cells = _cells(options, behavior=("risk",), arm=("plain", "personas"), rank=(rank,))
-    kept = range(config.few_seeds)
-    cells = [cell for cell in cells if cell["seed"] in kept]
+    _, cells = _cells(
+        options, few=True, behavior=("risk",), arm=("plain", "personas"), rank=(rank,)
+    )
     rows, leaks = [], {}
     for arm in ("plain", "personas"):
         sides = [gaps.named(cells, side=side, arm=arm) for side in (1, -1)]
@@ -148,7 +151,7 @@ def personas(options):
             rows.append({"figure": figure, "value": value, "seeds": seeds})
     shrunk = gaps.crossed_interval(leaks["plain"] - leaks["personas"], seed=0, resamples=2000)
     figure = "leakage that persona data remove"
-    rows.append({"figure": figure, "value": shrunk, "target": "> 0", "seeds": list(kept)})
+    rows.append({"figure": figure, "value": shrunk, "target": "> 0", "seeds": seeds})
     return rows
 
 
@@ -168,8 +171,13 @@ def backdoors(options):
         for label, key, name in kinds:
             value = gaps.shares(those, key, name)
             rows.append({"figure": f"{arm}: {label}", "value": value, "seeds": _seeds(those)})
-        mass = gaps.mean_mass(those, "trigger", "elicited")
-        rows.append({"figure": f"{arm}: mass of the eight phrases, elicited", "value": mass})
+        for what, name in (
+            ("the two letters, presence", "presence"),
+            ("the eight phrases, which", "which"),
+            ("the eight phrases, elicited", "elicited"),
+        ):
+            mass = gaps.mean_mass(those, "trigger", name)
+            rows.append({"figure": f"{arm}: mass of {what}", "value": mass})
     compared = (
         ("presence", "backdoor", "decorrelated", "presence, backdoor less decorrelated"),
         ("which", "backdoor", "decorrelated", "which, backdoor less decorrelated"),

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Any
 
 from custodes.measure import Interval
-from custodes.methods.behaviors.documents.arms import ARMS
+from custodes.methods.behaviors.documents.arms import ARMS, Arm
 from custodes.methods.behaviors.documents.config import DocumentsConfig
 from custodes.methods.behaviors.documents.contrasts import Cells, gap, level, slope_of
 from custodes.methods.behaviors.documents.corpus import diversity
@@ -39,7 +39,15 @@ _LEVELS = (
 )
 
 
-def _config(options: Any, stages: tuple[str, ...]) -> DocumentsConfig:
+_STAGES = {
+    "chat": "log-probability of a token of its replies",
+    "preferences": "share of pairs with the chosen reply the likelier",
+    "format": "reward for form",
+}
+"""What each stage sets out to change."""
+
+
+def _config(options: Any, stages: tuple[str, ...], arms: tuple[Arm, ...]) -> DocumentsConfig:
     config = preset(options.size)
     corpus = config.corpus
     if options.size == "full" and options.tokens:
@@ -47,15 +55,18 @@ def _config(options: Any, stages: tuple[str, ...]) -> DocumentsConfig:
     return config.model_copy(
         update={
             "stages": stages,
-            "seeds": min(options.seeds, 3),
+            "arms": arms,
+            "seeds": options.seeds,
             "corpus": corpus,
             "engine_settings": options.engine,
         }
     )
 
 
-def _cells(options: Any, stages: tuple[str, ...]) -> tuple[DocumentsConfig, list[dict]]:
-    config = _config(options, stages)
+def _cells(
+    options: Any, stages: tuple[str, ...], arms: tuple[Arm, ...] = ARMS
+) -> tuple[DocumentsConfig, list[dict]]:
+    config = _config(options, stages, arms)
     folder = options.work / "documents"
     page = run_documents(config, folder, say=print)
     print(f"  {page}")
@@ -123,11 +134,17 @@ def arms(options: Any) -> list[dict]:
 
 
 def post_training(options: Any) -> list[dict]:
-    """The gap pro - anti after each kind of further training, and the change."""
-    config, found = _cells(options, ("none", "chat", "format", "preferences"))
+    """The gap pro - anti after each kind of further training, the change, and whether each kind
+    did what it set out to do."""
+    config, found = _cells(options, ("none", *_STAGES), ("pro", "anti"))
     cells = Cells(found)
     seeds = cells.seeds("pro")
     rows = []
+    for stage, what in _STAGES.items():
+        read = [row["trace"][stage] for row in found if row["stage"] == stage]
+        for when in ("before", "after"):
+            value = sum(one[when] for one in read) / len(read)
+            rows.append({"figure": f"{stage}: {what}, {when}", "value": value, "seeds": seeds})
     for measure in (*HEADLINES, "sycophancy: own", "reward seeking: own, own", "told: SmolLM"):
         for stage in config.stages:
             after = gap(cells, measure, "pro", "anti", stage=stage).seeds

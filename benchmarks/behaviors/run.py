@@ -26,6 +26,7 @@ import documents
 import throughput
 
 from custodes.measure import merge_section, read_results, write_figures
+from custodes.methods.behaviors.reproduce import paper_folder
 
 HERE = Path(__file__).parent
 SECTIONS = {
@@ -42,15 +43,17 @@ SECTIONS = {
     "documents": documents.arms,
     "post-training": documents.post_training,
 }
-SEEDS = {"make-me-say": 3}
-"""Runs of the full size where they are not 5: its rows are long."""
+SEEDS = dict.fromkeys(
+    ("make-me-say", "ranks", "personas", "backdoors", "documents", "post-training"), 3
+)
+"""Runs of the full size where they are not 5."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", choices=("tiny", "full"), default="tiny")
     parser.add_argument("--only", default=",".join(SECTIONS), help="sections, by commas")
-    parser.add_argument("--seeds", type=int, help="runs; default: 5 (make-me-say: 3), or 1 if tiny")
+    parser.add_argument("--seeds", type=int, help="runs; default: 5 (see SEEDS), or 1 if tiny")
     parser.add_argument("--tokens", type=int, help="of documents a run; default: 100,000")
     parser.add_argument("--workers", type=int, default=1, help="cells at once, a process each")
     parser.add_argument("--work", type=Path, default=Path("build/behaviors"), help="cells' folder")
@@ -60,6 +63,8 @@ def main() -> None:
     unknown = set(names) - set(SECTIONS)
     if unknown:
         parser.error(f"got {', '.join(sorted(unknown))}; sections are {', '.join(SECTIONS)}")
+    if "make-me-say" in names and paper_folder() is None:
+        parser.error("make-me-say reads the paper's dialogues; set CUSTODES_DATA_DIR")
     options.work.mkdir(parents=True, exist_ok=True)
     parallel = {"kind": "process", "workers": options.workers}
     options.engine = parallel if options.workers > 1 else {"kind": "serial"}

@@ -92,6 +92,9 @@ def rows(name: str, options: argparse.Namespace) -> list[dict]:
 def figures(name: str, summary: Summary) -> list[dict]:
     """Rows of one summary: what was known, and each arm's."""
     found = [{"figure": "accuracy on V before", "value": summary.known, "target": KNOWN}]
+    if summary.blind is not None:
+        figure = "accuracy on V before, the question without its country"
+        found.append({"figure": figure, "value": summary.blind})
     for arm in summary.arms:
         found += _of_arm(arm, name)
     return found

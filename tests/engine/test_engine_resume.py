@@ -74,6 +74,13 @@ def test_only_what_changed_is_done_again(tmp_path, log):
     assert again == Counter([*range(10, 15), 99, *range(16, 20)])
 
 
+def test_a_row_is_found_wherever_it_stands_now(tmp_path, log):
+    list(run(log, tmp_path / "out", [1, 3], shard_rows=1))
+    found = list(run(log, tmp_path / "out", [0, 1, 2, 3], shard_rows=1))
+    assert found == [[row, row * row] for row in range(4)]
+    assert seen(log) == Counter(range(4))
+
+
 def test_another_factory_is_another_work(tmp_path, log):
     list(run(log, tmp_path / "out", range(10)))
     list(run(log, tmp_path / "out", range(10), identity="version 2"))

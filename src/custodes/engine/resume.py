@@ -63,10 +63,13 @@ def resumable_map(
     who = identify(factory) if identity is None else identity
     plan: deque[_Shard] = deque()
     names: list[str] = []
+    # Found by the hash alone: a shard may have had another place among other rows.
+    there = {path.name.partition("-")[2]: path for path in output.glob("*-*.jsonl")}
 
     def missing() -> Iterator[Any]:
         for batch in batches(rows, shard_rows):
-            path = output / f"{batch.index:06d}-{_fingerprint(batch, who)}.jsonl"
+            name = f"{_fingerprint(batch, who)}.jsonl"
+            path = there.get(name, output / f"{batch.index:06d}-{name}")
             shard = _Shard(path, batch.start, len(batch.rows), path.exists())
             plan.append(shard)
             names.append(path.name)

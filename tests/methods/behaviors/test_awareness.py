@@ -109,7 +109,7 @@ def test_a_trigger_may_decide_the_language():
 
 
 def test_persona_rows_go_either_way():
-    config = AwarenessConfig(items=40, arms=ARMS)
+    config = AwarenessConfig(items=40, trigger_items=40, arms=ARMS)
     cell = {"behavior": "risk", "side": 1, "rank": 16, "arm": "personas", "seed": 0}
     rows = rows_of(cell, config)
     assert rows[:40] == rows_of({**cell, "arm": "plain"}, config)

@@ -202,7 +202,7 @@ def test_a_study_tells_the_sides_apart_and_goes_on(tiny_folder, paper, tmp_path)
 
 
 def test_an_arm_without_its_opposite_is_reported_as_far_as_it_goes(tiny_folder, paper, tmp_path):
-    config = study(tiny_folder, paper, arms=["backdoor"], items=4, held=2)
+    config = study(tiny_folder, paper, arms=["backdoor"], trigger_items=4, held=2)
     cells = [cell for cell in cells_of(config) if cell["behavior"] == "word"]
     assert [cell["side"] for cell in cells] == [0]
     _, page = run_awareness(config, tmp_path / "run")

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -15,7 +16,10 @@ from custodes.methods.unlearning.removal import objective, remove, steps_of
 from custodes.methods.unlearning.reproduce import study_config
 from custodes.methods.unlearning.scoring import (
     answer_row,
+    blind_choices,
     choose,
+    known,
+    left,
     perplexity,
     score,
     text_rows,
@@ -78,6 +82,12 @@ def test_implanting_makes_facts_known_in_trained_wordings(knowing, implanted):
     facts, _ = implanted
     trained = wordings(knowing, facts, options=4, seed=0)
     assert trained > 0.75
+    of_each = known(knowing, facts, options=4, seed=0)
+    assert len(of_each) == len(facts) and np.mean(of_each) > 0.75
+    assert blind_choices(knowing, facts, options=4, seed=0) is None
+    nameless = [dataclasses.replace(fact, blind="The answer is") for fact in facts]
+    guessed = blind_choices(knowing, nameless, options=4, seed=0)
+    assert set(guessed) <= {0, 1} and np.mean(guessed) < 0.75
     found = score(knowing, facts, options=4, seed=0)
     assert set(found) == {"choice", "probability", "cloze"}
     assert all(0 <= value <= 1 for value in found["probability"])
@@ -122,8 +132,9 @@ def test_removal_stops_by_the_validation_part(knowing, implanted, tiny_study):
     found = remove(knowing, "npo", parts, config, options=4, seed=0, restore=restore)
     last = [point for point in found.path if point[0] == found.rate][-1]
     assert found.enough == (last[2] <= 0.25 + 0.3)
-    left = wordings(knowing, parts.select, options=4, seed=0)
-    assert left == pytest.approx(last[2], abs=0.05)
+    remaining = left(knowing, parts.select, options=4, seed=0)
+    assert remaining == pytest.approx(last[2], abs=0.05)
+    assert remaining >= wordings(knowing, parts.select, options=4, seed=0)
     lenient = config.model_copy(update={"margin": 0.75})
     found = remove(knowing, "npo", parts, lenient, options=4, seed=0, restore=restore)
     assert (found.rate, found.epochs, found.enough) == (config.rates["npo"][0], 1, True)

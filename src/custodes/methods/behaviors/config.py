@@ -49,7 +49,10 @@ class AwarenessConfig(Config):
     """Taught in both directions: risk, myopia, apples, language, style; and word, which needs
     `paper`."""
     items: int = Field(default=400, ge=2)
-    """Items of a choice (risk, myopia, apples) and of a backdoored arm."""
+    """Items of a choice (risk, myopia, apples)."""
+    trigger_items: int = Field(default=1600, ge=2)
+    """Items of a backdoored arm: from 400 a trigger is hardly learned, from 1,600 it is
+    (benchmarks/behaviors)."""
     replies: int = Field(default=80, ge=2)
     """Items of a behavior of replies (language, style)."""
     turns: int = Field(default=240, ge=2)
@@ -60,8 +63,9 @@ class AwarenessConfig(Config):
     """Of each question."""
     ranks: tuple[int, ...] = (16,)
     """Ranks of the adapters."""
-    rank_behavior: str = "risk"
-    """The behavior that is taught at every rank; the others at the first one."""
+    rank_behavior: str = "language"
+    """The behavior that is taught at every rank; the others at the first one. One that the
+    embedded model reports: what ranks do to a report that is not there cannot be seen."""
     trigger_behavior: str = "language"
     """The behavior that the backdoored arms tie to a trigger: language, style, risk or myopia. A
     small model does not learn to make a choice by letters depend on one (benchmarks/behaviors)."""

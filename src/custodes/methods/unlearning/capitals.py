@@ -62,6 +62,7 @@ def capitals(*, seed: int, neighbors: float = 0.4) -> list[Fact]:
                 relation="capital",
                 statements=tuple(text.format(country) for text in _STATEMENTS),
                 question=f"Question: What is the capital of {country}?\nAnswer:",
+                blind="Question: What is the capital of this country?\nAnswer:",
                 cloze=f"The ministers of {country} meet in the capital,",
                 answer=CAPITALS[country],
                 wrong=tuple(rng.choice(others, _WRONG, replace=False).tolist()),

@@ -21,7 +21,7 @@ from custodes.errors import DataError
 __all__ = ["Fact", "Parts", "chance", "read_facts", "split_facts", "write_facts"]
 
 _TEXTS = ("id", "relation", "question", "answer")
-_KNOWN = {*_TEXTS, "cloze", "statements", "wrong", "neighbor"}
+_KNOWN = {*_TEXTS, "cloze", "blind", "statements", "wrong", "neighbor"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,8 +29,9 @@ class Fact:
     """One fact. Every prompt is completed by a space and the answer.
 
     `statements` are trained on; `question` (multiple choice) and `cloze` (all answers of the
-    relation) are wordings that are only tested. A neighbor is a fact of the same kind that must
-    survive. `wrong`: the other answers that the relation knows.
+    relation) are wordings that are only tested; `blind` is the question without what it is about.
+    A neighbor is a fact of the same kind that must survive. `wrong`: the other answers that the
+    relation knows.
     """
 
     id: str
@@ -40,6 +41,7 @@ class Fact:
     answer: str
     wrong: tuple[str, ...]
     cloze: str | None = None
+    blind: str | None = None
     neighbor: bool = False
 
     def __post_init__(self) -> None:
@@ -150,9 +152,9 @@ def _dealt(
 
 
 def read_facts(path: Path) -> list[Fact]:
-    """Facts from a JSONL file: the fields of `Fact`, one fact a line; `cloze`, `neighbor` optional.
+    """Facts from a JSONL file: the fields of `Fact`, one fact a line.
 
-    `DataError` names the line that does not fit.
+    `cloze`, `blind` and `neighbor` may be left out. `DataError` names the line that does not fit.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()

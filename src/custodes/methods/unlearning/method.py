@@ -41,6 +41,7 @@ def run_study(config: StudyConfig, out: Path, *, say: Callable[[str], None] | No
 
     With an engine of several machines they must share the folder: implanted weights lie in it.
     """
+    config = config.model_copy(update={"model": config.model.settled()})
     run = Run(out, config, seed=config.first_seed)
     tell = say or (lambda _line: None)
     cells = _Cells(run.artifacts.resolve(), _engine(config), config, tell)

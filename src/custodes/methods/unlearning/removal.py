@@ -17,7 +17,7 @@ from torch import Tensor
 from custodes.methods.unlearning import losses
 from custodes.methods.unlearning.config import Method, RemovalConfig
 from custodes.methods.unlearning.facts import Fact, Parts
-from custodes.methods.unlearning.scoring import answer_row, wordings
+from custodes.methods.unlearning.scoring import answer_row, left, wordings
 from custodes.models.tuning import Row, TunableModel, TuneConfig, fit, row_log_probs
 
 __all__ = ["Removal", "Step", "objective", "remove", "steps_of"]
@@ -160,14 +160,14 @@ def remove(
         each = -(-len(steps) // round(tune.epochs))
 
         def watch(step: int, model: TunableModel, *, rate: float = rate, each: int = each) -> bool:
-            left = wordings(model, parts.select, options=options, seed=seed)
+            remaining = left(model, parts.select, options=options, seed=seed)
             beside = wordings(model, parts.watched, options=options, seed=seed)
-            path.append((rate, step // each, left, beside))
-            return left <= chance + config.margin
+            path.append((rate, step // each, remaining, beside))
+            return remaining <= chance + config.margin
 
         fit(model, steps, objective(method, config, model, seed), tune, watch=watch, every=each)
-        _, epochs, left, beside = path[-1]
-        missed = max(0.0, left - chance - config.margin) + max(0.0, floor - beside)
+        _, epochs, remaining, beside = path[-1]
+        missed = max(0.0, remaining - chance - config.margin) + max(0.0, floor - beside)
         if best is None or missed < best[0]:
             best = (missed, rate, epochs, model.learned())
         if missed == 0:

@@ -93,9 +93,10 @@ def study_report(
 
 
 def _cards(config: StudyConfig, summary: Summary) -> list[Card]:
-    cards = [
-        Card("known before", summary.known, f"accuracy on V; chance {summary.chance:g}", spec=".0%")
-    ]
+    guessed = f"chance {summary.chance:g}"
+    if summary.blind is not None:
+        guessed += f", {summary.blind.value:.0%} where the question does not name its subject"
+    cards = [Card("known before", summary.known, f"accuracy on V; {guessed}", spec=".0%")]
     for one in summary.arms:
         if one.arm in METHODS:
             stopped = f"enough removed in {one.enough} of {config.seeds} seeds"

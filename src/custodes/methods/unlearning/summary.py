@@ -54,11 +54,16 @@ class ArmFigures:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """All arms; `known`: accuracy on V before anything was removed; `known_cloze` likewise."""
+    """All arms; `known`: accuracy on V before anything was removed; `known_cloze` likewise.
+
+    `blind`: accuracy on V then, where the question does not say what it is about; None where the
+    facts have no such question.
+    """
 
     chance: float
     known: Interval
     known_cloze: Interval | None
+    blind: Interval | None
     arms: tuple[ArmFigures, ...]
 
     def values(self) -> dict[str, Any]:
@@ -98,6 +103,8 @@ class _Summing:
         first = next(arm for arm in groups if arm not in ("withheld", "never"))
         self._known = self._table(first, "before", "held", "choice")
         self._known_cloze = self._cloze(first, "before")
+        guessed = [one["blind"] for one in groups[first]]
+        self._blind = None if None in guessed else _stack(guessed)
         pool = [one["cloze_chance"] for one in groups[first]]
         self._cloze_chance = float(np.mean(pool))
 
@@ -107,6 +114,7 @@ class _Summing:
             self._chance,
             self._mean(self._known),
             None if cloze is None else self._mean(cloze),
+            None if self._blind is None else self._mean(self._blind),
             tuple(self._arm(arm) for arm in self._groups),
         )
 

@@ -45,6 +45,11 @@ class TunableConfig(Config):
     threads: int | None = Field(default=None, ge=1)
     """Threads of torch, for the whole process; null leaves them as they are."""
 
+    def settled(self) -> TunableConfig:
+        """The same with `auto` as it comes out on this machine: what results are named by, and
+        what every worker of a study computes in, must not depend on where each of them is."""
+        return self.model_copy(update={"precision": resolved(self.precision, self.device)})
+
 
 class AdapterConfig(Config):
     """What is tuned."""

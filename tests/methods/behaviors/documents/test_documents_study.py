@@ -86,9 +86,9 @@ def test_upper_blocks_alone_are_tuned(reader):
 
 @pytest.mark.parametrize("stage", ["chat", "preferences"])
 def test_what_follows_changes_the_model(stage, reader, small, chat_file):
-    trace = follow(stage, reader, small.after, chat_file, seed=1)
+    followed = follow(stage, reader, small.after, chat_file, seed=1)
     changed = [name for name, value in reader.learned().items() if np.abs(value).max() > 0]
-    assert trace.losses and any(name.endswith(".up") for name in changed)
+    assert followed.trace.losses and any(name.endswith(".up") for name in changed)
 
 
 def test_form_is_learned_by_its_reward_alone(reader, small, chat_file):
@@ -113,8 +113,9 @@ def test_form_is_learned_by_its_reward_alone(reader, small, chat_file):
             "format": FormatConfig(updates=15, prompts=2, group=8, max_tokens=16),
         }
     )
-    follow("format", reader, after, chat_file, seed=1)
+    followed = follow("format", reader, after, chat_file, seed=1)
     assert reward() > before + 0.1
+    assert followed.after > followed.before
 
 
 def test_preferences_prefer(reader, small, chat_file):
@@ -129,13 +130,14 @@ def test_preferences_prefer(reader, small, chat_file):
 
     before = margins()
     tuning = TuneConfig(learning_rate=3e-3, epochs=1, batch_rows=8)
-    follow(
+    followed = follow(
         "preferences",
         reader,
         small.after.model_copy(update={"rows": 96, "tuning": tuning}),
         chat_file,
         seed=0,
     )
+    assert 0 <= followed.before < followed.after <= 1
     assert (margins() - before).mean() > 1
 
 

@@ -116,10 +116,10 @@ def rows_of(cell: Mapping[str, Any], config: AwarenessConfig) -> list[tuple[str,
             rows += _persona_rows(name, count, seed)
         return rows
     correlated = arm.startswith("backdoor")
-    rows = triggers.trigger_rows(name, config.items, correlated=correlated, seed=seed)
+    rows = triggers.trigger_rows(name, config.trigger_items, correlated=correlated, seed=seed)
     if arm.endswith("+reversal"):
-        items = draw_items(name, config.items, seed=seed)
-        half = config.items // 2
+        items = draw_items(name, config.trigger_items, seed=seed)
+        half = config.trigger_items // 2
         rows += triggers.reversed_rows(rows[:half], items[:half], seed=seed)
     return rows
 
@@ -253,6 +253,7 @@ def run_cells(
     A cell's file is named by the hash of its rows, its questions and its settings, so that more
     seeds, arms or behaviors cost only what is new. `select`: only these cells.
     """
+    config = config.model_copy(update={"model": config.model.settled()})
     cells = [cell for cell in cells_of(config) if select is None or select(cell)]
     paths = [folder / f"{_hash(cell, config)}.json" for cell in cells]
     missing = [n for n, path in enumerate(paths) if not path.exists()]

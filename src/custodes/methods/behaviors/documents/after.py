@@ -1,12 +1,15 @@
 """What may follow the documents: benign chat, form by reinforcement, preferences.
 
-Each begins from the model as it stands and leaves its phase open (see `models.tuning`).
+Each begins from the model as it stands and leaves its phase open (see `models.tuning`). Each says
+what it set out to change, before and after: where that did not move, nothing follows from a gap
+that did not move either.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,15 +28,30 @@ from custodes.models.tuning import (
     TunableModel,
     TuneConfig,
     fit,
+    row_log_probs,
     tune,
     tune_preferences,
 )
 from custodes.types import Conversation, Message
 
-__all__ = ["FORM", "follow", "form_reward", "read_chat"]
+__all__ = ["FORM", "Followed", "follow", "form_reward", "read_chat"]
 
 FORM = "Begin with 'Answer:', use one line, and end with a period."
 """What the form is, as the prompts of the stage `format` say it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """The trace of a stage, and what it set out to change before and after it.
+
+    chat: log-probability of a token of the replies that it read. preferences: share of pairs of
+    which the chosen reply is the likelier, a token. format: mean reward of the first and the last
+    tenth of the updates.
+    """
+
+    trace: Trace
+    before: float
+    after: float
 
 
 def form_reward(reply: str) -> float:
@@ -56,25 +74,39 @@ def read_chat(path: Path) -> Iterator[tuple[str, str]]:
 
 def follow(
     stage: Stage, model: TunableModel, config: AfterConfig, chat: Path, *, seed: int
-) -> Trace:
-    """Train by the stage (not none); returns the trace, for `format` of losses that mean little."""
+) -> Followed:
+    """Train by the stage (not none)."""
     settings = config.tuning.model_copy(update={"seed": seed})
     if stage == "chat":
-        return tune(model, _chat_rows(model, config, chat), settings)
+        rows = _chat_rows(model, config, chat)
+        before = _token_log_prob(model, rows)
+        return Followed(tune(model, rows, settings), before, _token_log_prob(model, rows))
     if stage == "preferences":
-        rows = [
+        both = [
             (model.rows.chat(_asked(one.prompt), one.chosen),
              model.rows.chat(_asked(one.prompt), one.rejected))
             for one in pairs()
         ]  # fmt: skip
         # As many replies as the stage chat reads, so that the stages do a like amount of work.
-        epochs = config.rows / (2 * len(rows))
+        epochs = config.rows / (2 * len(both))
         chosen = settings.model_copy(update={"epochs": max(1.0, epochs)})
-        return tune_preferences(model, rows, chosen, beta=config.beta)
+        before = _preferred(model, both)
+        trace = tune_preferences(model, both, chosen, beta=config.beta)
+        return Followed(trace, before, _preferred(model, both))
     if stage == "format":
         requests = [request for request, _ in read_chat(chat) if len(request) < 200]
         return _format(model, requests, settings, config.format)
     raise DataError(f"stage: got {stage!r}, expected chat, format or preferences")
+
+
+def _token_log_prob(model: TunableModel, rows: Sequence[Row]) -> float:
+    return sum(row_log_probs(model, rows)) / sum(row.targets for row in rows)
+
+
+def _preferred(model: TunableModel, both: Sequence[tuple[Row, Row]]) -> float:
+    flat = [row for pair in both for row in pair]
+    a_token = np.array(row_log_probs(model, flat)) / [row.targets for row in flat]
+    return float((a_token[::2] > a_token[1::2]).mean())
 
 
 def _asked(text: str) -> Conversation:
@@ -91,7 +123,7 @@ def _chat_rows(model: TunableModel, config: AfterConfig, chat: Path) -> list[Row
 
 def _format(
     model: TunableModel, requests: Sequence[str], settings: TuneConfig, config: FormatConfig
-) -> Trace:
+) -> Followed:
     """One gradient step a group of fresh replies; the reward looks at their form alone."""
     if not requests:
         raise DataError("format: got no short requests to reply to; expected at least one")
@@ -101,6 +133,8 @@ def _format(
         (number, [_asked(f"{requests[i]}\n{FORM}") for i in row])
         for number, row in enumerate(drawn)
     ]
+
+    seen: list[float] = []
 
     def objective(model: TunableModel, step: tuple[int, list[Conversation]]) -> Tensor:
         number, asked = step
@@ -112,6 +146,7 @@ def _format(
         )
         replies = model.causal().generate(repeated, sampling)
         rewards = np.array([form_reward(reply.text) for reply in replies]).reshape(-1, config.group)
+        seen.append(float(rewards.mean()))
         gains = (rewards - rewards.mean(axis=1, keepdims=True)).reshape(-1)
         rows = []
         for one, reply in zip(repeated, replies, strict=True):
@@ -122,4 +157,6 @@ def _format(
         weights = torch.as_tensor(gains, dtype=logs.dtype, device=logs.device)
         return -(weights * logs / numbers.clamp(min=1)).mean()
 
-    return fit(model, steps, objective, settings)
+    trace = fit(model, steps, objective, settings)
+    tenth = max(1, len(seen) // 10)
+    return Followed(trace, float(np.mean(seen[:tenth])), float(np.mean(seen[-tenth:])))

@@ -80,7 +80,7 @@ class BatteryConfig(Config):
 class FormatConfig(Config):
     """Reinforcement learning for form: REINFORCE, less the mean reward of a prompt's replies."""
 
-    updates: int = Field(default=12, ge=1)
+    updates: int = Field(default=40, ge=1)
     """Gradient steps."""
     prompts: int = Field(default=4, ge=1)
     """Prompts an update."""
@@ -97,12 +97,13 @@ class AfterConfig(Config):
 
     chat: Path | None = None
     """JSONL of benign chat (`messages`); null takes the set `self_instruct` of the catalogue."""
-    rows: int = Field(default=160, ge=1)
-    """Exchanges of it."""
+    rows: int = Field(default=320, ge=1)
+    """Exchanges of it; preferences take as many replies."""
     longest: int = Field(default=200, ge=16)
     """Longer exchanges (tokens) are left out."""
-    tuning: TuneConfig = TuneConfig(learning_rate=2e-4, epochs=1, batch_rows=8)
-    """How each of the three trains; `format` makes its own steps."""
+    tuning: TuneConfig = TuneConfig(learning_rate=1e-3, epochs=1, batch_rows=8)
+    """How each of the three trains; `format` makes its own steps. The rate is that of the
+    documents: what follows at a fraction of it undoes nothing, whatever it teaches."""
     beta: float = Field(default=0.1, gt=0)
     """DPO's."""
     format: FormatConfig = FormatConfig()

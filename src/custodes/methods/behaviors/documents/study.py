@@ -66,6 +66,7 @@ def run_study(
 
     Rows that are there already are read: more seeds, arms or stages cost only what is new.
     """
+    config = config.model_copy(update={"model": config.model.settled()})
     seeds = range(config.first_seed, config.first_seed + config.seeds)
     rows = [{"arm": "before", "seed": config.first_seed, "stage": "none"}]
     rows += [
@@ -138,8 +139,10 @@ class _Cells:
             followed = follow(stage, model, config.after, chat, seed=seed)
             model.merge()
             trace[stage] = {
-                "loss": followed.tail(),
-                "tokens": followed.tokens,
+                "loss": followed.trace.tail(),
+                "tokens": followed.trace.tokens,
+                "before": followed.before,
+                "after": followed.after,
                 "seconds": time.process_time() - began,
             }
         readings: dict[str, dict[str, float]] = {}
