@@ -51,6 +51,18 @@ def test_columns_of_nothing_and_mechanisms():
     assert found.best.tolist() == [1, 0]
 
 
+@pytest.mark.parametrize("scale", [1e-21, 1e-24, 1e-38])
+def test_a_component_that_shrank_to_nothing_has_no_cosine_above_one(scale):
+    columns = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    held = torch.stack([torch.diag(torch.tensor([1.0, 0.0])), torch.diag(torch.tensor([0.0, 1.0]))])
+    gone = torch.full((1, 2, 2), scale)
+    found = match_columns(columns, torch.cat([gone, held]))
+    assert found.best.tolist() == [1, 2]
+    assert (found.mmcs, found.ml2r) == pytest.approx((1, 1))
+    whole = match_mechanisms(columns[None], torch.cat([gone, columns[None]]))
+    assert whole.best.tolist() == [1] and whole.mmcs == pytest.approx(1)
+
+
 @given(st.integers(2, 8), st.integers(0, 5), st.integers(0, 2**32 - 1))
 def test_a_permuted_identity_has_no_wrong_entry(features, spare, seed):
     draw = np.random.default_rng(seed)

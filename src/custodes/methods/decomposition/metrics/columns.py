@@ -12,6 +12,8 @@ from torch import Tensor
 
 __all__ = ["Columns", "match_columns", "match_mechanisms"]
 
+_LEAST = 1e-100  # of a length; shorter ones are nought
+
 
 @dataclass(frozen=True, slots=True)
 class Columns:
@@ -25,11 +27,13 @@ class Columns:
 def match_columns(columns: Tensor, components: Tensor) -> Columns:
     """`columns` [J, d], `components` [C, J, d]: component c's part in column j is [c, j].
 
-    A column of no length has cosine 0 with everything.
+    A column of no length has cosine 0 with everything. In float64: components that training has
+    shrunk to 1e-22 have a direction, and squares that float32 does not hold.
     """
+    columns, components = columns.double(), components.double()
     lengths = components.norm(dim=2)
-    whole = columns.norm(dim=1).clamp(min=1e-30)
-    cosines = (components * columns).sum(dim=2) / (lengths.clamp(min=1e-30) * whole)
+    whole = columns.norm(dim=1).clamp(min=_LEAST)
+    cosines = (components * columns).sum(dim=2) / (lengths.clamp(min=_LEAST) * whole)
     most, best = cosines.max(dim=0)
     ratios = lengths.gather(0, best[None])[0] / whole
     return Columns(float(most.mean()), float(ratios.mean()), best)
@@ -37,8 +41,8 @@ def match_columns(columns: Tensor, components: Tensor) -> Columns:
 
 def match_mechanisms(mechanisms: Tensor, components: Tensor) -> Columns:
     """The same for whole matrices: mechanisms [J, ...] against components [C, ...]."""
-    wanted, found = mechanisms.flatten(1), components.flatten(1)
-    lengths, whole = found.norm(dim=1), wanted.norm(dim=1).clamp(min=1e-30)
-    cosines = (wanted @ found.T) / (whole[:, None] * lengths.clamp(min=1e-30))
+    wanted, found = mechanisms.flatten(1).double(), components.flatten(1).double()
+    lengths, whole = found.norm(dim=1), wanted.norm(dim=1).clamp(min=_LEAST)
+    cosines = (wanted @ found.T) / (whole[:, None] * lengths.clamp(min=_LEAST))
     most, best = cosines.max(dim=1)
     return Columns(float(most.mean()), float((lengths[best] / whole).mean()), best)
