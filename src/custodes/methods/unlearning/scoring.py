@@ -7,7 +7,7 @@ model fails for want of the format. The best one counts; no answer is favored in
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -87,8 +87,9 @@ def score(
 
 def known(model: TunableModel, facts: Sequence[Fact], *, options: int, seed: int) -> list[bool]:
     """By fact, whether more than half of its statements are completed rightly (multiple choice)."""
-    right = iter(_right(model, facts, lambda fact: fact.statements, options=options, seed=seed))
-    return [sum(next(right) for _ in fact.statements) > len(fact.statements) / 2 for fact in facts]
+    prompts = [fact.statements for fact in facts]
+    right = _right(model, facts, prompts, options=options, seed=seed)
+    return [sum(those) > len(those) / 2 for those in right]
 
 
 def blind_choices(
@@ -96,54 +97,57 @@ def blind_choices(
 ) -> list[int] | None:
     """By fact, 1 or 0: the same choice as in `score`, behind a question that does not say what it
     is about. What is right there is guessed from the answers alone. None where a fact has none."""
-    asked = [fact.blind for fact in facts if fact.blind is not None]
-    if len(asked) < len(facts):
+    prompts = [(fact.blind,) for fact in facts if fact.blind is not None]
+    if len(prompts) < len(facts):
         return None
-    right = _right(model, facts, lambda fact: (fact.blind or "",), options=options, seed=seed)
-    return [int(one) for one in right]
+    right = _right(model, facts, prompts, options=options, seed=seed)
+    return [int(one) for (one,) in right]
 
 
 def wordings(model: TunableModel, facts: Sequence[Fact], *, options: int, seed: int) -> float:
     """Multiple-choice accuracy over all wordings, those of training too: it moves in smaller steps
     than that of one question a fact."""
-    return float(np.mean(_by_wording(model, facts, options=options, seed=seed)))
+    right = _by_wording(model, facts, options=options, seed=seed)
+    return float(np.mean([one for those in right for one in those]))
 
 
 def left(model: TunableModel, facts: Sequence[Fact], *, options: int, seed: int) -> float:
     """What a removal is stopped by: accuracy over all wordings, or by the question alone where that
     is greater. What a method trains on is gone before the rest is."""
-    right = np.array(_by_wording(model, facts, options=options, seed=seed))
-    questions = np.cumsum([0, *(1 + len(fact.statements) for fact in facts[:-1])])
-    return float(max(right.mean(), right[questions].mean()))
+    right = _by_wording(model, facts, options=options, seed=seed)
+    everything = [one for those in right for one in those]
+    return float(max(np.mean(everything), np.mean([those[0] for those in right])))
 
 
 def _by_wording(
     model: TunableModel, facts: Sequence[Fact], *, options: int, seed: int
-) -> list[bool]:
-    def prompts(fact: Fact) -> tuple[str, ...]:
-        return (fact.question, *fact.statements)
-
+) -> list[list[bool]]:
+    """By fact, the question first."""
+    prompts = [(fact.question, *fact.statements) for fact in facts]
     return _right(model, facts, prompts, options=options, seed=seed)
 
 
 def _right(
     model: TunableModel,
     facts: Sequence[Fact],
-    prompts: Callable[[Fact], Sequence[str]],
+    prompts: Sequence[Sequence[str]],
     *,
     options: int,
     seed: int,
-) -> list[bool]:
-    """By fact and prompt, whether the right one of the fact's options is the likeliest."""
+) -> list[list[bool]]:
+    """By fact, for each of its prompts whether the right one of its options is the likeliest."""
     asked = [
-        (prompt, fact.answer, fact.options(options, seed=seed))
-        for fact in facts
-        for prompt in prompts(fact)
+        (prompt, fact.options(options, seed=seed))
+        for fact, those in zip(facts, prompts, strict=True)
+        for prompt in those
     ]
-    found = choose(model, [one[0] for one in asked], [one[2] for one in asked])
+    found = iter(choose(model, [prompt for prompt, _ in asked], [each for _, each in asked]))
     return [
-        those[int(np.argmax(logs))] == answer
-        for (_, answer, those), logs in zip(asked, found, strict=True)
+        [
+            fact.options(options, seed=seed)[int(np.argmax(next(found)))] == fact.answer
+            for _ in those
+        ]
+        for fact, those in zip(facts, prompts, strict=True)
     ]
 
 
