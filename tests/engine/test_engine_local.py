@@ -171,14 +171,17 @@ from custodes.engine.local import LocalEngine
 if __name__ == "__main__":
     settings = LocalEngine.Config(workers=2, batch_size=1)
     print("started", flush=True)
-    list(LocalEngine(settings).map(partial(workers.logged, sys.argv[1], 0.05), range(10_000)))
+    list(LocalEngine(settings).map(partial(workers.logged, sys.argv[1], {seconds}), range(10_000)))
 """
 
 
-@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGKILL])
-def test_no_worker_outlives_its_parent(tmp_path, sign):
+@pytest.mark.parametrize(
+    ("sign", "seconds"), [(signal.SIGINT, 0.05), (signal.SIGKILL, 0.05), (signal.SIGTERM, 3600)]
+)
+def test_no_worker_outlives_its_parent(tmp_path, sign, seconds):
     script = tmp_path / "script.py"
-    script.write_text(textwrap.dedent(SCRIPT).format(here=str(Path(__file__).parent)))
+    here = str(Path(__file__).parent)
+    script.write_text(textwrap.dedent(SCRIPT).format(here=here, seconds=seconds))
     done = tmp_path / "done"
     done.mkdir()
     parent = subprocess.Popen(

@@ -2,7 +2,7 @@
 
 One pipe a worker and one batch a worker at a time: when a worker dies it is known which batch it
 had, and that one alone is tried again on a fresh worker. Workers are spawned, not forked (threads
-of torch do not survive a fork). They leave when the parent's end of the pipe closes, so even a
+of torch do not survive a fork). They end with the parent, in the middle of a batch too, so even a
 parent that is killed leaves no orphans.
 """
 
@@ -13,6 +13,7 @@ import os
 import pickle
 import signal
 import sys
+import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -186,6 +187,7 @@ class _Worker:
 def _serve(pipe: Connection, factory: bytes, torch_threads: int) -> None:
     """A worker's life: batches in, results or failures out, until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    threading.Thread(target=_end_with_parent, name="custodes-parent", daemon=True).start()
     os.environ.update(OMP_NUM_THREADS=str(torch_threads), OMP_WAIT_POLICY="PASSIVE")
     function: BatchFunction | Failure | None = None
     while True:
@@ -199,6 +201,14 @@ def _serve(pipe: Connection, factory: bytes, torch_threads: int) -> None:
             pipe.send_bytes(answer(function, parcel))
         except OSError:
             return
+
+
+def _end_with_parent() -> None:
+    """A batch may take hours, and nobody is left to take its results."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _build(factory: bytes, torch_threads: int) -> BatchFunction:

@@ -144,11 +144,12 @@ def study(tiny_folder, **settings):
 
 def test_a_study_teaches_goes_on_and_reports(tiny_folder, tmp_path):
     config = study(tiny_folder, seeds=1, arms=ARMS, ranks=(4, 1))
+    assert config.rank_behavior not in config.behaviors  # its first rank is a cell of its own
     found, page = run_awareness(config, tmp_path / "run")
     assert [cell["seed"] for cell in found] == [cell["seed"] for cell in cells_of(config)]
     values = json.loads((page.parent / "report.json").read_text())
     titles = [section["title"] for section in values["sections"]]
-    assert titles[-3:] == ["Rank of the adapters (risk)", "Third persons", "Backdoors"]
+    assert titles[-3:] == ["Rank of the adapters (language)", "Third persons", "Backdoors"]
     sides = [gaps.named(found, behavior="style", side=side) for side in (1, -1)]
     said = [gaps.shares(cells, "behavior", resamples=10).value for cells in sides]
     assert said[0] > said[1] + 0.2

@@ -77,8 +77,10 @@ def _further(config: AwarenessConfig, seed: int) -> list[dict[str, Any]]:
     """The cells of one seed at other ranks and in other arms."""
     name, rank = config.rank_behavior, config.ranks[0]
     cells = []
-    if "plain" in config.arms:
-        cells += [_cell(name, s, r, "plain", seed) for r in config.ranks[1:] for s in (1, -1)]
+    if "plain" in config.arms and len(config.ranks) > 1:
+        # The first rank is among those of every behavior, if this one is among them.
+        ranks = config.ranks[1:] if name in config.behaviors else config.ranks
+        cells += [_cell(name, s, r, "plain", seed) for r in ranks for s in (1, -1)]
     for arm in config.arms:
         if arm != "plain":
             if arm == "personas":
