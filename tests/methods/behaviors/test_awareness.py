@@ -135,7 +135,8 @@ def study(tiny_folder, **settings):
             "model": {"model": str(tiny_folder), "precision": "float32", "threads": 1},
             "tuning": {"learning_rate": 1e-2, "epochs": 8, "batch_rows": 4},
             "behaviors": ["style", "risk"],
-            "items": 8, "replies": 8, "held": 4, "paraphrases": 1, "seeds": 2, "resamples": 50,
+            "items": 8, "trigger_items": 8, "replies": 8, "held": 4, "paraphrases": 1,
+            "seeds": 2, "resamples": 50,
             "engine_settings": {"kind": "serial"},
             **settings,
         }
