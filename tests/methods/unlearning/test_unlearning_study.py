@@ -108,6 +108,28 @@ def test_every_step_pairs_what_goes_with_what_stays(knowing, implanted, tiny_stu
     assert {row.ids for step in steps for row in step.retain} <= kept
     first = {row.ids for step in steps[: len(steps) // 2] for row in step.forget}
     assert len(first) == 32  # an epoch holds every statement once
+    assert not any(step.text for step in steps)
+    texts = [f"the baker of town {n} mixed flour and water" for n in range(3)]
+    steps = steps_of(knowing, parts.forget, parts.kept, config, texts=texts)
+    assert [len(step.text) for step in steps] == [1] * len(steps)
+    assert len({step.text[0].ids for step in steps}) == 3  # few texts come again
+
+
+@pytest.mark.parametrize("method", ["graddiff", "npo"])
+def test_ordinary_text_that_is_retained_stays_likely(knowing, implanted, tiny_study, method):
+    parts = parts_of(implanted[0])
+    config = tiny_study.removal.tune.model_copy(update={"learning_rate": 1e-2})
+    texts = ["what the baker does in the evening is done again by the miller in the morning"]
+    rows = text_rows(knowing, texts, 1)
+    apart = []
+    for kept in ((), texts):
+        knowing.reset()
+        knowing.load(implanted[1])
+        before = perplexity(knowing, rows)
+        steps = steps_of(knowing, parts.forget, parts.kept, config, texts=kept)
+        fit(knowing, steps, objective(method, tiny_study.removal, knowing, 0), config)
+        apart.append(perplexity(knowing, rows) / before)
+    assert apart[1] < apart[0]
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -207,7 +229,7 @@ def test_facts_of_a_file_are_not_implanted(tiny_study, tmp_path):
 
 def test_perplexity_reads_ordinary_text(model, tmp_path):
     model.reset()
-    rows = text_rows(model, ordinary_texts(None), 256)
+    rows = text_rows(model, ordinary_texts(None), 2)
     assert len(rows) == 2 and all(len(row.ids) == 129 for row in rows)
     assert 100 < perplexity(model, rows) < 5000  # random weights: about the vocabulary
     (tmp_path / "a.jsonl").write_text(json.dumps({"text": PLAIN}) + "\n")

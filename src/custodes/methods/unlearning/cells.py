@@ -23,6 +23,7 @@ from custodes.methods.unlearning.facts import Fact, Parts, chance, read_facts, s
 from custodes.methods.unlearning.grammar import invent
 from custodes.methods.unlearning.removal import remove
 from custodes.methods.unlearning.scoring import (
+    TEXT_ROW,
     answer_row,
     blind_choices,
     known,
@@ -168,7 +169,8 @@ class _Bench:
         parts = self._parts(prepared["facts"])
         restore = partial(self._restore, None if arm == "never" else prepared["weights"])
         restore()
-        text = text_rows(self.model, ordinary_texts(self.config.text), self.config.text_tokens)
+        wanted = max(1, self.config.text_tokens // TEXT_ROW)
+        text = text_rows(self.model, ordinary_texts(self.config.text), wanted)
         stages = {"before": self._stage(parts, text)}
         options = self.config.facts.options
         blind = blind_choices(self.model, parts.held, options=options, seed=self.seed)

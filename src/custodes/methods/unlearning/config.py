@@ -105,7 +105,10 @@ class RemovalConfig(Config):
     survive: float = Field(default=0.8, ge=0, le=1)
     """A rate is good if so much of the watched neighbors' accuracy over chance is left."""
     retain: float = Field(default=1.0, ge=0)
-    """Weight of the loss on neighbors."""
+    """Weight of the loss on neighbors and on ordinary text."""
+    text: str | None = None
+    """Ordinary text to retain, a row of 128 tokens a step: a set of the catalogue (english) or a
+    file; null: none, and perplexity tells what that costs. Not what perplexity is measured on."""
     npo_beta: float = Field(default=0.1, gt=0)
     """NPO's beta (paper: 0.1)."""
     simnpo_beta: float = Field(default=0.5, gt=0)

@@ -1,14 +1,15 @@
 """Removing facts: a step's loss by each method, and when to stop.
 
-What may be seen here: all facts to forget (they are trained on), the kept neighbors (the retain
-loss), and accuracy on the validation facts and the watched neighbors (when to stop, which learning
-rate). V is trained on as part of what is to be forgotten, and never looked at.
+What may be seen here: all facts to forget (they are trained on), the kept neighbors and ordinary
+text (the retain loss), and accuracy on the validation facts and the watched neighbors (when to
+stop, which learning rate). V is trained on as part of what is to be forgotten, and never looked at.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import cycle, islice
 
 import numpy as np
 import torch
@@ -17,7 +18,8 @@ from torch import Tensor
 from custodes.methods.unlearning import losses
 from custodes.methods.unlearning.config import Method, RemovalConfig
 from custodes.methods.unlearning.facts import Fact, Parts
-from custodes.methods.unlearning.scoring import answer_row, left, wordings
+from custodes.methods.unlearning.scoring import answer_row, left, text_rows, wordings
+from custodes.methods.unlearning.texts import ordinary_texts
 from custodes.models.tuning import Row, TunableModel, TuneConfig, fit, row_log_probs
 
 __all__ = ["Removal", "Step", "objective", "remove", "steps_of"]
@@ -26,12 +28,13 @@ __all__ = ["Removal", "Step", "objective", "remove", "steps_of"]
 @dataclass(frozen=True, slots=True)
 class Step:
     """Rows to forget with their log-probabilities beforehand, the same prompts with a wrong
-    answer, and rows to retain."""
+    answer, and rows to retain: of neighbors, and of ordinary text."""
 
     forget: tuple[Row, ...]
     reference: tuple[float, ...]
     wrong: tuple[Row, ...]
     retain: tuple[Row, ...]
+    text: tuple[Row, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +49,15 @@ class Removal:
 
 
 def steps_of(
-    model: TunableModel, forget: Sequence[Fact], kept: Sequence[Fact], config: TuneConfig
+    model: TunableModel,
+    forget: Sequence[Fact],
+    kept: Sequence[Fact],
+    config: TuneConfig,
+    *,
+    texts: Sequence[str] = (),
 ) -> list[Step]:
-    """Every step of a removal: statements shuffled anew each epoch, wrong answers drawn anew, and
-    as many statements of kept neighbors as to forget."""
+    """Every step of a removal: statements shuffled anew each epoch, wrong answers drawn anew, as
+    many statements of kept neighbors as to forget, and one row of `texts`, if there are any."""
     rng = np.random.default_rng(config.seed)
     lessons = [(fact, text) for fact in forget for text in fact.statements]
     rows = [answer_row(model, text, fact.answer) for fact, text in lessons]
@@ -57,7 +65,9 @@ def steps_of(
     safe = [answer_row(model, text, fact.answer) for fact in kept for text in fact.statements]
     found: list[Step] = []
     queue: list[int] = []
-    for _ in range(round(config.epochs)):
+    epochs = round(config.epochs)
+    ordinary = cycle(text_rows(model, texts, epochs * -(-len(rows) // config.batch_rows)))
+    for _ in range(epochs):
         order = rng.permutation(len(rows)).tolist()
         for at in range(0, len(order), config.batch_rows):
             chosen = order[at : at + config.batch_rows]
@@ -74,6 +84,7 @@ def steps_of(
                     tuple(before[n] for n in chosen),
                     tuple(wrong),
                     tuple(safe[n] for n in retain),
+                    tuple(islice(ordinary, 1)),
                 )
             )
     return found
@@ -88,10 +99,14 @@ def objective(
 
     def loss(model: TunableModel, step: Step) -> Tensor:
         rows = step.wrong if method == "random-incorrect" else step.forget
-        count = len(rows)
-        logs, lengths = model.row_log_probs(model.pack([*rows, *step.retain]))
-        kept = losses.likelihood(logs[count:], lengths[count:])
-        logs, lengths = logs[:count], lengths[:count]
+        parts = [len(rows), len(step.retain), len(step.text)]
+        found = model.row_log_probs(model.pack([*rows, *step.retain, *step.text]))
+        (logs, *others), (lengths, *sizes) = (torch.split(one, parts) for one in found)
+        # A mean each: a row of text has as many tokens as all the answers of a step.
+        kept = sum(
+            (losses.likelihood(a, b) for a, b in zip(others, sizes, strict=True) if len(a)),
+            start=logs.new_zeros(()),
+        )
         if method == "npo":
             reference = torch.tensor(step.reference, device=logs.device)
             gone = losses.npo(logs, reference, beta=config.npo_beta)
@@ -111,7 +126,7 @@ def _rmu(config: RemovalConfig, seed: int) -> Callable[[TunableModel, Step], Ten
 
     def loss(model: TunableModel, step: Step) -> Tensor:
         nonlocal control
-        packed = model.pack([*step.forget, *step.retain])
+        packed = model.pack([*step.forget, *step.retain, *step.text])
         # The first token takes on huge states, the same in every row: it is left alone.
         inner = packed.positions > 0
         forget = (packed.owner < len(step.forget)) & inner
@@ -151,12 +166,13 @@ def remove(
     chance = 1 / options
     known = wordings(model, parts.watched, options=options, seed=seed)
     floor = chance + config.survive * max(0.0, known - chance)
+    texts = [] if config.text is None else ordinary_texts(config.text)
     path: list[tuple[float, int, float, float]] = []
     best: tuple[float, float, int, object] | None = None
     for rate in config.rates[method]:
         restore()
         tune = config.tune.model_copy(update={"learning_rate": rate, "seed": seed})
-        steps = steps_of(model, parts.forget, parts.kept, tune)
+        steps = steps_of(model, parts.forget, parts.kept, tune, texts=texts)
         each = -(-len(steps) // round(tune.epochs))
 
         def watch(step: int, model: TunableModel, *, rate: float = rate, each: int = each) -> bool:

@@ -21,6 +21,7 @@ from custodes.models.tuning import (
 )
 
 __all__ = [
+    "TEXT_ROW",
     "answer_row",
     "blind_choices",
     "choose",
@@ -32,7 +33,7 @@ __all__ = [
     "wordings",
 ]
 
-_WINDOW = 128
+TEXT_ROW = 128
 """Tokens of a row of ordinary text."""
 
 
@@ -151,14 +152,14 @@ def _right(
     ]
 
 
-def text_rows(model: TunableModel, texts: Sequence[str], tokens: int) -> list[Row]:
-    """Rows of ordinary text, one a text, from texts evenly spread, to about so many tokens."""
-    wanted = max(1, tokens // _WINDOW)
+def text_rows(model: TunableModel, texts: Sequence[str], wanted: int) -> list[Row]:
+    """At most so many rows of ordinary text, `TEXT_ROW` tokens each: one a text, from texts evenly
+    spread, or more of each where there are fewer texts."""
     step = max(1, len(texts) // wanted)
     rows: list[Row] = []
     for text in texts[::step] if len(texts) >= wanted else texts:
-        ids = model.rows.encode(text[: 40 * _WINDOW])
-        cut = [ids[at : at + _WINDOW] for at in range(0, len(ids), _WINDOW)]
+        ids = model.rows.encode(text[: 40 * TEXT_ROW])
+        cut = [ids[at : at + TEXT_ROW] for at in range(0, len(ids), TEXT_ROW)]
         for part in cut[: 1 if len(texts) >= wanted else None]:
             rows.append(Row((model.rows.end, *part), (0.0, *[1.0] * len(part))))
     return rows[:wanted]
