@@ -98,7 +98,7 @@ def _quality(result: Result, targets: dict[str, str]) -> list[dict]:
             "target": targets.get("solved", ""),
         }
     )
-    for group in {group for _, _, group in result.judgment.matchings}:
+    for group in sorted({group for _, _, group in result.judgment.matchings}):
         shared = [m.shared for (_, _, of), m in result.judgment.matchings.items() if of == group]
         found.append(
             {

@@ -73,6 +73,7 @@ def merge(path: Path, section: str, rows: list[dict], options: argparse.Namespac
         command += " --short" if options.short else ""
         command += f" --steps {options.steps}" if options.steps else ""
         command += f" --batch {options.batch}" if options.batch else ""
+        command += f" --seeds {options.seeds}" if options.seeds != 3 else ""
     merge_section(path, section, rows, order=list(SECTIONS), command=command)
 
 

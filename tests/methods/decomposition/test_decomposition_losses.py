@@ -36,6 +36,16 @@ def one_instance(tensor, index):
     return tensor[index].detach().clone().requires_grad_(True)
 
 
+def test_components_start_as_small_as_the_authors(tms, draws):
+    target = tms()
+    for many in (1, 12):
+        drawn = torch.empty(many, 300, *target.weights["embed"].shape[1:])
+        torch.nn.init.xavier_normal_(drawn)
+        config = APDConfig(components=300, drawn_at_once=many)
+        ours = APD(target, config, draws(purpose=1)).parameters["embed.A"]
+        assert ours.std().item() == pytest.approx(drawn.std().item(), rel=0.1)
+
+
 @pytest.mark.parametrize("who", ["target", "components"])
 def test_apd_losses_and_gradients_are_the_papers(tms, draws, plain, who):
     target = tms()

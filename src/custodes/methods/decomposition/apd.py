@@ -9,6 +9,7 @@ component) pairs only. Shapes: I instances, N rows, C components, m rank.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -128,8 +129,11 @@ class APD:
             _, d_in, d_out = weight.shape
             rank = config.rank or min(d_in, d_out)
             for part, shape in (("A", (d_in, rank)), ("B", (rank, d_out))):
-                # Xavier: as the authors draw them.
-                scale = (2 / sum(shape)) ** 0.5
+                # Near zero, so that components grow along the target and none keeps a random part
+                # that nothing would penalize: the authors draw [instances, C, d, d] by Xavier,
+                # which takes C d d for the fan in and instances d d for the fan out.
+                fans = (config.drawn_at_once + config.components) * math.prod(shape)
+                scale = (2 / fans) ** 0.5
                 drawn = [
                     torch.randn((config.components, *shape), generator=g, device=g.device)
                     for g in draw

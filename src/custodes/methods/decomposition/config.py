@@ -188,6 +188,9 @@ class APDConfig(RunConfig):
     """Weight: the active components alone give the target's hidden activations."""
     unit_norm: bool = False
     """Keep the columns of A at unit length."""
+    drawn_at_once: int = Field(default=1, ge=1)
+    """The authors draw so many instances as one tensor by Xavier, which counts them: the more, the
+    nearer to zero a component begins. Seeds are independent here all the same."""
     attributions: Literal["target", "components"] = "target"
     """Whose gradients say which components matter: the target's, or the components' own sum."""
 

@@ -43,12 +43,12 @@ PRESETS: Mapping[tuple[str, str], Mapping[str, Any]] = {
     ("apd", "tms-5-2"): {
         "target": _tms(_SMALL), "components": 5, "rank": 3, "steps": 20_000, "batch": 2048,
         "rate": 0.03, "warmup": 0.05, "top_k": 0.211, "simplicity": 0.7, "p": 1.0,
-        "attributions": "components",
+        "attributions": "components", "drawn_at_once": 12,
     },
     ("apd", "tms-40-10"): {
         "target": _tms(_LARGE), "components": 50, "rank": 11, "steps": 20_000, "batch": 2048,
         "rate": 1e-3, "schedule": "cosine", "warmup": 0.05, "top_k": 1.0, "minimality": 10.0,
-        "simplicity": 20.0, "p": 0.9,
+        "simplicity": 20.0, "p": 0.9, "drawn_at_once": 3,
     },
     ("apd", "residual-mlp-1"): {
         "target": _residual(1, 50), "components": 130, "steps": 40_000, "batch": 2048,

@@ -27,6 +27,7 @@ from custodes.methods.decomposition.tensors import read_tensors, write_tensors
 __all__ = ["Training", "check_folder", "read_curve", "train"]
 
 _CHECKPOINT = "checkpoint.safetensors"
+_VERSION = 2  # goes up when the same settings come to give other results
 
 
 class Training:
@@ -142,7 +143,7 @@ def _identity(config: RunConfig, decomposition: Decomposition) -> str:
     for name, weight in sorted(decomposition.target.weights.items()):
         digest.update(name.encode())
         digest.update(weight.detach().cpu().contiguous().numpy().tobytes())
-    return identify({"config": config, "weights": digest.hexdigest()})
+    return identify({"config": config, "weights": digest.hexdigest(), "version": _VERSION})
 
 
 def read_curve(folder: Path) -> list[dict[str, Any]]:
