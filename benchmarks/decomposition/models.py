@@ -8,7 +8,7 @@ from custodes.methods.decomposition.method import Result, decompose
 from custodes.methods.decomposition.presets import PRESETS, preset_config
 from custodes.methods.decomposition.report import over_seeds
 
-# The paper's band (mean and deviation), or nearer to 1: MMCS, ML2R.
+# The paper's band (mean and deviation, APD's over the columns of one network), or nearer to 1.
 TARGETS: dict[str, dict[str, str]] = {
     "apd-tms-5-2": {"MMCS": ">= 0.998", "ML2R": "0.889 .. 1.111 (paper .893 ± .004)"},
     "apd-tms-40-10": {

@@ -74,9 +74,12 @@ def rows(name: str, options: argparse.Namespace) -> list[dict]:
     """One section's study, and its rows."""
     config = study_config(options.size, 0)
     facts = config.facts.model_copy(update={"kind": SECTIONS[name]})
+    # Without ordinary text to retain, most methods ruin the model before the facts are gone.
+    text = "english" if options.size == "full" else None
     config = config.model_copy(
         update={
             "facts": facts,
+            "removal": config.removal.model_copy(update={"text": text}),
             "seeds": options.seeds or config.seeds,
             "engine_settings": {"kind": "process", "workers": options.workers}
             if options.workers > 1

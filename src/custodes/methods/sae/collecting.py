@@ -30,6 +30,8 @@ from custodes.models.arithmetic import resolved
 
 __all__ = ["collect", "pack_contexts"]
 
+_SHARDS = 16  # at least: the last one is held out, and should be a small part of the store
+
 
 def pack_contexts(
     language: LanguageModel, texts: Iterable[str], *, length: int, most: int
@@ -73,7 +75,8 @@ def collect(
     """
     tokens = pack_contexts(language, texts, length=config.context, most=config.tokens)
     order = np.random.default_rng(config.seed).permutation(len(tokens))
-    a_shard = max(config.shard_rows // (config.context - config.skip), 1)
+    a_shard = config.shard_rows // (config.context - config.skip)
+    a_shard = max(min(a_shard, -(-len(order) // _SHARDS)), 1)
     deals = [order[start : start + a_shard] for start in range(0, len(order), a_shard)]
     facts = _facts(language, tokens, config, deals)
     _check_same(folder, facts)

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from custodes.config import Config
-from custodes.models.arithmetic import Precision
+from custodes.models.arithmetic import Precision, resolved
 
 __all__ = [
     "CoderConfig",
@@ -44,7 +44,7 @@ class CollectConfig(Config):
     batch: int = Field(default=16, ge=1)
     """Contexts in a forward pass."""
     shard_rows: int = Field(default=65_536, ge=1)
-    """Activations in a shard; a whole number of contexts is taken."""
+    """Activations in a shard, at most: whole contexts are taken, and small stores are cut into 16."""
     dtype: Literal["float16", "float32"] = "float16"
     """What is stored."""
     precision: Precision = "float32"
@@ -94,6 +94,10 @@ class CoderConfig(Config):
             raise ValueError(f"k: got {self.k}, expected at most the {self.latents} latents")
         return self
 
+    def settled(self) -> CoderConfig:
+        """The same with `auto` as it comes out on this machine, which results are known by."""
+        return self.model_copy(update={"precision": resolved(self.precision, "cpu")})
+
 
 class TrainConfig(Config):
     """Many autoencoders from one pass over one store."""
@@ -120,14 +124,21 @@ class TrainConfig(Config):
     """Share of the steps, at the end, in which it falls to 0."""
     dead_after: int = Field(default=500_000, ge=1)
     """A latent that was not active for so many rows is dead."""
+    rows: int | None = Field(default=None, ge=2)
+    """Train on so many first rows of the store alone; None: on all that are not held out."""
     held_out: int = Field(default=16_384, ge=2)
-    """Last rows of the store, on which figures are computed and nothing is trained."""
+    """The last whole shards of so many rows or more judge, and train nothing: rows of one context
+    share a shard. Of a store of arrays it is exactly so many last rows."""
     null: bool = True
     """Add each size's null: the same autoencoder with random directions, not trained."""
     checkpoint: int = Field(default=500, ge=0)
     """Steps between checkpoints, from which a killed run goes on; 0 for none."""
     threads: int = Field(default=1, ge=1)
     """Of torch."""
+
+    def settled(self) -> TrainConfig:
+        """The same with the coder's `auto` as it comes out on this machine."""
+        return self.model_copy(update={"coder": self.coder.settled()})
 
     def coders(self) -> list[CoderConfig]:
         """Every autoencoder to train."""
@@ -165,9 +176,12 @@ class NullConfig(Config):
     )  # fmt: skip
     """Networks."""
     latents: int = Field(default=100, ge=1)
-    """Latents scored for entropy and AUROC, drawn from those that are active often enough."""
+    """Latents scored for entropy and AUROC, drawn from those that are active on both sets of
+    contexts below."""
     contexts: int = Field(default=256, ge=4)
-    """Contexts that latents are scored on."""
+    """Held-out contexts that latents are scored on, at most."""
+    table_contexts: int = Field(default=1024, ge=1)
+    """Other contexts, whose activations make the table of token lookup, at most."""
     seed: int = 0
     """Of the random networks and of the draw."""
 
@@ -184,7 +198,8 @@ class DescribeConfig(Config):
     chosen: tuple[int, ...] = ()
     """Or exactly these."""
     contexts: int = Field(default=256, ge=4)
-    """Contexts that are searched; half of them describe, half of them judge."""
+    """Contexts of the store's last shards: those of the very last, half of all, judge; the other
+    half are searched for what describes."""
     examples: int = Field(default=5, ge=1)
     """Top contexts of a latent."""
     prompts: int = Field(default=32, ge=1)

@@ -71,6 +71,12 @@ class Described:
     clamps: tuple[float, ...]
     steered: tuple[str, ...]
 
+    @property
+    def signs(self) -> list[int]:
+        """Of the clamp that each steered text was written under."""
+        each = len(self.steered) // max(len(self.clamps), 1)
+        return [1 if clamp > 0 else -1 for clamp in self.clamps for _ in range(each)]
+
     def values(self) -> dict[str, Any]:
         """Plain JSON."""
         return asdict(self)
@@ -173,7 +179,8 @@ def score(
 ) -> dict[str, dict[str, list[float]]]:  # fmt: skip
     """method -> score -> one figure a feature, on held-out texts and their activations.
 
-    `values` [texts, T, L]. The null scores each feature by the next one's description.
+    `values` [texts, T, L]. The null scores each feature by the next one's description. Output is
+    judged by `embed`, so its fit is the difference between clamps up and clamps down.
     """
     peaks = values.amax(1).numpy()
     found: dict[str, dict[str, list[float]]] = {
@@ -191,7 +198,9 @@ def score(
             fitting, rest = (peaks[places, index].tolist() for places in (fit, neutral))
             into["input"].append(float(input_success(fitting, rest)))
             if sets:
-                into["output"].append(float(output_success(text, one.steered, sets, embed)))
+                into["output"].append(
+                    float(output_success(text, one.steered, sets, embed, signs=one.signs))
+                )
             active = [texts[at] for at in np.flatnonzero(peaks[:, index] > 0).tolist()]
             idle = [texts[at] for at in np.flatnonzero(peaks[:, index] <= 0).tolist()]
             into["detection"].append(embedding_auroc(text, active, idle, embed))
@@ -209,8 +218,10 @@ def run_describe(
 ) -> Path:
     """Describe and score latents of one autoencoder; features.html and a report in `out`.
 
-    What was described before a kill is in described.json and is not described again. `language`:
-    the model that the configuration names, where it is loaded already.
+    What was described before is in described.json and is not described again, after a kill or for
+    another judge (`minilm`). Contexts are those of the store's last shards, which training holds
+    out; the very last judge. `language`: the model that the configuration names, where it is loaded
+    already. `ConfigError` where the folder holds descriptions of other settings.
     """
     language = language or load_language_model(config.model)
     if store.facts.model != language.name:
@@ -219,17 +230,19 @@ def run_describe(
             f"{store.facts.model!r}; give that model"
         )
     hook, coder = only_hook(store, config.hook), load_coder(folder)
-    every = torch.from_numpy(store.tokens()[: config.contexts].astype(np.int64))
-    ids, held = torch.split(every, (len(every) + 1) // 2)
+    contexts = store.last_contexts(config.contexts)
+    every = torch.from_numpy(store.tokens()[contexts].astype(np.int64))
+    held, ids = every.tensor_split([len(every) // 2])
     explainer = _explainer(config)
     embed = CachedEmbedder(
         MiniLMEmbedder(Path(config.minilm)) if config.minilm else HashedEmbedder()
     )
     latents = choose_latents(language, coder, hook, ids, config)
     features = coder_features(coder, hook, latents)
-    keep = Kept(out / "described.json", _key(store, coder, latents, config))
+    keep = Kept(out / "described.json", _key(store, coder, [contexts.tolist(), latents], config))
     keep.load()  # a refusal comes before anything is written
     run = Run(out, config, seed=config.seed)
+    (out / "metrics.jsonl").unlink(missing_ok=True)  # of another judge
     described = describe_features(language, features, ids, explainer, config, keep=keep, say=say)
     # Held-out texts are windows short enough for an encoder to read whole.
     windows = torch.cat(torch.split(held, 32, dim=1)[: held.shape[1] // 32] or (held,))
@@ -253,19 +266,20 @@ def run_describe(
     facts: dict[str, Cell] = {"model": language.name, "autoencoder": str(folder), "hook": hook,
         "explainer": explainer.name, "judge": embed.name, "features": len(described)}  # fmt: skip
     report = describe_report(scores, facts)
-    written = run.report(report.values(), report.html())
-    keep.drop()
-    return written
+    return run.report(report.values(), report.html())
 
 
 def _key(
-    store: ActivationStore, coder: Coder, latents: Sequence[int], config: DescribeConfig
+    store: ActivationStore, coder: Coder, chosen: Sequence[Sequence[int]], config: DescribeConfig
 ) -> str:
-    """Tells a run from any other: its settings but for the judge's, and what it reads."""
+    """Tells a run from any other: its settings but for the judge's, and what it reads.
+
+    `chosen`: contexts and latents.
+    """
     settings = config.model_dump(mode="json", exclude={"minilm"})
     facts = store.facts
     settings["precision"] = resolved(config.precision, coder.decoder.device)
-    read = [facts.model, facts.source, facts.context, facts.precision, list(latents),
+    read = [facts.model, facts.source, facts.context, facts.precision, *chosen,
             coder.checksum()]  # fmt: skip
     return hashlib.sha256(json.dumps([settings, read]).encode()).hexdigest()
 

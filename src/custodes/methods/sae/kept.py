@@ -41,7 +41,3 @@ class Kept:
         """Put all parts that are finished in place of what is there."""
         held = {"key": self._key, "parts": list(parts)}
         write_atomically(self._path, json.dumps(held, ensure_ascii=False))
-
-    def drop(self) -> None:
-        """The computation is finished: the file goes."""
-        self._path.unlink(missing_ok=True)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from custodes.config import Run, save
 from custodes.errors import DataError
@@ -26,7 +27,6 @@ from custodes.methods.sae.config import (
     ToyConfig,
     TrainConfig,
 )
-from custodes.methods.sae.features import coder_features, read_features
 from custodes.methods.sae.formats import load_coder, save_coder
 from custodes.methods.sae.language import LanguageModel, load_language_model
 from custodes.methods.sae.metrics import Quality, ce_score, judge, substituted_losses
@@ -40,9 +40,10 @@ from custodes.methods.sae.report import (
 from custodes.methods.sae.scoring import lookup_aurocs
 from custodes.methods.sae.seeds import Overlap, compare, permuted, random_directions
 from custodes.methods.sae.store import ActivationStore
+from custodes.methods.sae.stored import stored_activations, stored_alive
 from custodes.methods.sae.texts import read_texts
 from custodes.methods.sae.toy import toy_study
-from custodes.methods.sae.training import Trained, only_hook, train, untrained
+from custodes.methods.sae.training import Trained, only_hook, train, trained_rows, untrained
 from custodes.methods.sae.variants import token_entropy, variant
 
 __all__ = ["run_collect", "run_compare", "run_null", "run_toy", "run_train"]
@@ -71,7 +72,7 @@ def run_train(store: ActivationStore, config: TrainConfig, out: Path, *, say: Sa
         first = {(one.config.kind, one.config.latents, one.config.k): one for one in found[::-1]}
         nulls = [untrained(store, config, one.config) for one in first.values()]
     facts: dict[str, Cell] = {"model": store.facts.model, "hook": only_hook(store, config.hook),
-                              "rows trained on": store.rows - config.held_out}  # fmt: skip
+                              "rows trained on": trained_rows(store, config)}  # fmt: skip
     report = train_report(found, nulls, facts)
     return run.report(report.values(), report.html())
 
@@ -116,7 +117,7 @@ def run_compare(
     qualities: dict[str, Quality] = {}
     if store is not None:
         hook = only_hook(store, hook)
-        start = max(store.rows - 16_384, 0)
+        start = store.split(16_384)
         qualities = {
             key: judge(coder, store.batches(hook, 2048, start=start))
             for key, coder in coders.items()
@@ -145,7 +146,11 @@ def run_null(
             of_hook = config.train.model_copy(update={"hook": hook})
             coders = run.artifacts / "coders" / name / hook.replace(":", "=")
             for one in _train(store, of_hook, coders, coders / "checkpoint.safetensors", say):
-                row, of_latents = _network_row(network, store, hook, one, config)
+                row, of_latents = _network_row(store, hook, one, config)
+                trained = name == "trained"  # elsewhere there is no loss to lose
+                row["CE score"] = (
+                    _ce_score(network, store, hook, one.coder, config) if trained else None
+                )
                 rows.append({"network": f"{name}, {hook}, {one.name}", **row})
                 run.log(
                     network=name, hook=hook, autoencoder=one.name, **_plain(row),
@@ -165,55 +170,65 @@ def _plain(row: dict[str, Cell]) -> dict[str, Any]:
 
 
 def _network_row(
-    network: LanguageModel, store: ActivationStore, hook: str, one: Trained, config: NullConfig
+    store: ActivationStore, hook: str, one: Trained, config: NullConfig
 ) -> tuple[dict[str, Cell], dict[str, list[float]]]:
     """Figures of one autoencoder, and of each of its latents that were scored.
 
-    Latents are scored on the last contexts of the store.
+    Latents are scored on held-out contexts, from the activations in the store. What an entropy or
+    AUROC cannot be had of is NaN in the second, and left out of the means.
     """
-    ids = torch.from_numpy(store.tokens()[-config.contexts :].astype(np.int64))
-    skip = config.collect.skip
-    losses = substituted_losses(network, hook, one.coder, ids[:8], skip=skip)
-    latents = _active_latents(network, hook, one.coder, ids, config)
-    entropies, fuzzing, detection = [], [], []
+    start, skip = store.split(config.train.held_out), config.collect.skip
+    held = store.contexts(start)[: config.contexts]
+    before = store.contexts(0, start)[: config.table_contexts]
+    scored: dict[str, list[float]] = {
+        "token entropy": [], "fuzzing AUROC": [], "detection AUROC": []
+    }  # fmt: skip
+    latents = _active_latents(store, hook, one.coder, (held, before[: len(held)]), config)
     if latents:
-        features = coder_features(one.coder, hook, latents)
-        values = read_features(network, features, ids, skip=skip)
-        kept = values[:, skip:].flatten(0, 1), ids[:, skip:].flatten()
-        entropies = token_entropy(*kept).tolist()
-        half = len(ids) // 2
+        table, test = (
+            (values[:, skip:], ids[:, skip:])
+            for values, ids in (
+                stored_activations(store, hook, one.coder, latents, some) for some in (before, held)
+            )
+        )
+        scored["token entropy"] = token_entropy(test[0].flatten(0, 1), test[1].flatten()).tolist()
         for index in range(len(latents)):
-            of_one = values[..., index]
-            scores = lookup_aurocs((of_one[:half], ids[:half]), (of_one[half:], ids[half:]))
-            fuzzing.append(scores[0])
-            detection.append(scores[1])
+            fuzzing, detection = lookup_aurocs(
+                (table[0][..., index], table[1]), (test[0][..., index], test[1])
+            )
+            scored["fuzzing AUROC"].append(fuzzing)
+            scored["detection AUROC"].append(detection)
     quality = one.quality
-    of_latents = {"token entropy": entropies, "fuzzing AUROC": fuzzing,
-                  "detection AUROC": detection}  # fmt: skip
     return {
         "explained variance": quality.explained,
+        "explained variance, mean over dimensions": quality.explained_mean,
         "cosine": quality.cosine,
         "L0": quality.l0,
         "L1": quality.l1,
-        "CE score": ce_score(*losses),
-        **{name: mean_interval(values) for name, values in of_latents.items()},
+        **{name: mean_interval(values) for name, values in scored.items()},
         "latents": len(latents),
-    }, of_latents
+        "not scored": int(np.isnan(list(scored.values())).any(0).sum()) if latents else 0,
+    }, scored
+
+
+def _ce_score(
+    network: LanguageModel, store: ActivationStore, hook: str, coder: Coder, config: NullConfig
+) -> float:
+    """On eight held-out contexts."""
+    contexts = store.contexts(store.split(config.train.held_out))[:8]
+    ids = torch.from_numpy(store.tokens()[contexts].astype(np.int64))
+    return ce_score(*substituted_losses(network, hook, coder, ids, skip=config.collect.skip))
 
 
 def _active_latents(
-    network: LanguageModel, hook: str, coder: Coder, ids: torch.Tensor, config: NullConfig
+    store: ActivationStore,
+    hook: str,
+    coder: Coder,
+    halves: Sequence[NDArray[np.int64]],
+    config: NullConfig,
 ) -> list[int]:
-    """A draw of those that are active in both halves of the contexts."""
-    everything = coder_features(coder, hook, range(coder.latents))
-    halves = torch.split(ids, (len(ids) + 1) // 2)
-    alive = torch.ones(coder.latents, dtype=torch.bool)
-    for half in halves:
-        seen = torch.zeros(coder.latents, dtype=torch.bool)
-        for some in torch.split(half, 8):  # all latents of few contexts fit in memory
-            values = read_features(network, everything, some, skip=config.collect.skip)
-            seen |= (values > 0).flatten(0, 1).any(0)
-        alive &= seen
+    """A draw of those that are active in both sets of contexts."""
+    alive = torch.stack([stored_alive(store, hook, coder, half) for half in halves]).all(0)
     chosen = alive.nonzero()[:, 0].numpy()
     most = min(config.latents, len(chosen))
     drawn = np.random.default_rng(config.seed).choice(chosen, size=most, replace=False)

@@ -30,10 +30,14 @@ class _Stateful(Protocol):
     def restore(self, state: Mapping[str, Tensor]) -> None: ...
 
 
-def progress_key(store: ActivationStore, hook: str, config: TrainConfig) -> str:
-    """Tells a run from any other: its settings, and what it reads."""
-    settings = config.model_dump(mode="json", exclude={"checkpoint", "null", "held_out"})
-    facts, rows = store.facts, store.rows - config.held_out
+def progress_key(store: ActivationStore, hook: str, config: TrainConfig, rows: int) -> str:
+    """Tells a run from any other: its settings, and the first `rows` of the store, which it reads.
+
+    What a product is computed in decides the weights, so `auto` counts as what it comes to here.
+    """
+    apart = {"checkpoint", "null", "held_out", "rows"}
+    settings = config.settled().model_dump(mode="json", exclude=apart)
+    facts = store.facts
     read = [facts.model, facts.source, facts.seed, facts.dtype, facts.precision, rows, hook]
     return hashlib.sha256(json.dumps([settings, read]).encode()).hexdigest()
 

@@ -23,6 +23,7 @@ from custodes.measure import (
     line_plot,
 )
 from custodes.measure.report import Cell
+from custodes.methods.sae.jackknife import mean_over_pairs
 from custodes.methods.sae.metrics import Quality
 from custodes.methods.sae.seeds import Overlap
 from custodes.methods.sae.toy import DATA, ToyPoint
@@ -31,7 +32,8 @@ from custodes.methods.sae.training import Trained
 __all__ = ["compare_report", "describe_report", "mean_interval", "null_report", "toy_report",
            "train_report"]  # fmt: skip
 
-_QUALITY = ["autoencoder", "explained variance", "cosine", "L0", "L1", "dead"]
+_QUALITY = ["autoencoder", "explained variance", "mean over dimensions", "cosine", "L0", "L1",
+            "dead"]  # fmt: skip
 _OVERLAP = ["pair", "shared (strict)", "index agreement", "mutual nearest", "mean-max cosine",
             "matched, decoder", "matched, encoder", "optimum proven"]  # fmt: skip
 _NULL_NOTE = "Rows marked null are no autoencoders that learned anything: read the others against."
@@ -48,7 +50,8 @@ def mean_interval(values: Sequence[float], seed: int = 0) -> Cell:
 
 
 def _quality_row(name: str, found: Quality) -> list[Cell]:
-    return [name, found.explained, found.cosine, found.l0, found.l1, found.dead]
+    return [name, found.explained, found.explained_mean, found.cosine, found.l0, found.l1,
+            found.dead]  # fmt: skip
 
 
 def _overlap_row(name: str, found: Overlap) -> list[Cell]:
@@ -65,7 +68,8 @@ def train_report(
     curves = [Series(one.name, *_thinned(one.losses)) for one in trained[:8] if len(one.losses) > 1]
     note = (
         "On rows that were not trained on. Explained variance is global: 1 - squared error / "
-        "squared distance from the mean of all rows. Dead: never active on these rows. "
+        "squared distance from the mean of all rows; beside it the same of each dimension alone, "
+        "averaged. Dead: never active on these rows. "
     )
     blocks = [Table(_QUALITY, rows, note + _NULL_NOTE)]
     sections = [Section("Reconstruction", blocks)]
@@ -96,7 +100,7 @@ def compare_report(
     rows = [_overlap_row(name, found) for name, found in pairs.items()]
     rows += [_overlap_row(f"null: {name}", found) for name, found in nulls.items()]
     cards = [
-        Card(label, mean_interval([getattr(one, name) for one in pairs.values()]), note)
+        Card(label, mean_over_pairs([getattr(one, name) for one in pairs.values()]), note)
         for label, name, note in (
             ("shared (strict)", "shared", "same partner in both, both cosines ≥ .7"),
             ("index agreement", "agreement", "same partner in both"),
@@ -105,8 +109,9 @@ def compare_report(
         )
     ]
     note = (
-        "Pairs share seeds, so that intervals over pairs are somewhat too narrow. A permuted "
-        "autoencoder must share 100 %, random directions about nothing. "
+        "Intervals (95 %) leave one autoencoder out at a time, with all its pairs; of two "
+        "autoencoders there is none. A permuted autoencoder must share 100 %, random directions "
+        "about nothing. "
     )
     sections = [Section("Shared features", [Cards(cards), Table(_OVERLAP, rows, note)])]
     if qualities:
@@ -130,7 +135,8 @@ def null_report(rows: Sequence[Mapping[str, Cell]], facts: Mapping[str, Cell]) -
     note = (
         "AUROC is of token lookup: the mean activation of each token on other texts, no judge. "
         "The CE score (1: the autoencoder saves all that zeros cost) says something of the "
-        "trained network only. Entropy of active latents over tokens, in nats."
+        "trained network only, and is computed for that. Entropy of active latents over tokens, in "
+        "nats. Not scored: latents too rare for an AUROC or an entropy, left out of its mean."
     )
     return Report(
         "Sparse autoencoders: would a random network do?",
@@ -151,7 +157,8 @@ def describe_report(
     ]
     note = (
         "Input: active texts above neutral ones, strictly. Output: the true description among "
-        "three sets of steered texts, chance .333. Detection: AUROC, chance .5. The null row "
+        "three sets of steered texts, fit under clamps up less that under clamps down, chance "
+        ".333. Detection: AUROC, chance .5. The null row "
         "scores each feature by another one's description."
     )
     return Report(

@@ -28,6 +28,7 @@ from custodes.methods.sae.config import (
 )
 from custodes.methods.sae.describing import run_describe
 from custodes.methods.sae.formats import load_coder
+from custodes.methods.sae.jackknife import mean_over_pairs
 from custodes.methods.sae.method import run_collect, run_null, run_toy, run_train
 from custodes.methods.sae.report import mean_interval
 from custodes.methods.sae.seeds import Overlap, compare, permuted, random_directions
@@ -166,7 +167,7 @@ def run_seeds(config: ReproduceConfig, texts: Sequence[Path], out: Path) -> Path
                         nulls.append(_seeds_row(f"null: {names[0]} and {label}", found, []))
     columns = ["setting", "shared (strict)", "index agreement", "mean-max cosine", "L0",
                "explained variance", "optimum proven"]  # fmt: skip
-    note = "95 % intervals over pairs of seeds, which share seeds: somewhat too narrow."
+    note = "Of shares: 95 % intervals that leave one seed out at a time, with all its pairs."
     return _report(
         run, "seeds", "Sparse autoencoders: do seeds agree?",
         [Section("Shared features", [Table(columns, [*rows, *nulls], note)])], store.facts.model,
@@ -178,7 +179,7 @@ def _seeds_row(
 ) -> list[Cell]:
     return [
         name,
-        *(mean_interval([getattr(pair, one) for pair in pairs])
+        *(mean_over_pairs([getattr(pair, one) for pair in pairs])
           for one in ("shared", "agreement", "mean_max")),
         *(mean_interval([row[one] for row in quality]) for one in ("l0", "explained")),
         all(pair.certified for pair in pairs),

@@ -165,17 +165,30 @@ def output_success(
     steered: Sequence[str],
     others: Sequence[Sequence[str]],
     embed: Embedder,
+    *,
+    signs: Sequence[int] | None = None,
 ) -> bool:
     """Whether the steered texts fit the description better than each set of other features.
 
-    Two other sets make chance 1/3 (section 4.2). A tie fails.
+    Two other sets make chance 1/3 (arXiv 2501.08319, section 4.2). A tie fails. A set's fit is the
+    mean cosine of its texts: the paper's definition, for judges that read what each clamp did.
+    `signs`, those of the clamps, the same in each set: the mean under positive clamps less that
+    under negative ones. An embedding does not read, and what a latent adds when it is clamped
+    up and takes away when it is clamped down would cancel.
     """
     sets = [steered, *others]
     vectors = embed([description, *(text for one in sets for text in one)])
     cosines = vectors[1:] @ vectors[0]
     ends = np.cumsum([len(one) for one in sets])[:-1]
-    means = [float(part.mean()) for part in np.split(cosines, ends)]
-    return means[0] > max(means[1:])
+    fits = [_fit(part, signs) for part in np.split(cosines, ends)]
+    return fits[0] > max(fits[1:])
+
+
+def _fit(cosines: Floats, signs: Sequence[int] | None) -> float:
+    if signs is None:
+        return float(cosines.mean())
+    up, down = (cosines[np.sign(signs) == sign] for sign in (1, -1))
+    return sum(float(part.mean()) * sign for part, sign in ((up, 1), (down, -1)) if len(part))
 
 
 def intruder_found(

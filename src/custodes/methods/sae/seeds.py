@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,8 @@ from custodes.errors import DataError
 from custodes.methods.sae.coder import Coder
 from custodes.methods.sae.matching import Assignment, match, nearest, unit_rows
 
-__all__ = ["SHARED", "Overlap", "compare", "permuted", "random_directions", "share"]
+__all__ = ["SHARED", "Overlap", "agreeing", "compare", "permuted", "random_directions",
+           "share"]  # fmt: skip
 
 SHARED = 0.7
 """Matched latents at or above this cosine, in decoder and encoder, count as the same feature."""
@@ -49,9 +51,15 @@ class Overlap:
         return asdict(self)
 
 
+def agreeing(decoder: Assignment, encoder: Assignment) -> NDArray[np.bool_]:
+    """Which latents of the first [n] have one partner in both matchings."""
+    found: NDArray[np.bool_] = (decoder.partner == encoder.partner) & (decoder.partner >= 0)
+    return found
+
+
 def share(decoder: Assignment, encoder: Assignment) -> NDArray[np.bool_]:
-    """Which latents of the first are shared, strictly."""
-    same = (decoder.partner == encoder.partner) & (decoder.partner >= 0)
+    """Which latents of the first [n] are shared, strictly."""
+    same = agreeing(decoder, encoder)
     with np.errstate(invalid="ignore"):
         close = (decoder.cosines >= SHARED) & (encoder.cosines >= SHARED)
     found: NDArray[np.bool_] = same & close
@@ -64,16 +72,27 @@ def compare(
     *,
     top: int = 16,
     rounds: int = 30,
+    keep: Path | None = None,
     say: Callable[[str], object] | None = None,
 ) -> Overlap:
-    """Shared features of two autoencoders of the same width; `rounds` as in `match`."""
+    """Shared features of two autoencoders of the same width; `rounds` as in `match`.
+
+    `keep`: a folder in which the matching under way is kept, as in `match`, so that a kill loses
+    one matching at most.
+    """
     if first.width != second.width:
         raise DataError(f"compare: got widths {first.width} and {second.width}; expected the same")
-    decoder = match(first.decoder, second.decoder, top=top, rounds=rounds, say=say)
-    encoder = match(first.encoder, second.encoder, top=top, rounds=rounds, say=say)
+    decoder, encoder = (
+        match(
+            one, other, top=top, rounds=rounds, say=say,
+            keep=keep / f"{part}.safetensors" if keep is not None else None,
+        )
+        for part, one, other in (("decoder", first.decoder, second.decoder),
+                                 ("encoder", first.encoder, second.encoder))
+    )  # fmt: skip
     near = nearest(first.decoder, second.decoder)
     more = max(first.latents, second.latents)
-    agree = (decoder.partner == encoder.partner) & (decoder.partner >= 0)
+    agree = agreeing(decoder, encoder)
     return Overlap(
         shared=float(share(decoder, encoder).sum()) / more,
         agreement=float(agree.sum()) / more,

@@ -6,7 +6,9 @@
     places/00000.npy        int64 [rows]: context x T + position of each row
 
 Contexts are dealt to shards at random and the rows of a shard are shuffled, so that reading a
-store from front to back is reading it at random. How activations are made is not known here.
+store from front to back is reading it at random. All rows of a context lie in one shard: what judges
+is held out in whole shards, or it would share contexts with what trains. How activations are made is
+not known here.
 """
 
 from __future__ import annotations
@@ -170,6 +172,62 @@ class ActivationStore:
             first = last
         if held:
             yield _batch(waiting)
+
+    def split(self, held_out: int) -> int:
+        """Where the rows begin that judge: the last whole shards of `held_out` rows or more.
+
+        0 where the store has no more than those. Rows of arrays share no contexts, so of those it
+        is the last `held_out` rows.
+        """
+        if self.facts.context == 1:
+            return max(self.rows - held_out, 0)
+        start = self.rows
+        for number in reversed(self.shards):
+            if self.rows - start >= held_out:
+                break
+            start -= self.facts.rows[number]
+        return start
+
+    def contexts(self, start: int = 0, stop: int | None = None) -> NDArray[np.int64]:
+        """Rows of `tokens` that lie in the shards within `start` and `stop`, shard by shard."""
+        stop = self.rows if stop is None else stop
+        found: list[NDArray[np.int64]] = []
+        first = 0
+        for number in self.shards:
+            last = first + self.facts.rows[number]
+            if start <= first and last <= stop:
+                found.append(np.unique(self._places(number) // self.facts.context))
+            first = last
+        return np.concatenate(found) if found else np.zeros(0, dtype=np.int64)
+
+    def last_contexts(self, count: int) -> NDArray[np.int64]:
+        """At most `count` rows of `tokens`, those of the last shard first.
+
+        Training holds the last shards out, so that the first of these were trained on last.
+        """
+        found: list[NDArray[np.int64]] = []
+        for number in reversed(self.shards):
+            found.append(np.unique(self._places(number) // self.facts.context))
+            if sum(map(len, found)) >= count:
+                break
+        return np.concatenate(found)[:count]
+
+    def rows_of(
+        self, hook: str, contexts: NDArray[np.int64], size: int
+    ) -> Iterator[tuple[Tensor, NDArray[np.int64]]]:
+        """The rows of some contexts as float32 [at most `size`, d], and their places."""
+        self.width(hook)
+        for number in self.shards:
+            places = self._places(number)
+            chosen = np.flatnonzero(np.isin(places // self.facts.context, contexts))
+            shard = np.load(_shard(self.folder, hook, number), mmap_mode="r")
+            for start in range(0, len(chosen), size):
+                some = chosen[start : start + size]
+                yield _batch([shard[some]]), places[some]
+
+    def _places(self, number: int) -> NDArray[np.int64]:
+        found: NDArray[np.int64] = np.load(_shard(self.folder, "places", number))
+        return found
 
     def tokens(self) -> NDArray[np.int32]:
         """Tokens [contexts, T] that the activations were read at."""

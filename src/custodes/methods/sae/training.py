@@ -25,7 +25,8 @@ from custodes.methods.sae.progress import load_progress, progress_key, save_prog
 from custodes.methods.sae.store import ActivationStore
 from custodes.models.arithmetic import resolved
 
-__all__ = ["Trained", "Trainer", "only_hook", "run_trainers", "train", "untrained"]
+__all__ = ["Trained", "Trainer", "only_hook", "run_trainers", "train", "trained_rows",
+           "untrained"]  # fmt: skip
 
 _SCALE_ROWS = 8192
 _THRESHOLD_MEMORY = 0.99  # of batchtopk's running threshold
@@ -176,12 +177,21 @@ def _share(step: int, steps: int, config: TrainConfig) -> float:
     return min(1.0, rising, (steps - step) / fall)
 
 
-def _split(store: ActivationStore, config: TrainConfig) -> int:
-    rows = store.rows - config.held_out
+def trained_rows(store: ActivationStore, config: TrainConfig) -> int:
+    """How many first rows of the store are trained on; `DataError` where it has too few."""
+    most = store.split(config.held_out)
+    rows = most if config.rows is None else config.rows
+    if rows > most:
+        raise DataError(
+            f"rows: got {rows}, but {store.folder} has {most} besides those held out; "
+            "collect more, or set rows and held_out"
+        )
     if rows < config.batch:
         raise DataError(
-            f"{store.folder}: {store.rows} rows; expected at least one batch of {config.batch} "
-            f"and {config.held_out} held out: collect more, or set batch and held_out"
+            f"{store.folder}: {rows} rows to train on, {store.rows - most} of {store.rows} in "
+            f"whole shards held out (held_out = {config.held_out}); expected at least one batch of "
+            f"{config.batch}: collect more, or in smaller shards (shard_rows), or set batch and "
+            "held_out"
         )
     return rows
 
@@ -194,14 +204,15 @@ def run_trainers(
     say: Callable[[str], object] | None = None,
 ) -> tuple[list[Trainer], list[list[float]]]:
     """All steps of every configured autoencoder, and their losses; `keep` as in `train`."""
+    config = config.settled()
     torch.set_num_threads(config.threads)
-    hook, rows = only_hook(store, config.hook), _split(store, config)
+    hook, rows = only_hook(store, config.hook), trained_rows(store, config)
     mean, scale = _moments(store, hook, rows)
     trainers = [Trainer(one, mean, scale, dead_after=config.dead_after) for one in config.coders()]
     losses: list[list[float]] = [[] for _ in trainers]
     a_pass = rows // config.batch
     steps = a_pass * config.epochs
-    key = progress_key(store, hook, config)
+    key = progress_key(store, hook, config, rows)
     done = load_progress(keep, key, trainers, losses) if keep is not None else 0
     for step in range(done, steps):
         if step % a_pass == 0 or step == done:
@@ -224,16 +235,16 @@ def train(
     keep: Path | None = None,
     say: Callable[[str], object] | None = None,
 ) -> Iterator[Trained]:
-    """Every configured autoencoder; the last `held_out` rows judge them and train none.
+    """Every configured autoencoder; the rows held out (`store.split`) judge them and train none.
 
     An autoencoder's weights depend on its own settings alone, whatever is trained beside it.
     `keep`: a file for checkpoints, from which a killed run goes on to the same result; it is
     removed at the end. `ConfigError` where it holds one of other settings or another store.
     """
-    hook, rows = only_hook(store, config.hook), _split(store, config)
+    hook, start = only_hook(store, config.hook), store.split(config.held_out)
     for trainer, curve in zip(*run_trainers(store, config, keep=keep, say=say), strict=True):
         coder = trainer.finish()
-        quality = judge(coder, store.batches(hook, config.batch, start=rows))
+        quality = judge(coder, store.batches(hook, config.batch, start=start))
         yield Trained(config=trainer.config, coder=coder, quality=quality, losses=tuple(curve))
     if keep is not None:
         keep.unlink(missing_ok=True)
@@ -241,10 +252,11 @@ def train(
 
 def untrained(store: ActivationStore, config: TrainConfig, coder: CoderConfig) -> Trained:
     """The null: the same autoencoder with the random directions it began with."""
-    hook, rows = only_hook(store, config.hook), _split(store, config)
+    hook, rows = only_hook(store, config.hook), trained_rows(store, config)
     mean, scale = _moments(store, hook, rows)
     trainer = Trainer(coder, mean, scale)
     trainer.settle(next(store.batches(hook, config.batch, stop=rows)) * scale)
     found = trainer.finish()
-    quality = judge(found, store.batches(hook, config.batch, start=rows))
+    start = store.split(config.held_out)
+    quality = judge(found, store.batches(hook, config.batch, start=start))
     return Trained(config=coder, coder=found, quality=quality)

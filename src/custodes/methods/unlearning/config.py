@@ -30,10 +30,10 @@ ARMS: tuple[Arm, ...] = (*METHODS, "none", "withheld", "never")
 """The methods, nothing removed, facts withheld from training, and a model never trained here."""
 
 _RATES: dict[Method, tuple[float, ...]] = {
-    "graddiff": (1e-4, 3e-4),
-    "npo": (1e-3, 2e-3),
-    "simnpo": (3e-4, 1e-3),
-    "rmu": (1e-3,),
+    "graddiff": (1e-4, 2e-4),
+    "npo": (7e-4, 1e-3),
+    "simnpo": (3e-4, 5e-4),
+    "rmu": (5e-4, 1e-3),
     "random-incorrect": (3e-4, 1e-3),
 }
 
@@ -104,7 +104,7 @@ class RemovalConfig(Config):
     """Enough is removed once accuracy on the validation facts is at most chance plus this."""
     survive: float = Field(default=0.8, ge=0, le=1)
     """A rate is good if so much of the watched neighbors' accuracy over chance is left."""
-    retain: float = Field(default=1.0, ge=0)
+    retain: float = Field(default=3.0, ge=0)
     """Weight of the loss on neighbors and on ordinary text."""
     text: str | None = None
     """Ordinary text to retain, a row of 128 tokens a step: a set of the catalogue (english) or a
