@@ -8,7 +8,7 @@ from statistics import median
 from unittest.mock import patch
 
 import torch
-from speed import full
+from kept import full
 
 from custodes.methods.sae import CoderConfig
 from custodes.methods.sae.training import Trainer

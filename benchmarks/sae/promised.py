@@ -7,6 +7,8 @@ from __future__ import annotations
 
 __all__ = ["PROMISED"]
 
+PERMUTED = ("null: shared with itself permuted, least of all settings", "== 1", "")
+
 PROMISED: dict[str, list[tuple[str, str, str]]] = {
     "training": [
         ("tokens a CPU-second, ours", "", "tokens/s"),
@@ -46,25 +48,37 @@ PROMISED: dict[str, list[tuple[str, str, str]]] = {
         ("shared: rise with size", "< 0", ""),
         ("shared: rise with k", "< 0", ""),
         ("shared: rise with tokens", "> 0", ""),
+        *((f"shared, topk F=2304 k=32, layer {layer}", "", "") for layer in (6, 8, 9)),
+        PERMUTED,
     ],
     "kinds": [
         ("shared: relu above topk", "> 0", ""),
         ("shared: gated above topk", "> 0", ""),
+        PERMUTED,
     ],
     "matching-trained": [
-        ("decoders: certified", "== 1", ""),
-        ("decoders: relative gap to the bound", "", ""),
+        *((f"{part}: {name}", target, unit)
+          for part in ("decoders", "encoders")
+          for name, target, unit in (("certified", "== 1", ""),
+                                     ("relative gap to the bound", "", ""),
+                                     ("processor time", "", "CPU-min"),
+                                     ("peak memory", "<= 4 GiB", "GiB"))),
+        ("null: itself permuted: shared", "== 1", ""),
     ],
     "networks": [
         ("explained variance: control over the least other", "< 0.5", ""),
-        ("fuzzing AUROC: re-randomised less trained", ">= -0.05", ""),
+        ("fuzzing AUROC: re-randomised less the lower end of trained's interval", ">= 0", ""),
         ("entropy: rise with depth, trained", "> 0", ""),
         ("entropy: rise with depth, re-randomised", "<= 0", ""),
+    ],
+    "control": [
+        ("explained variance: control-matched over the least other", "< 0.5", ""),
     ],
     "descriptions": [
         ("latents", ">= 300", ""),
         ("input: max-act less the better output-centric method", "> 0", ""),
         ("output: the better output-centric method less max-act", ">= 0", ""),
-        ("ensembles: the better one less max-act, input", ">= 0", ""),
+        *((f"ensembles: the better one less the best single method, {score}: upper end "
+           "(best or tied)", ">= 0", "") for score in ("input", "output")),
     ],
 }  # fmt: skip

@@ -1,7 +1,7 @@
-"""Sections that ask no model: training speed, many seeds, matching, formats, the toy model.
+"""Sections that time training and matching, beside the peers: training, seeds-at-once, matching,
+formats.
 
-Training and many seeds read the store of activations that `study.the_store` collected; at size
-tiny, planted rows. What was run is kept under --work, so that a killed run goes on.
+Training and many seeds read the store of activations; the others ask no model.
 """
 
 from __future__ import annotations
@@ -9,39 +9,33 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
+from kept import full, once
 from safetensors.torch import save_file
 from scipy.optimize import linear_sum_assignment
+from stores import HELD_OUT, HOOK, rows_of
 
-from custodes.measure import Interval, bootstrap
 from custodes.methods.sae import (
-    ActivationStore,
     Coder,
     CoderConfig,
-    ToyConfig,
     TrainConfig,
     judge,
     load_coder,
     match,
     save_coder,
-    write_store,
 )
 from custodes.methods.sae.matching import unit_rows
-from custodes.methods.sae.toy import DATA, ToyPoint, toy_study
 from custodes.methods.sae.training import Trainer, run_trainers
 
 PEERS = Path(__file__).with_name("peers.py")
-HOOK = "model.layers.7.mlp"
 NAMES = {"saelens": "sae-lens", "sparsify": "eai-sparsify"}
 
 
@@ -59,10 +53,6 @@ def ask_peer(peer: str, *arguments: object, task: str) -> str | None:
     return done.stdout
 
 
-def full(options: argparse.Namespace) -> bool:
-    return options.size == "full"
-
-
 def directions(count: int, width: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Two anisotropic dictionaries that share 40 %, with noise, in different order."""
     draw = torch.Generator().manual_seed(seed)
@@ -74,84 +64,66 @@ def directions(count: int, width: int, seed: int) -> tuple[torch.Tensor, torch.T
     return first, second[torch.randperm(count, generator=draw)]
 
 
-def once(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """What `make` gives, or gave before."""
-    if not path.exists():
-        found = make()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(found))
-        print(f"  {path.stem}: {found}", flush=True)
-    return json.loads(path.read_text())
-
-
-def planted_store(folder: Path) -> ActivationStore:
-    """Sparse sums of 64 directions in 32 dimensions."""
-    rng = np.random.default_rng(0)
-    rows = (rng.random((6000, 64)) < 0.05) * rng.random((6000, 64))
-    return write_store(folder, {HOOK: (rows @ rng.normal(size=(64, 32))).astype(np.float32)})
-
-
 class Race:
     """One training task for ours and the peers: same rows, same sizes, one thread."""
 
     def __init__(self, options: argparse.Namespace, name: str, rows: int) -> None:
-        self.folder = options.work / f"{name}-{rows}"
         if full(options):
-            self.store = ActivationStore(options.store or options.work / "store")
-            self.held, self.batch, self.latents, self.k = 16_384, 2048, 9216, 32
+            self.batch, self.latents, self.k = 2048, 9216, 32
         else:
-            self.store = planted_store(options.work / "speed-store")
-            self.held, self.batch, self.latents, self.k = 500, 128, 64, 4
+            self.batch, self.latents, self.k = 128, 64, 4
             rows = min(rows, 4096)
-        self.rows = rows
+        self.folder = options.work / f"{name}-{rows}"
+        self.data, self.held = rows_of(options, rows), HELD_OUT[options.size]
+        once(self.folder / "store.json", dict, self.data.identity)
 
     def held_out(self, batch: int) -> Iterator[torch.Tensor]:
-        """The rows behind those that are trained on; the store may still grow."""
-        return self.store.batches(HOOK, batch, start=self.rows, stop=self.rows + self.held)
+        """Rows of shards that nothing is trained on."""
+        start = self.data.start
+        return self.data.store.batches(HOOK, batch, start=start, stop=start + self.held)
 
     def ours(self, name: str, seeds: int, **settings: Any) -> dict[str, Any]:
         """Seconds, tokens and the share of variance that is left, as `peers.fit` gives them."""
+        coder = {"latents": self.latents, "k": self.k, **settings.pop("coder", {})}
+        config = TrainConfig.parse({
+            "hook": HOOK, "latents": (self.latents,), "k": (self.k,), "seeds": tuple(range(seeds)),
+            "batch": self.batch, "rows": self.data.trained, "held_out": self.held, "null": False,
+            "coder": coder, **settings,
+        }).settled()  # fmt: skip
 
         def run() -> dict[str, Any]:
-            config = TrainConfig.parse({
-                "latents": (self.latents,), "k": (self.k,), "seeds": tuple(range(seeds)),
-                "batch": self.batch, "held_out": self.store.rows - self.rows, "null": False,
-                "coder": {"latents": self.latents, "k": self.k, **settings.pop("coder", {})},
-                **settings,
-            })  # fmt: skip
             began = time.process_time()
-            trainers, _ = run_trainers(self.store, config)
+            trainers, _ = run_trainers(self.data.store, config)
             seconds = time.process_time() - began
             held = list(self.held_out(self.batch))
             left = [1 - judge(one.finish(), held).explained for one in trainers]
-            tokens = self.rows // self.batch * self.batch * config.epochs
+            tokens = self.data.trained // self.batch * self.batch * config.epochs
             return {"seconds": seconds, "tokens": tokens, "fvu": left}
 
-        return once(self.folder / f"{name}.json", run)
+        return once(self.folder / f"{name}.json", run, config.model_dump(mode="json"))
 
     def peer(self, peer: str, name: str, seeds: int, **settings: Any) -> dict[str, Any] | None:
         """The peer's own trainer on the rows that ours is given, scaled as ours scales them."""
         path = self.folder / f"{name}.json"
         rows = self.folder / "rows.safetensors"
-        if not path.exists():
-            self.write_rows(rows)
         given = {
             "rows": str(rows), "held_out": self.held, "batch": self.batch, "latents": self.latents,
             "k": self.k, "seeds": list(range(seeds)), "folder": str(self.folder / "theirs"),
             **settings,
         }  # fmt: skip
-        if path.exists():
-            return json.loads(path.read_text())
-        said = ask_peer(peer, json.dumps(given), task="fit")
-        if said is None:
-            return None
-        return once(path, lambda: json.loads(said.splitlines()[-1]))
+        said: str | None = None
+        if not path.exists():
+            self.write_rows(rows)
+            said = ask_peer(peer, json.dumps(given), task="fit")
+            if said is None:
+                return None
+        return once(path, lambda: json.loads(said.splitlines()[-1]), given)
 
     def write_rows(self, path: Path) -> None:
         if path.exists():
             return
         path.parent.mkdir(parents=True, exist_ok=True)
-        train = torch.cat(list(self.store.batches(HOOK, 65_536, stop=self.rows)))
+        train = torch.cat(list(self.data.store.batches(HOOK, 65_536, stop=self.data.trained)))
         held = torch.cat(list(self.held_out(65_536)))
         scale = train.shape[1] ** 0.5 / train[:8192].norm(dim=1).mean()
         save_file({"x": torch.cat([train, held]) * scale}, path)
@@ -191,7 +163,7 @@ def training(options: argparse.Namespace) -> list[dict]:
     }
     known = {name: one for name, one in theirs.items() if one is not None}
     ours = fast[rate]
-    found = [figure("rows trained on", float(race.rows)),
+    found = [figure("rows trained on", float(race.data.trained)),
              figure("tokens a CPU-second, ours", ours["tokens"] / ours["seconds"], "tokens/s"),
              figure("tokens a CPU-second, ours, float32 throughout",
                     exact["tokens"] / exact["seconds"], "tokens/s"),
@@ -282,41 +254,6 @@ def against_dense(size: int, width: int) -> dict[str, float]:
             "certified": float(ours.certified)}  # fmt: skip
 
 
-def matching_at_scale(options: argparse.Namespace) -> list[dict]:
-    """131,072 planted directions; alone, since the memory is the process's peak.
-
-    A killed run goes on; processor time adds up over its parts, the peak is the greatest.
-    """
-    size, width = (131_072, 576) if full(options) else (512, 32)
-    first, second = directions(size, width, seed=0)
-    spent, keep = options.work / "at-scale.json", options.work / "at-scale.safetensors"
-    before = json.loads(spent.read_text()) if keep.exists() else {"seconds": 0, "peak": 0}
-    began = time.process_time()
-
-    def so_far() -> dict[str, float]:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-        return {"seconds": before["seconds"] + time.process_time() - began,
-                "peak": max(before["peak"], peak)}  # fmt: skip
-
-    def say(line: str) -> None:
-        print(f"  {line}", flush=True)
-        spent.write_text(json.dumps(so_far()))
-
-    ours = match(first, second, keep=keep, say=say)
-    used = so_far()
-    seeds = {"seeds": [0]}
-    return [
-        {"figure": f"{size}: relative gap to the bound", "value": ours.gap / ours.objective,
-         **seeds},
-        {"figure": f"{size}: certified", "value": float(ours.certified), **seeds},
-        {"figure": f"{size}: processor time", "value": used["seconds"] / 60, "unit": "CPU-min",
-         "target": "<= 30 CPU-min", **seeds},
-        {"figure": f"{size}: peak memory", "value": used["peak"], "unit": "GiB",
-         "target": "<= 4 GiB", **seeds},
-        {"figure": f"{size}: rounds", "value": float(len(ours.violated)), **seeds},
-    ]  # fmt: skip
-
-
 def formats(options: argparse.Namespace) -> list[dict]:
     """What we write, read again by us, and read and written by the peer and read by us."""
     alone, around = {}, {}
@@ -342,66 +279,3 @@ def formats(options: argparse.Namespace) -> list[dict]:
 
 def difference(one: Coder, other: Coder) -> float:
     return max(float((one.tensors[name] - other.tensors[name]).abs().max()) for name in one.tensors)
-
-
-def toy(options: argparse.Namespace) -> list[dict]:
-    """Is MMCS best at a penalty in the middle, and does sparse data cost less L0 than Gaussian?"""
-    # In bfloat16 explained variance, L0 and MMCS moved by less than 2e-4, .5 % and 1e-5 (seed 77).
-    config = ToyConfig(precision="auto")
-    if not full(options):
-        config = ToyConfig(features=16, width=12, points=300, epochs=5, batch=100, active=2.0,
-                           seeds=(0, 1), penalties=(0.01, 1.0, 30.0))  # fmt: skip
-    seeds = options.toy_seeds or config.seeds
-    points = []
-    for seed in seeds:
-        one = config.model_copy(update={"seeds": (seed,)})
-        found = once(
-            options.work / "toy" / f"seed{seed}.json",
-            lambda one=one: {"points": [point.values() for point in toy_study(one)]},
-        )
-        points += [ToyPoint(**values) for values in found["points"]]
-    middle = []
-    for seed in seeds:
-        curve = sorted(
-            (point.penalty, point.mmcs)
-            for point in points
-            if point.seed == seed and point.mmcs is not None
-        )
-        best = max(range(len(curve)), key=lambda at: curve[at][1])
-        middle.append(0 < best < len(curve) - 1)
-    rows = [
-        {"figure": "MMCS peaks inside the range of penalties, share of seeds",
-         "value": float(np.mean(middle)), "target": "== 1"},
-        {"figure": "share of seeds in which a Gaussian needs a higher L0 at equal variance",
-         "value": float(np.mean([needs_more(points, seed) for seed in seeds])),
-         "target": "== 1"},
-    ]  # fmt: skip
-    for name in DATA:
-        for penalty in config.penalties:
-            some = [one for one in points if one.data == name and one.penalty == penalty]
-            rows += [
-                {"figure": f"{label}, {name}, L1 {penalty:g}",
-                 "value": interval([getattr(one, field) for one in some])
-                 if len(some) > 1 else getattr(some[0], field)}
-                for label, field in (("explained variance", "explained"), ("L0", "l0"),
-                                     ("MMCS", "mmcs"))
-                if field != "mmcs" or name == "sparse"
-            ]  # fmt: skip
-    return [{**row, "seeds": list(seeds)} for row in rows]
-
-
-def needs_more(points: list, seed: int) -> bool:
-    """Compare L0, interpolated, at the variance in the middle of what both explain."""
-    curves = {}
-    for name in ("sparse", "gaussian"):
-        chosen = [one for one in points if one.seed == seed and one.data == name]
-        curves[name] = np.array(sorted((one.explained, one.l0) for one in chosen))
-    low = max(curve[0, 0] for curve in curves.values())
-    high = min(curve[-1, 0] for curve in curves.values())
-    at = (low + high) / 2
-    sparse, gaussian = (np.interp(at, *curves[name].T) for name in ("sparse", "gaussian"))
-    return bool(gaussian > sparse)
-
-
-def interval(values: list[float]) -> Interval:
-    return bootstrap(np.mean, values, seed=0)

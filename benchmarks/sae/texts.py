@@ -2,12 +2,12 @@
 
     python benchmarks/sae/texts.py --out build/sae/texts
 
-Four kinds of source: the benign chat sets and the English corpora under CUSTODES_DATA_DIR (Brown,
-reviews, news, WikiText-2 and others: text/english.jsonl.gz), Debian's documentation
-(/usr/share/doc), and text files inside installed Python wheels. Writes texts.jsonl (one text a
-line, in the order of their hashes, so that any beginning of it mixes the sources) and
-sources.jsonl (source, path, characters). Texts that repeat are taken once. None of it is ours to
-publish: the output is scratch.
+Four kinds of source: the benign chat sets (train/*.jsonl.gz) and the English corpora
+(text/english.jsonl.gz: Brown, reviews, news, WikiText-2 and others) under CUSTODES_DATA_DIR, which
+must hold both; Debian's documentation (/usr/share/doc); and text files inside installed Python
+wheels. Writes texts.jsonl (one text a line, in the order of their hashes, so that any beginning of
+it mixes the sources) and sources.jsonl (source, path, characters). Texts that repeat are taken
+once. None of it is ours to publish: the output is scratch.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from pathlib import Path
 SUFFIXES = (".txt", ".md", ".rst", ".txt.gz", ".md.gz")
 LEAST = 400  # characters; shorter files are mostly lists of names
 MOST = 400_000
+A_TOKEN = 4.41  # characters of these texts, by SmolLM2's tokenizer
 
 
 def main() -> None:
@@ -49,7 +50,7 @@ def main() -> None:
             total += len(text)
             if total >= options.characters:
                 break
-    print(f"{len(found):,} texts, {total:,} characters (about {total // 4:,} tokens)")
+    print(f"{len(found):,} texts, {total:,} characters (about {total / A_TOKEN:,.0f} tokens)")
 
 
 def gather() -> Iterator[tuple[str, str, str]]:
@@ -67,9 +68,22 @@ def gather() -> Iterator[tuple[str, str, str]]:
                     yield source, str(path), text
 
 
+def shared_sets() -> Path:
+    """Without them the text is another, and so is every figure: that is said, not passed over."""
+    named = os.environ.get("CUSTODES_DATA_DIR")
+    if not named:
+        raise SystemExit("CUSTODES_DATA_DIR is not set; name the folder of the sets (docs/data.md)")
+    root = Path(named)
+    if not (root / "text" / "english.jsonl.gz").exists() or not any(root.glob("train/*.jsonl.gz")):
+        raise SystemExit(
+            f"CUSTODES_DATA_DIR: {root} holds no text/english.jsonl.gz or no train/*.jsonl.gz; "
+            "expected both (docs/data.md)"
+        )
+    return root
+
+
 def chats() -> Iterator[tuple[str, str, str]]:
-    root = Path(os.environ.get("CUSTODES_DATA_DIR", "/nonexistent")) / "train"
-    for path in sorted(root.glob("*.jsonl.gz")) if root.is_dir() else ():
+    for path in sorted((shared_sets() / "train").glob("*.jsonl.gz")):
         with gzip.open(path, "rt", encoding="utf-8") as file:
             for number, line in enumerate(file):
                 row = json.loads(line)
@@ -81,13 +95,12 @@ def chats() -> Iterator[tuple[str, str, str]]:
 
 
 def corpora() -> Iterator[tuple[str, str, str]]:
-    path = Path(os.environ.get("CUSTODES_DATA_DIR", "/nonexistent")) / "text" / "english.jsonl.gz"
-    if path.exists():
-        with gzip.open(path, "rt", encoding="utf-8") as file:
-            for line in file:
-                row = json.loads(line)
-                if len(row["text"]) >= LEAST:
-                    yield row["source"], f"{path.name}:{row['id']}", row["text"]
+    path = shared_sets() / "text" / "english.jsonl.gz"
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        for line in file:
+            row = json.loads(line)
+            if len(row["text"]) >= LEAST:
+                yield row["source"], f"{path.name}:{row['id']}", row["text"]
 
 
 def read(path: Path) -> str:

@@ -7,9 +7,10 @@ from typer.testing import CliRunner
 
 from custodes.errors import ArtifactError, DataError
 from custodes.methods import sae
-from custodes.methods.sae import describing
+from custodes.methods.sae import describing, method
 from custodes.methods.sae.command import app
 from custodes.methods.sae.describing import run_describe
+from custodes.methods.sae.features import read_features
 from custodes.methods.sae.kept import Kept
 from custodes.methods.sae.page import FeatureView, feature_page, histogram
 from custodes.methods.sae.steering import find_clamps
@@ -136,7 +137,10 @@ def test_a_killed_description_goes_on(made, tiny_folder, tmp_path, monkeypatch):
     assert searched[6:] == [2, 3]
     for name in ("report.json", "features.html"):
         assert (tmp_path / "killed" / name).read_text() == (tmp_path / "whole" / name).read_text()
-    assert not (tmp_path / "killed/described.json").exists()
+    lines = (tmp_path / "killed/metrics.jsonl").read_text()
+    run_describe(store, coder, config, tmp_path / "killed")
+    assert len(searched) == 8, "for another judge nothing is steered again"
+    assert (tmp_path / "killed/metrics.jsonl").read_text() == lines, "and replaces the one before"
 
 
 @pytest.mark.parametrize("content", ["[1]", "{", '{"key": 1}'])
@@ -145,6 +149,29 @@ def test_what_no_killed_description_left_is_said(tmp_path, content):
     path.write_text(content)
     with pytest.raises(ArtifactError, match="remove it"):
         Kept(path, "").load()
+
+
+def test_descriptions_are_of_contexts_that_training_holds_out(
+    made, tiny_folder, tmp_path, monkeypatch
+):
+    """The judge's are those of the last shard."""
+    coder = next((made / "run/artifacts").glob("topk-*"))
+    store = sae.ActivationStore(made / "store")
+    held = store.contexts(store.split(TRAIN["held_out"]))
+    read = []
+
+    def reading(language, features, ids, **others):
+        read.append(ids)
+        return read_features(language, features, ids, **others)
+
+    monkeypatch.setattr(describing, "read_features", reading)
+    config = sae.DescribeConfig(
+        model=str(tiny_folder), chosen=(5,), contexts=20, prompts=2, steer_tokens=2
+    )
+    run_describe(store, coder, config, tmp_path)
+    known = {tuple(row[:32].tolist()) for row in store.tokens()[held]}
+    windows = next(ids for ids in read if ids.shape[1] == 32)
+    assert len(windows) == 10 and {tuple(row) for row in windows.tolist()} <= known
 
 
 def test_describe_refuses_another_model_and_a_silent_autoencoder(made, tiny_folder, tmp_path):
@@ -167,7 +194,10 @@ def test_describe_refuses_another_model_and_a_silent_autoencoder(made, tiny_fold
         run_describe(store, tmp_path / "silent", config, tmp_path, language=language)
 
 
-def test_null_puts_random_networks_beside_the_trained_one(tiny_folder, text_file, tmp_path):
+def test_null_puts_random_networks_beside_the_trained_one(
+    tiny_folder, text_file, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(method, "substituted_losses", lambda *_, **__: (1.0, 1.5, 3.0))
     settings = {f"collect.{name}": value for name, value in COLLECT.items()}
     settings |= {f"train.{name}": value for name, value in TRAIN.items()}
     settings |= {"collect.model": tiny_folder, "train.seeds": "[0]", "contexts": 30, "latents": 6}
@@ -180,6 +210,11 @@ def test_null_puts_random_networks_beside_the_trained_one(tiny_folder, text_file
     entropy = {name: row["token entropy"]["value"] for name, row in rows.items()}
     assert entropy["control"] > entropy["trained"]
     assert abs(rows["control"]["fuzzing AUROC"]["value"] - 0.5) < 0.15
+    scores = {name: row["CE score"] for name, row in rows.items()}
+    assert scores == {**dict.fromkeys(rows), "trained": 0.75}
+    assert all(row["latents"] == 6 and row["not scored"] <= 6 for row in rows.values())
+    each = [row["explained variance, mean over dimensions"] for row in rows.values()]
+    assert all(value < 1 for value in each)
 
 
 def test_toy_writes_its_frontier(tmp_path):

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from custodes.errors import ConfigError, DataError
+from custodes.methods.sae.describing import Described
 from custodes.methods.sae.evidence import (
     Evidence,
     Example,
@@ -165,8 +166,21 @@ def test_embedding_scores():
     assert output_success("cat", cats, [taxes, ["rain"]], embed)
     assert not output_success("tax", cats, [taxes, ["rain"]], embed)
     assert not output_success("zzz", cats, [cats, cats], embed)
+    # Up writes of cats, down of anything: what is the same both ways says nothing.
+    both, up = ["the cat sat", "a cat"], ["the cat sat", "rain"]
+    assert output_success("cat", both, [up, ["rain", "rain"]], embed)
+    assert output_success("cat", up, [both, ["rain", "rain"]], embed, signs=[1, -1])
+    assert not output_success("cat", up[::-1], [both, both], embed, signs=[1, -1])
+    assert output_success("cat", both, [up, up], embed, signs=[1, 1])
     assert intruder_found(["the cat sat", "a cat ran", "my cat"], "income tax", embed)
     assert not intruder_found(["income tax", "a cat ran", "a cat sat"], "the cat", embed)
+
+
+def test_each_text_has_the_sign_of_its_clamp(evidence):
+    one = Described(
+        evidence=evidence, descriptions={}, clamps=(2.0, -3.0), steered=("a", "b", "c", "d")
+    )
+    assert one.signs == [1, 1, -1, -1]
 
 
 def test_token_lookup_knows_planted_labels_and_not_shuffled_ones():

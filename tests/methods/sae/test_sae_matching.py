@@ -1,14 +1,21 @@
 """Matching against SciPy's dense optimum; shared features and their nulls."""
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from scipy.optimize import linear_sum_assignment
 
 from custodes.errors import DataError
+from custodes.methods.sae import matching
+from custodes.methods.sae.blocked import candidates
+from custodes.methods.sae.jackknife import jackknife, mean_over_pairs, mean_over_runs
 from custodes.methods.sae.matching import match, nearest, unit_rows
+from custodes.methods.sae.report import pairs_interval
 from custodes.methods.sae.seeds import compare, permuted, random_directions
 
 
@@ -129,3 +136,64 @@ def test_sizes_may_differ_and_widths_may_not(make_coder):
     assert forth.shared == back.shared
     with pytest.raises(DataError, match="widths 16 and 8"):
         compare(small, make_coder(width=8))
+
+
+def test_a_killed_comparison_loses_one_matching_at_most(make_coder, tmp_path, monkeypatch):
+    one, other = make_coder(latents=150, width=6, seed=1), make_coder(latents=150, width=6, seed=2)
+    whole = compare(one, other, top=1)
+    said = []
+
+    def stop(line):
+        said.append(line)
+        if "violated" in line and sum("to begin with" in one for one in said) == 2:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        compare(one, other, top=1, keep=tmp_path, say=stop)
+    assert [path.name for path in tmp_path.iterdir()] == ["encoder.safetensors"]
+    passes = []
+    monkeypatch.setattr(
+        matching, "candidates", lambda *given: passes.append(given[2]) or candidates(*given)
+    )
+    assert compare(one, other, top=1, keep=tmp_path) == whole
+    assert passes == [1, 1], "the decoder's first pass and the nearest neighbors'"
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_jackknife_of_a_mean_is_students_interval():
+    values = np.random.default_rng(0).normal(size=7)
+    found = mean_over_runs(values)
+    wanted = stats.t.interval(0.95, 6, loc=values.mean(), scale=stats.sem(values))
+    assert (found.low, found.high) == pytest.approx(wanted)
+    assert found.value == pytest.approx(values.mean())
+    assert np.isnan(mean_over_runs([1.0]).low) and np.isnan(jackknife(1.0, [np.nan, 1.0]).high)
+
+
+def test_intervals_over_pairs_of_seeds_cover_what_they_say():
+    """Pairs that share a seed are alike, so that an interval over pairs as if they were not would
+    miss the truth far more often than 1 in 20 times."""
+    rng = np.random.default_rng(1)
+    covered = {"jackknife": 0, "as if independent": 0}
+    for _ in range(400):
+        of_seed = rng.normal(size=5)
+        pairs = [of_seed[i] + of_seed[j] for i, j in combinations(range(5), 2)]
+        found = mean_over_pairs(pairs)
+        covered["jackknife"] += found.low <= 0 <= found.high
+        plain = mean_over_runs(pairs)
+        covered["as if independent"] += plain.low <= 0 <= plain.high
+    assert covered["jackknife"] / 400 > 0.92
+    assert covered["as if independent"] / 400 < 0.9
+
+
+def test_a_report_gives_a_lone_pair_no_interval():
+    assert pairs_interval([0.5]) == 0.5
+    found = pairs_interval([0.1, 0.2, 0.6])
+    assert found.low < found.value < found.high
+    assert found.value == pytest.approx(0.3)
+
+
+def test_values_that_are_not_all_pairs():
+    assert np.isnan(mean_over_pairs([0.5]).low) and mean_over_pairs([0.5]).value == 0.5
+    for values in ([], [0.1, 0.2]):
+        with pytest.raises(DataError, match="expected all pairs"):
+            mean_over_pairs(values)

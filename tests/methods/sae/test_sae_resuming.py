@@ -10,6 +10,7 @@ from custodes.methods.sae.blocked import Tight
 from custodes.methods.sae.config import CoderConfig, TrainConfig
 from custodes.methods.sae.matching import match, unit_rows
 from custodes.methods.sae.training import Trainer, train
+from custodes.models import arithmetic
 
 CONFIG = TrainConfig(
     kinds=("topk", "batchtopk", "jumprelu"), latents=(32,), k=(3,), seeds=(0, 1),
@@ -59,6 +60,23 @@ def test_checkpoints_of_something_else_are_refused(planted_store, tmp_path):
     keep.write_bytes(b"nothing of the kind")
     with pytest.raises(ArtifactError, match="not a checkpoint"):
         list(train(planted_store, CONFIG, keep=keep))
+
+
+def test_a_checkpoint_is_of_the_precision_that_auto_came_to(planted_store, tmp_path, monkeypatch):
+    """On a machine where it comes to another, going on would mix the two."""
+    keep = tmp_path / "checkpoint.safetensors"
+    coder = CONFIG.coder.model_copy(update={"precision": "auto"})
+    auto = CONFIG.model_copy(update={"coder": coder})
+    monkeypatch.setattr(arithmetic, "bfloat16_pays", lambda: True)
+    with pytest.raises(KilledError):
+        list(train(planted_store, auto, keep=keep, say=killer(10)))
+    monkeypatch.setattr(arithmetic, "bfloat16_pays", lambda: False)
+    with pytest.raises(ConfigError, match="of other settings"):
+        list(train(planted_store, auto, keep=keep))
+    monkeypatch.undo()
+    named = coder.model_copy(update={"precision": "bfloat16"})
+    found = list(train(planted_store, CONFIG.model_copy(update={"coder": named}), keep=keep))
+    assert {one.config.precision for one in found} == {"bfloat16"}
 
 
 def test_bfloat16_picks_and_float32_counts(planted):

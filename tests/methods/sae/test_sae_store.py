@@ -12,9 +12,12 @@ import torch
 from custodes.errors import ArtifactError, ConfigError, DataError
 from custodes.methods.sae.collecting import collect, pack_contexts
 from custodes.methods.sae.config import CollectConfig
+from custodes.methods.sae.features import coder_features, read_features
 from custodes.methods.sae.hooks import read_hooks, replaced
 from custodes.methods.sae.store import ActivationStore, write_shard, write_store
+from custodes.methods.sae.stored import stored_activations, stored_alive
 from custodes.methods.sae.texts import read_texts
+from custodes.methods.sae.variants import variant
 
 HOOKS = ("residual.1", "model.layers.1.mlp", "model.layers.1.mlp:input")
 
@@ -142,6 +145,56 @@ def test_batches_cover_a_range_once(planted_store):
     part = torch.cat(list(planted_store.batches("x", 700, start=1000, stop=3200)))
     assert sizes == [700, 700, 700, 100]
     assert torch.equal(part, whole[1000:3200])
+
+
+def test_what_judges_shares_no_context_with_what_trains(language, texts, tmp_path):
+    store = collect(language, texts, settings(), tmp_path)
+    places = np.concatenate([np.load(tmp_path / "places" / f"{n:05d}.npy") for n in store.shards])
+    sizes = [store.facts.rows[number] for number in store.shards]
+    for held_out in (1, 30, 38, 39, 200):
+        start = store.split(held_out)
+        judged, trained = (set((part // 20).tolist()) for part in (places[start:], places[:start]))
+        assert not judged & trained
+        assert held_out <= store.rows - start < held_out + max(sizes)
+        assert set(store.contexts(start).tolist()) == judged
+        assert set(store.contexts(0, start).tolist()) == trained
+    assert store.split(store.rows + 1) == 0
+    last = store.last_contexts(3)
+    assert set(store.contexts(store.split(1)).tolist()) <= set(last.tolist()) and len(last) == 3
+    assert len(store.last_contexts(99)) == 30
+    arrays = write_store(tmp_path / "arrays", {"x": np.ones((10, 2))}, shard_rows=4)
+    assert arrays.split(3) == 7, "rows of arrays share nothing"
+
+
+def test_a_small_store_still_has_a_small_last_shard(language, texts, tmp_path):
+    store = collect(language, texts, settings(shard_rows=65_536), tmp_path)
+    assert store.rows - store.split(1) <= store.rows // 10
+
+
+def test_latents_read_from_the_store_are_the_models(language, texts, tmp_path, make_coder):
+    store = collect(language, texts, settings(), tmp_path)
+    coder, hook = make_coder("relu"), "residual.1"
+    contexts = store.last_contexts(5)
+    found, ids = stored_activations(store, hook, coder, [3, 7], contexts)
+    wanted = read_features(language, coder_features(coder, hook, [3, 7]), ids)
+    assert ids.tolist() == store.tokens()[contexts].tolist()
+    assert torch.allclose(found, wanted, atol=2e-2) and (wanted > 0.1).any()
+    alive = stored_alive(store, hook, coder, contexts)
+    every = read_features(language, coder_features(coder, hook, range(24)), ids)
+    assert torch.equal(alive, (every > 0).flatten(0, 1).any(0))
+
+
+def test_a_controls_latents_are_read_with_the_noise_that_was_stored(
+    language, texts, tmp_path, make_coder
+):
+    """Its noise hangs on what is beside a context in its batch."""
+    control = variant(language, "control", seed=0)
+    store = collect(control, texts, settings(), tmp_path)
+    rows, _ = next(store.rows_of("residual.1", store.last_contexts(1), 999))
+    coder, contexts = make_coder("relu"), store.last_contexts(1)
+    found, _ = stored_activations(store, "residual.1", coder, [3], contexts)
+    of_rows = coder.encode(rows)[:, 3]
+    assert torch.equal(found[found > 0].sort().values, of_rows[of_rows > 0].sort().values)
 
 
 def test_a_killed_collection_goes_on(language, texts, tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ from custodes.errors import ConfigError, DataError
 from custodes.methods.sae.coder import Coder, sparse_rows
 from custodes.methods.sae.config import CoderConfig, TrainConfig
 from custodes.methods.sae.losses import jump_relu, l0_penalty
-from custodes.methods.sae.metrics import ce_score, judge, substituted_losses
+from custodes.methods.sae.metrics import QualityStream, ce_score, judge, substituted_losses
 from custodes.methods.sae.objective import objective
 from custodes.methods.sae.sparse import above_zero, batch_top_k, mixed, pre_activations, row_top_k
 from custodes.methods.sae.store import write_store
@@ -229,6 +229,31 @@ def test_auxk_revives_dead_latents(planted):
         revived.append(int(active.any(0)[16:].sum()))
     assert revived[0] == 0
     assert revived[1] >= 8
+
+
+def test_fewer_rows_are_trained_on_and_the_same_judge(planted_store):
+    few = short(seeds=(0,), rows=1300)
+    (one,) = train(planted_store, few)
+    assert len(one.losses) == 3 * 13
+    (whole,) = train(planted_store, short(seeds=(0,)))
+    assert len(whole.losses) == 3 * 35 and one.quality.rows == whole.quality.rows == 500
+    with pytest.raises(DataError, match=r"rows: got 3501.*has 3500"):
+        list(train(planted_store, short(rows=3501)))
+
+
+def test_one_massive_dimension_is_not_all_there_is(make_coder):
+    torch.manual_seed(1)
+    x = torch.randn(200, 16)
+    x[:, 0] *= 1000
+    x[:, 1] = 3  # does not vary, and counts in neither
+    error = torch.randn(200, 16)
+    stream = QualityStream(16, 1)
+    stream.add(x, torch.ones(200, 1), x + error)
+    found = stream.result()
+    each = 1 - error.square().sum(0) / (x - x.mean(0)).square().sum(0)
+    assert found.explained > 0.999
+    assert found.explained_mean == pytest.approx(float(each[x.std(0) > 0].mean()), rel=1e-4)
+    assert found.explained_mean < 0.3
 
 
 def test_figures_are_global(make_coder):

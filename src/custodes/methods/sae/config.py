@@ -44,7 +44,7 @@ class CollectConfig(Config):
     batch: int = Field(default=16, ge=1)
     """Contexts in a forward pass."""
     shard_rows: int = Field(default=65_536, ge=1)
-    """Activations in a shard, at most: whole contexts are taken, and small stores are cut into 16."""
+    """Activations in a shard, at most: whole contexts, and small stores are cut into 16 or more."""
     dtype: Literal["float16", "float32"] = "float16"
     """What is stored."""
     precision: Precision = "float32"

@@ -22,9 +22,10 @@ class Quality:
     """Figures of one autoencoder on `rows` rows.
 
     `explained`: 1 - sum ||x - x^||^2 / sum ||x - mean||^2, the mean over all rows.
-    `explained_mean`: the same of each of the d dimensions alone, averaged over those that vary: one
-    massive dimension of a residual stream is nearly all of `explained`. `l0`: active latents a row. `l1`: sum of activations a row. `dead`: share of latents never active on these
-    rows. `cosine`: mean of cos(x, x^).
+    `explained_mean`: the same of each of the d dimensions alone, averaged over those that vary; one
+    massive dimension of a residual stream may be nearly all of `explained`. `l0`: active latents a
+    row. `l1`: sum of activations a row. `dead`: share of latents never active on these rows.
+    `cosine`: mean of cos(x, x^).
     """
 
     explained: float

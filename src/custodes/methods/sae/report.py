@@ -29,8 +29,8 @@ from custodes.methods.sae.seeds import Overlap
 from custodes.methods.sae.toy import DATA, ToyPoint
 from custodes.methods.sae.training import Trained
 
-__all__ = ["compare_report", "describe_report", "mean_interval", "null_report", "toy_report",
-           "train_report"]  # fmt: skip
+__all__ = ["compare_report", "describe_report", "mean_interval", "null_report", "pairs_interval",
+           "toy_report", "train_report"]  # fmt: skip
 
 _QUALITY = ["autoencoder", "explained variance", "mean over dimensions", "cosine", "L0", "L1",
             "dead"]  # fmt: skip
@@ -47,6 +47,12 @@ def mean_interval(values: Sequence[float], seed: int = 0) -> Cell:
     if len(kept) == 1:
         return float(kept[0])
     return bootstrap(np.mean, kept, seed=seed)
+
+
+def pairs_interval(values: Sequence[float]) -> Cell:
+    """Mean over pairs of seeds with `mean_over_pairs`' interval; a lone pair has none."""
+    found = mean_over_pairs(values)
+    return found if np.isfinite(found.low) else found.value
 
 
 def _quality_row(name: str, found: Quality) -> list[Cell]:
@@ -100,7 +106,7 @@ def compare_report(
     rows = [_overlap_row(name, found) for name, found in pairs.items()]
     rows += [_overlap_row(f"null: {name}", found) for name, found in nulls.items()]
     cards = [
-        Card(label, mean_over_pairs([getattr(one, name) for one in pairs.values()]), note)
+        Card(label, pairs_interval([getattr(one, name) for one in pairs.values()]), note)
         for label, name, note in (
             ("shared (strict)", "shared", "same partner in both, both cosines ≥ .7"),
             ("index agreement", "agreement", "same partner in both"),

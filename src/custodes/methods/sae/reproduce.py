@@ -28,9 +28,8 @@ from custodes.methods.sae.config import (
 )
 from custodes.methods.sae.describing import run_describe
 from custodes.methods.sae.formats import load_coder
-from custodes.methods.sae.jackknife import mean_over_pairs
 from custodes.methods.sae.method import run_collect, run_null, run_toy, run_train
-from custodes.methods.sae.report import mean_interval
+from custodes.methods.sae.report import mean_interval, pairs_interval
 from custodes.methods.sae.seeds import Overlap, compare, permuted, random_directions
 from custodes.methods.sae.store import ActivationStore
 from custodes.methods.sae.texts import read_texts
@@ -179,7 +178,7 @@ def _seeds_row(
 ) -> list[Cell]:
     return [
         name,
-        *(mean_over_pairs([getattr(pair, one) for pair in pairs])
+        *(pairs_interval([getattr(pair, one) for pair in pairs])
           for one in ("shared", "agreement", "mean_max")),
         *(mean_interval([row[one] for row in quality]) for one in ("l0", "explained")),
         all(pair.certified for pair in pairs),

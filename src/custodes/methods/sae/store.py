@@ -6,9 +6,9 @@
     places/00000.npy        int64 [rows]: context x T + position of each row
 
 Contexts are dealt to shards at random and the rows of a shard are shuffled, so that reading a
-store from front to back is reading it at random. All rows of a context lie in one shard: what judges
-is held out in whole shards, or it would share contexts with what trains. How activations are made is
-not known here.
+store from front to back is reading it at random. All rows of a context lie in one shard: what
+judges is held out in whole shards, or it would share contexts with what trains. How activations are
+made is not known here.
 """
 
 from __future__ import annotations
