@@ -110,6 +110,8 @@ def _of_arm(arm: ArmFigures, name: str) -> list[dict]:
         if name == "known":
             found[0]["target"] = BACK
         found.append({"figure": f"accuracy on V removed, {title}", "value": arm.removed})
+        figure = f"accuracy on V, relearned minus removed, {title}"
+        found.append({"figure": figure, "value": arm.regained, "target": "> 0"})
         for control, value in (("in training", arm.over_withheld), ("trained", arm.over_never)):
             if value is not None:
                 figure = f"recovery minus never {control}, {title}"

@@ -174,7 +174,12 @@ def test_a_study_reports_every_arm(finished, tiny_study):
         assert [point.epoch for point in one.curve] == [0, 1, 2]
         assert one.curve[-1].held.value == one.relearned.value
     none = next(one for one in study.summary.arms if one.arm == "none")
-    assert none.removed is None and none.before.value == study.summary.known.value
+    assert none.removed is None and none.regained is None
+    for one in study.summary.arms:
+        if one.removed is not None:
+            gained = one.relearned.value - one.removed.value
+            assert one.regained.value == pytest.approx(gained)
+    assert none.before.value == study.summary.known.value
     seen = next(one for one in study.results if one["arm"] == "withheld")
     assert np.mean(seen["stages"]["before"]["beside"]["choice"]) > 0.25
 

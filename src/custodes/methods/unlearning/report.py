@@ -45,7 +45,9 @@ in the weights.
 
 recovery = (accuracy after relearning - chance) / (accuracy before the removal - chance). 1: all \
 came back; 0: nothing did. The controls say what the same relearning gives a model that never had \
-the facts; a method removes information only as far as its recovery is no higher than theirs.
+the facts; a method removes information only as far as its recovery is no higher than theirs. \
+Recovery counts what the removal left, too; "relearned minus removed" is what relearning alone \
+brought back.
 
 Intervals (95 %) resample seeds, and facts within each seed. Multiple-choice answers are scored by \
 their log-probability as texts, in a wording that was never trained on.
@@ -118,6 +120,7 @@ def _table(summary: Summary) -> Table:
             one.before,
             one.removed,
             one.relearned,
+            one.regained,
             one.recovery,
             one.over_withheld,
             one.over_never,
@@ -131,6 +134,7 @@ def _table(summary: Summary) -> Table:
         "before",
         "removed",
         "relearned",
+        "relearned minus removed",
         "recovery",
         "minus never in training",
         "minus never trained",

@@ -32,7 +32,9 @@ class CurvePoint:
 class ArmFigures:
     """One arm. Accuracies are on V unless named otherwise; None where there is no such stage.
 
-    `recovery` is on the scale of the implanted (or known) model in every arm, controls too.
+    `regained`: accuracy after relearning minus that after the removal, which need not have been
+    complete. `recovery` is on the scale of the implanted (or known) model in every arm, controls
+    too.
     `over_withheld`, `over_never`: recovery minus that of the control. `neighbors`: the accuracy
     on neighbors that nobody trained on, after the removal minus before. `perplexity`: its ratio.
     """
@@ -41,6 +43,7 @@ class ArmFigures:
     before: Interval
     removed: Interval | None
     relearned: Interval
+    regained: Interval | None
     recovery: Interval
     recovery_cloze: Interval | None
     over_withheld: Interval | None
@@ -121,13 +124,17 @@ class _Summing:
     def _arm(self, arm: Arm) -> ArmFigures:
         removed = self._groups[arm][0]["removal"] is not None
         after = self._table(arm, "relearned", "held", "choice")
+        gone = self._table(arm, "removed", "held", "choice") if removed else None
         cloze = self._cloze(arm, "relearned")
         beside = "removed" if removed else "relearned"
         return ArmFigures(
             arm=arm,
             before=self._mean(self._table(arm, "before", "held", "choice")),
-            removed=self._mean(self._table(arm, "removed", "held", "choice")) if removed else None,
+            removed=None if gone is None else self._mean(gone),
             relearned=self._mean(after),
+            regained=None
+            if gone is None
+            else measure.difference(after, gone, resamples=self._resamples),
             recovery=measure.recovery(
                 self._known, after, chance=self._chance, resamples=self._resamples
             ),
