@@ -251,6 +251,7 @@ def test_perplexity_reads_ordinary_text(model, tmp_path):
         ({"facts": {"shares": [0.5, 0.5]}}, "below 1"),
         ({"removal": {"tune": {"kind": "full"}}}, "rmu"),
         ({"removal": {"rates": {"npo": []}}}, "at least one"),
+        ({"text": "english", "removal": {"text": "english"}}, "other text"),
     ],
 )
 def test_settings_that_do_not_fit_are_told(values, told):

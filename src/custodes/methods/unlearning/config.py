@@ -161,6 +161,10 @@ class StudyConfig(Config):
     def _fits(self) -> StudyConfig:
         if "rmu" in self.removal.methods and self.removal.tune.kind == "full":
             raise ValueError("rmu compares with the model before it: set removal.tune.kind=lora")
+        if self.text is not None and self.text == self.removal.text:
+            raise ValueError(
+                f"text: got {self.text}, which removal.text retains; perplexity needs other text"
+            )
         missing = [name for name in self.removal.methods if not self.removal.rates.get(name)]
         if missing:
             raise ValueError(f"removal.rates: expected at least one for {', '.join(missing)}")
