@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from custodes.measure import over_seeds
 from custodes.methods.decomposition.method import Result, decompose
 from custodes.methods.decomposition.presets import PRESETS, preset_config
-from custodes.methods.decomposition.report import over_seeds
 
 # The paper's band (mean and deviation, APD's over the columns of one network), or nearer to 1.
 TARGETS: dict[str, dict[str, str]] = {

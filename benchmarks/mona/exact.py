@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from custodes.measure import over_seeds
 from custodes.methods.mona.config import ApprovalConfig, LoanConfig
 from custodes.methods.mona.credit import ARMS
 from custodes.methods.mona.gridworld.approval import (
@@ -23,7 +24,6 @@ from custodes.methods.mona.gridworld.solver import (
 )
 from custodes.methods.mona.gridworld.study import clear_ranges, solver_seconds
 from custodes.methods.mona.loan.exact import LoanGame, best_responses, train_exact
-from custodes.methods.mona.measure import over_seeds
 from custodes.methods.mona.report import PUBLISHED_HACKS
 
 STEPS = 50

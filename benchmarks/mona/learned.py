@@ -44,7 +44,7 @@ def rows_of(arms: dict[str, ArmRuns], names: dict[str, dict[str, str]]) -> list[
 
 def differences(arms: dict[str, ArmRuns], name: str, first: str, second: str) -> dict:
     """first - second, paired by seed, with its interval over seeds."""
-    from custodes.methods.mona.measure import over_seeds
+    from custodes.measure import over_seeds
 
     pairs = zip(arms[first].last(name), arms[second].last(name), strict=True)
     return {

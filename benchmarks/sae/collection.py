@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import time
 from pathlib import Path
@@ -11,10 +10,11 @@ from typing import Any
 
 import torch
 from kept import full, once
-from speed import ask_peer
+from speed import told_by
 from stores import HOOK, texts_of
 
 from custodes.config import cache_folder
+from custodes.measure import over_seeds
 from custodes.methods.sae import (
     ActivationStore,
     CollectConfig,
@@ -23,7 +23,6 @@ from custodes.methods.sae import (
     load_language_model,
     read_texts,
 )
-from custodes.methods.sae.jackknife import mean_over_runs
 from custodes.models.embedded import SMOLLM2, prepare
 
 __all__ = ["collection"]
@@ -47,12 +46,12 @@ def collection(options: argparse.Namespace) -> list[dict]:
                     of_one = speeds.setdefault((who, precision), [])
                     of_one.append(one["tokens"] / one["seconds"])
     found = [
-        {"figure": f"{who}, {precision}", "value": mean_over_runs(values), "unit": "tokens/CPU-s"}
+        {"figure": f"{who}, {precision}", "value": over_seeds(values), "unit": "tokens/CPU-s"}
         for (who, precision), values in speeds.items()
     ]
     found.append({"figure": "bfloat16: share of variance that is noise", "value": noise(options)})
     fast = speeds["ours", "bfloat16"]
-    found.append({"figure": "ours, processor time", "value": mean_over_runs(fast),
+    found.append({"figure": "ours, processor time", "value": over_seeds(fast),
                   "unit": "tokens/CPU-s"})  # fmt: skip
     for name, mine, other, target in (
         ("ours over SAELens' store, same layer", "bfloat16", "bfloat16", ">= 1.5"),
@@ -62,7 +61,7 @@ def collection(options: argparse.Namespace) -> list[dict]:
         slow = speeds.get(("SAELens' store", other), [])
         if len(slow) == TIMES:
             ratios = [one / two for one, two in zip(speeds["ours", mine], slow, strict=True)]
-            found.append({"figure": name, "value": mean_over_runs(ratios), "target": target})
+            found.append({"figure": name, "value": over_seeds(ratios), "target": target})
     return found
 
 
@@ -100,10 +99,7 @@ def theirs(options: argparse.Namespace, precision: str, turn: int) -> dict[str, 
         "texts": str(texts_of(options)), "autocast": precision == "bfloat16",
     }  # fmt: skip
     path = options.work / "collection" / f"saelens-{precision}-{turn}.json"
-    said = None if path.exists() else ask_peer("saelens", json.dumps(asked), task="collect")
-    if not path.exists() and said is None:
-        return None
-    return once(path, lambda: json.loads(said.splitlines()[-1]), asked)
+    return told_by("saelens", asked, path, task="collect")
 
 
 def noise(options: argparse.Namespace) -> float:

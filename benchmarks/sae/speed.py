@@ -53,6 +53,14 @@ def ask_peer(peer: str, *arguments: object, task: str) -> str | None:
     return done.stdout
 
 
+def told_by(peer: str, asked: dict[str, Any], path: Path, *, task: str) -> dict[str, Any] | None:
+    """The last line, JSON, of what a peer says, kept in `path`; None as in `ask_peer`."""
+    said = None if path.exists() else ask_peer(peer, json.dumps(asked), task=task)
+    if not path.exists() and said is None:
+        return None
+    return once(path, lambda: json.loads(said.splitlines()[-1]), asked)
+
+
 def directions(count: int, width: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Two anisotropic dictionaries that share 40 %, with noise, in different order."""
     draw = torch.Generator().manual_seed(seed)
@@ -111,13 +119,9 @@ class Race:
             "k": self.k, "seeds": list(range(seeds)), "folder": str(self.folder / "theirs"),
             **settings,
         }  # fmt: skip
-        said: str | None = None
         if not path.exists():
             self.write_rows(rows)
-            said = ask_peer(peer, json.dumps(given), task="fit")
-            if said is None:
-                return None
-        return once(path, lambda: json.loads(said.splitlines()[-1]), given)
+        return told_by(peer, given, path, task="fit")
 
     def write_rows(self, path: Path) -> None:
         if path.exists():

@@ -7,8 +7,8 @@ import argparse
 import numpy as np
 from kept import full, once
 
+from custodes.measure import over_seeds
 from custodes.methods.sae import ToyConfig
-from custodes.methods.sae.jackknife import mean_over_runs
 from custodes.methods.sae.toy import DATA, ToyPoint, toy_study
 from custodes.models.arithmetic import resolved
 
@@ -56,7 +56,7 @@ def toy(options: argparse.Namespace) -> list[dict]:
             some = [one for one in points if one.data == name and one.penalty == penalty]
             rows += [
                 {"figure": f"{label}, {name}, L1 {penalty:g}",
-                 "value": mean_over_runs([getattr(one, field) for one in some])}
+                 "value": over_seeds([getattr(one, field) for one in some])}
                 for label, field in (("explained variance", "explained"), ("L0", "l0"),
                                      ("MMCS", "mmcs"))
                 if field != "mmcs" or name == "sparse"

@@ -23,7 +23,7 @@ from custodes.measure.calibration import (
 )
 from custodes.measure.evaluation import Evaluation, Replies, Slice, evaluate
 from custodes.measure.heat import heat_map
-from custodes.measure.intervals import Interval, clopper_pearson, wilson
+from custodes.measure.intervals import Interval, clopper_pearson, over_seeds, wilson
 from custodes.measure.leak import LeakSummary, leak_before_stop, relative_leak, summarize_leaks
 from custodes.measure.plots import (
     Series,
@@ -83,6 +83,7 @@ __all__ = [
     "leak_before_stop",
     "line_plot",
     "merge_section",
+    "over_seeds",
     "pr_curve",
     "pr_plot",
     "precision_at",

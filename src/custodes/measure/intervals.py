@@ -1,4 +1,4 @@
-"""A figure with its interval, and exact and approximate intervals of a proportion.
+"""A figure with its interval; intervals of a proportion, and of a mean over few runs.
 
 The proportions' intervals take rows as independent; where rows come in groups, use
 `custodes.measure.bootstrap`.
@@ -7,13 +7,16 @@ The proportions' intervals take rows as independent; where rows come in groups, 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import NormalDist
 
-from custodes.errors import InputError
+import numpy as np
+
+from custodes.errors import DataError, InputError
 from custodes.measure.arrays import check_share
 
-__all__ = ["Interval", "clopper_pearson", "wilson"]
+__all__ = ["Interval", "clopper_pearson", "over_seeds", "wilson"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,24 @@ class Interval:
         """Plain JSON: `value`, `low`, `high`; null for what is not a finite number."""
         parts = {"value": self.value, "low": self.low, "high": self.high}
         return {name: float(x) if math.isfinite(x) else None for name, x in parts.items()}
+
+
+def over_seeds(values: Iterable[float], level: float = 0.95) -> Interval:
+    """The mean of independent runs with Student's t interval; NaN bounds for a single run.
+
+    `DataError` for no runs.
+    """
+    from scipy.stats import t
+
+    found = np.asarray(list(values), dtype=np.float64)
+    if not len(found):
+        raise DataError("got no runs; expected at least one")
+    mean = float(found.mean())
+    if len(found) == 1:
+        return Interval(mean, math.nan, math.nan)
+    error = float(found.std(ddof=1)) / math.sqrt(len(found))
+    half = float(t.ppf((1 + level) / 2, len(found) - 1)) * error
+    return Interval(mean, mean - half, mean + half)
 
 
 def clopper_pearson(successes: int, trials: int, level: float = 0.95) -> Interval:

@@ -10,6 +10,7 @@ import yaml
 from typer.testing import CliRunner
 
 from custodes.errors import ConfigError, DataError
+from custodes.measure import over_seeds
 from custodes.methods import METHODS
 from custodes.methods.decomposition import preset_config
 from custodes.methods.decomposition import reproduce as reproduce_module
@@ -21,7 +22,6 @@ from custodes.methods.decomposition.drawings import (
     vector_panels,
 )
 from custodes.methods.decomposition.presets import PRESETS, preset_names
-from custodes.methods.decomposition.report import over_seeds
 from custodes.methods.decomposition.sweep import run_sweep, sweep_rows
 
 QUICK = ["steps=6", "batch=16", "points=3", "judged_rows=16", "attack_steps=1", "seeds=2"]

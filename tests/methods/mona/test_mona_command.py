@@ -9,11 +9,12 @@ import pytest
 from typer.testing import CliRunner
 
 from custodes.errors import ConfigError, DataError
+from custodes.measure import over_seeds
 from custodes.methods import METHODS
 from custodes.methods.mona.command import app
 from custodes.methods.mona.config import StudyConfig
 from custodes.methods.mona.gridworld.study import clear_ranges
-from custodes.methods.mona.measure import group_runs, over_seeds
+from custodes.methods.mona.measure import group_runs
 from custodes.methods.mona.method import run_study
 from custodes.methods.mona.reproduce import reproduce
 

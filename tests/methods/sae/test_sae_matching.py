@@ -11,9 +11,10 @@ from scipy import stats
 from scipy.optimize import linear_sum_assignment
 
 from custodes.errors import DataError
+from custodes.measure import over_seeds
 from custodes.methods.sae import matching
 from custodes.methods.sae.blocked import candidates
-from custodes.methods.sae.jackknife import jackknife, mean_over_pairs, mean_over_runs
+from custodes.methods.sae.jackknife import jackknife, mean_over_pairs
 from custodes.methods.sae.matching import match, nearest, unit_rows
 from custodes.methods.sae.report import pairs_interval
 from custodes.methods.sae.seeds import compare, permuted, random_directions
@@ -162,11 +163,11 @@ def test_a_killed_comparison_loses_one_matching_at_most(make_coder, tmp_path, mo
 
 def test_the_jackknife_of_a_mean_is_students_interval():
     values = np.random.default_rng(0).normal(size=7)
-    found = mean_over_runs(values)
+    found = jackknife(values.mean(), [np.delete(values, n).mean() for n in range(7)])
     wanted = stats.t.interval(0.95, 6, loc=values.mean(), scale=stats.sem(values))
     assert (found.low, found.high) == pytest.approx(wanted)
     assert found.value == pytest.approx(values.mean())
-    assert np.isnan(mean_over_runs([1.0]).low) and np.isnan(jackknife(1.0, [np.nan, 1.0]).high)
+    assert np.isnan(jackknife(1.0, [1.0]).low) and np.isnan(jackknife(1.0, [np.nan, 1.0]).high)
 
 
 def test_intervals_over_pairs_of_seeds_cover_what_they_say():
@@ -179,7 +180,7 @@ def test_intervals_over_pairs_of_seeds_cover_what_they_say():
         pairs = [of_seed[i] + of_seed[j] for i, j in combinations(range(5), 2)]
         found = mean_over_pairs(pairs)
         covered["jackknife"] += found.low <= 0 <= found.high
-        plain = mean_over_runs(pairs)
+        plain = over_seeds(pairs)
         covered["as if independent"] += plain.low <= 0 <= plain.high
     assert covered["jackknife"] / 400 > 0.92
     assert covered["as if independent"] / 400 < 0.9

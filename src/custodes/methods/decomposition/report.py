@@ -5,24 +5,22 @@ Takes a judged decomposition; draws and arranges.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from custodes.errors import DataError
 from custodes.measure import (
     Card,
     Cards,
-    Interval,
     Plot,
     Plots,
     Prose,
     Report,
     Section,
     Table,
+    over_seeds,
 )
 from custodes.measure.report import Cell
 from custodes.methods.decomposition.base import Decomposition
@@ -37,7 +35,7 @@ from custodes.methods.decomposition.judging import Judgment
 from custodes.methods.decomposition.metrics.stability import SHARED
 from custodes.methods.decomposition.targets.residual import ResidualMLP
 
-__all__ = ["over_seeds", "run_report"]
+__all__ = ["run_report"]
 
 _NULL = "random network"
 
@@ -54,21 +52,6 @@ should need, after the best permutation; 0 is solved.
 
 The random network has the same shape and nothing learned in the decomposed matrices. A figure \
 that is as good there says nothing about what the target has learned."""
-
-
-def over_seeds(values: Sequence[float], level: float = 0.95) -> Interval:
-    """Mean with Student's t interval; NaN bounds for a single run."""
-    from scipy.stats import t
-
-    found = np.asarray(values, dtype=np.float64)
-    if not len(found):
-        raise DataError("got no runs; expected at least one")
-    mean = float(found.mean())
-    if len(found) == 1:
-        return Interval(mean, math.nan, math.nan)
-    error = float(found.std(ddof=1)) / math.sqrt(len(found))
-    half = float(t.ppf((1 + level) / 2, len(found) - 1)) * error
-    return Interval(mean, mean - half, mean + half)
 
 
 def run_report(

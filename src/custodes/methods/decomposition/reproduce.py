@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Literal
 
 from custodes.config import Config, Run
-from custodes.measure import Interval, Prose, Report, Section, Table
+from custodes.measure import Interval, Prose, Report, Section, Table, over_seeds
 from custodes.measure.report import Cell
 from custodes.methods.decomposition.method import Method, Result, decompose
 from custodes.methods.decomposition.presets import preset_config
-from custodes.methods.decomposition.report import over_seeds
 
 __all__ = ["PUBLISHED", "reproduce_apd", "reproduce_spd"]
 

@@ -11,12 +11,11 @@ from typing import Any
 
 from custodes.config import Run
 from custodes.engine import ENGINES, Engine, identify, resumable_map
-from custodes.measure import Report, Section, Table
+from custodes.measure import Report, Section, Table, over_seeds
 from custodes.measure.report import Cell
 from custodes.methods.decomposition.config import SweepConfig
 from custodes.methods.decomposition.method import Method, decompose
 from custodes.methods.decomposition.presets import preset_config
-from custodes.methods.decomposition.report import over_seeds
 
 __all__ = ["run_sweep", "sweep_rows"]
 

@@ -6,17 +6,16 @@ Runs of different seeds are independent, so intervals are Student's t over seeds
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from custodes.errors import DataError
-from custodes.measure import Interval
+from custodes.measure import Interval, over_seeds
 from custodes.methods.mona.gridworld.board import Floats
 
-__all__ = ["ArmRuns", "Curve", "group_runs", "over_seeds"]
+__all__ = ["ArmRuns", "Curve", "group_runs"]
 
 Point = Mapping[str, float]
 """A moment of training: `step`, `observed`, `true`, `hack`, and whatever else was measured."""
@@ -58,21 +57,6 @@ class ArmRuns:
             np.array([end.value if math.isnan(end.low) else end.low for end in ends]),
             np.array([end.value if math.isnan(end.high) else end.high for end in ends]),
         )
-
-
-def over_seeds(values: Iterable[float], level: float = 0.95) -> Interval:
-    """Mean with Student's t interval; NaN bounds for a single run."""
-    from scipy.stats import t
-
-    found = np.asarray(list(values), dtype=np.float64)
-    if not len(found):
-        raise DataError("got no runs; expected at least one")
-    mean = float(found.mean())
-    if len(found) == 1:
-        return Interval(mean, math.nan, math.nan)
-    error = float(found.std(ddof=1)) / math.sqrt(len(found))
-    half = float(t.ppf((1 + level) / 2, len(found) - 1)) * error
-    return Interval(mean, mean - half, mean + half)
 
 
 def group_runs(rows: Sequence[Mapping[str, Any]]) -> list[ArmRuns]:

@@ -22,6 +22,7 @@ from custodes.measure import (
     Series,
     Table,
     line_plot,
+    over_seeds,
 )
 from custodes.measure.report import Cell
 from custodes.methods.mona.config import GenerationConfig, StudyConfig
@@ -29,7 +30,7 @@ from custodes.methods.mona.credit import ARMS
 from custodes.methods.mona.gridworld import drawing
 from custodes.methods.mona.gridworld.approval import Crossing
 from custodes.methods.mona.gridworld.study import GridworldStudy, clear_ranges
-from custodes.methods.mona.measure import ArmRuns, group_runs, over_seeds
+from custodes.methods.mona.measure import ArmRuns, group_runs
 from custodes.methods.mona.tdd.generation import GeneratedEpisode
 
 __all__ = ["PUBLISHED_HACKS", "generation_report", "gridworld_report", "study_report"]

@@ -15,7 +15,7 @@ import numpy as np
 from custodes.errors import DataError
 from custodes.measure import Interval
 
-__all__ = ["jackknife", "mean_over_pairs", "mean_over_runs"]
+__all__ = ["jackknife", "mean_over_pairs"]
 
 
 def jackknife(value: float, without: Sequence[float], *, level: float = 0.95) -> Interval:
@@ -50,12 +50,4 @@ def mean_over_pairs(values: Sequence[float], *, level: float = 0.95) -> Interval
         float(kept.mean()) if len(kept := found[[unit not in pair for pair in pairs]]) else np.nan
         for unit in range(count)
     ]
-    return jackknife(float(found.mean()), without, level=level)
-
-
-def mean_over_runs(values: Sequence[float], *, level: float = 0.95) -> Interval:
-    """The mean of n independent runs: Student's interval."""
-    found = np.asarray(values, dtype=np.float64)
-    count = len(found)
-    without = [float(np.delete(found, unit).mean()) for unit in range(count) if count > 1]
     return jackknife(float(found.mean()), without, level=level)

@@ -196,7 +196,7 @@ class ActivationStore:
         for number in self.shards:
             last = first + self.facts.rows[number]
             if start <= first and last <= stop:
-                found.append(np.unique(self._places(number) // self.facts.context))
+                found.append(self._contexts(number))
             first = last
         return np.concatenate(found) if found else np.zeros(0, dtype=np.int64)
 
@@ -207,7 +207,7 @@ class ActivationStore:
         """
         found: list[NDArray[np.int64]] = []
         for number in reversed(self.shards):
-            found.append(np.unique(self._places(number) // self.facts.context))
+            found.append(self._contexts(number))
             if sum(map(len, found)) >= count:
                 break
         return np.concatenate(found)[:count]
@@ -224,6 +224,9 @@ class ActivationStore:
             for start in range(0, len(chosen), size):
                 some = chosen[start : start + size]
                 yield _batch([shard[some]]), places[some]
+
+    def _contexts(self, number: int) -> NDArray[np.int64]:
+        return np.unique(self._places(number) // self.facts.context)
 
     def _places(self, number: int) -> NDArray[np.int64]:
         found: NDArray[np.int64] = np.load(_shard(self.folder, "places", number))

@@ -8,7 +8,6 @@ disagree.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from custodes.errors import DataError
-from custodes.measure import Interval, interval_of
+from custodes.measure import Interval, interval_of, over_seeds
 
-__all__ = ["Cells", "Gap", "gap", "level", "over_seeds", "slope_of"]
+__all__ = ["Cells", "Gap", "gap", "level", "slope_of"]
 
 _RESAMPLES = 2000
 
@@ -59,18 +58,6 @@ class Gap:
 
     seeds: Interval
     both: Interval
-
-
-def over_seeds(values: NDArray[np.float64], share: float = 0.95) -> Interval:
-    """Mean with Student's t interval; NaN bounds for a single run."""
-    from scipy.stats import t
-
-    mean = float(np.mean(values))
-    if len(values) < 2:
-        return Interval(mean, math.nan, math.nan)
-    half = float(t.ppf((1 + share) / 2, len(values) - 1) * np.std(values, ddof=1))
-    half /= math.sqrt(len(values))
-    return Interval(mean, mean - half, mean + half)
 
 
 def level(cells: Cells, measure: str, arm: str, stage: str = "none") -> Interval:
