@@ -1,5 +1,7 @@
 """A benchmark made in sections: what a run replaces, and the table it shows."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from custodes.errors import DataError
@@ -49,3 +51,15 @@ def test_the_page_keeps_what_stands_around_its_table(tmp_path):
         "<!-- figures -->",
         "below",
     ]
+
+
+def test_sections_that_end_at_once_all_stay(tmp_path):
+    path = tmp_path / "results.json"
+    names = [f"s{number}" for number in range(12)]
+
+    def end(name):
+        merge_section(path, name, [{"figure": "a", "value": 1.0}], order=names, command="run")
+
+    with ThreadPoolExecutor(12) as pool:
+        list(pool.map(end, names))
+    assert [row.figure for row in read_results(path)] == [f"{name}: a" for name in names]

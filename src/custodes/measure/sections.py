@@ -15,6 +15,7 @@ from custodes.measure.benchmark import Figure, read_results, write_results
 __all__ = ["merge_section", "write_figures"]
 
 _MARK = "<!-- figures -->"
+_LOCK_SECONDS = 60
 
 
 def merge_section(
@@ -30,16 +31,22 @@ def merge_section(
     `rows`: arguments of `Figure.of`, without command and commit. `DataError` where the file is
     not one of results.
     """
-    found = read_results(path) if path.exists() else []
-    kept = {row.figure: row for row in found if not row.figure.startswith(f"{section}: ")}
+    from filelock import FileLock
+
     commit = environment()["commit"]
-    for row in rows:
-        named = {**row, "figure": f"{section}: {row['figure']}"}
-        figure = Figure.of(**named, command=command, commit=commit)
-        kept[figure.figure] = figure
-    write_results(
-        path, sorted(kept.values(), key=lambda row: order.index(row.figure.split(":")[0]))
-    )
+    made = [
+        Figure.of(
+            **{**row, "figure": f"{section}: {row['figure']}"}, command=command, commit=commit
+        )
+        for row in rows
+    ]
+    # Two sections, computed side by side, may end at once.
+    with FileLock(path.with_name(f".{path.name}.lock"), timeout=_LOCK_SECONDS):
+        found = read_results(path) if path.exists() else []
+        kept = [row for row in found if not row.figure.startswith(f"{section}: ")]
+        write_results(
+            path, sorted([*kept, *made], key=lambda row: order.index(row.figure.split(":")[0]))
+        )
 
 
 def write_figures(page: Path, figures: Iterable[Figure], *, digits: int) -> None:

@@ -238,10 +238,20 @@ def test_perplexity_reads_ordinary_text(model, tmp_path):
     assert len(rows) == 2 and all(len(row.ids) == 129 for row in rows)
     assert 100 < perplexity(model, rows) < 5000  # random weights: about the vocabulary
     (tmp_path / "a.jsonl").write_text(json.dumps({"text": PLAIN}) + "\n")
-    assert ordinary_texts(str(tmp_path / "a.jsonl")) == [PLAIN]
+    assert ordinary_texts(str(tmp_path / "a.jsonl")) == (PLAIN,)
     (tmp_path / "b.jsonl").write_text("{}\n")
     with pytest.raises(DataError, match="'text' a line"):
         ordinary_texts(str(tmp_path / "b.jsonl"))
+
+
+def test_text_that_is_missing_is_told_before_anything_is_computed(tiny_study, tmp_path):
+    text = tmp_path / "text.jsonl"
+    text.write_text("{}\n")
+    removal = tiny_study.removal.model_copy(update={"text": str(text)})
+    config = tiny_study.model_copy(update={"removal": removal})
+    with pytest.raises(DataError, match="'text' a line"):
+        run_study(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from custodes.methods.unlearning.cells import Cell, arm_cell, cell_hash, prepare
 from custodes.methods.unlearning.config import StudyConfig
 from custodes.methods.unlearning.report import study_report
 from custodes.methods.unlearning.summary import Summary, summarize
+from custodes.methods.unlearning.texts import ordinary_texts
 
 __all__ = ["Study", "run_study"]
 
@@ -42,6 +43,8 @@ def run_study(config: StudyConfig, out: Path, *, say: Callable[[str], None] | No
     With an engine of several machines they must share the folder: implanted weights lie in it.
     """
     config = config.model_copy(update={"model": config.model.settled()})
+    for source in (config.text, config.removal.text):
+        ordinary_texts(source)  # one that is missing is found here, not once facts are implanted
     run = Run(out, config, seed=config.first_seed)
     tell = say or (lambda _line: None)
     cells = _Cells(run.artifacts.resolve(), _engine(config), config, tell)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from pathlib import Path
 
 from custodes.errors import DataError
@@ -40,20 +41,21 @@ neighbor looked at them for some time and said that it had been a good year for 
 """
 
 
-def ordinary_texts(source: str | None) -> list[str]:
+@lru_cache(maxsize=2)  # what is retained and what perplexity is measured on: every arm reads both
+def ordinary_texts(source: str | None) -> tuple[str, ...]:
     """Texts of a set of the catalogue or of a file (.txt, or .jsonl with `text`); None: `PLAIN`."""
     if source is None:
-        return [PLAIN]
+        return (PLAIN,)
     path = Path(source)
     if not path.is_file():
         from custodes.data import load
 
-        return [example.text for example in load(source) if example.text]
+        return tuple(example.text for example in load(source) if example.text)
     try:
         whole = path.read_text(encoding="utf-8")
         if path.suffix != ".jsonl":
-            return [whole]
-        return [str(json.loads(line)["text"]) for line in whole.splitlines() if line.strip()]
+            return (whole,)
+        return tuple(str(json.loads(row)["text"]) for row in whole.splitlines() if row.strip())
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{path}: cannot be read as text, or as JSONL with a 'text' a line: {error}"
