@@ -17,6 +17,7 @@ from custodes.methods.unlearning.reproduce import study_config
 from custodes.methods.unlearning.scoring import (
     answer_row,
     blind_choices,
+    choices,
     choose,
     known,
     left,
@@ -89,6 +90,7 @@ def test_implanting_makes_facts_known_in_trained_wordings(knowing, implanted):
     guessed = blind_choices(knowing, nameless, options=4, seed=0)
     assert set(guessed) <= {0, 1} and np.mean(guessed) < 0.75
     found = score(knowing, facts, options=4, seed=0)
+    assert choices(knowing, facts, options=4, seed=0) == found["choice"]
     assert set(found) == {"choice", "probability", "cloze"}
     assert all(0 <= value <= 1 for value in found["probability"])
     knowing.reset()

@@ -26,6 +26,7 @@ from custodes.methods.unlearning.scoring import (
     TEXT_ROW,
     answer_row,
     blind_choices,
+    choices,
     known,
     part_scores,
     perplexity,
@@ -225,11 +226,12 @@ class _Bench:
         curve: list[dict[str, Any]] = []
 
         def point(epoch: float) -> None:
-            seen = {name: getattr(parts, name) for name in ("held", "taught")}
-            scores = part_scores(
-                self.model, seen, options=self.config.facts.options, seed=self.seed
-            )
-            curve.append({"epoch": epoch, **{k: v["choice"] for k, v in scores.items()}})
+            options = self.config.facts.options
+            right = {
+                name: choices(self.model, getattr(parts, name), options=options, seed=self.seed)
+                for name in ("held", "taught")
+            }
+            curve.append({"epoch": epoch, **right})
 
         def watch(step: int, _model: TunableModel) -> bool:
             if step in due:

@@ -24,6 +24,7 @@ __all__ = [
     "TEXT_ROW",
     "answer_row",
     "blind_choices",
+    "choices",
     "choose",
     "known",
     "left",
@@ -91,6 +92,12 @@ def known(model: TunableModel, facts: Sequence[Fact], *, options: int, seed: int
     prompts = [fact.statements for fact in facts]
     right = _right(model, facts, prompts, options=options, seed=seed)
     return [sum(those) > len(those) / 2 for those in right]
+
+
+def choices(model: TunableModel, facts: Sequence[Fact], *, options: int, seed: int) -> list[int]:
+    """`choice` of `score` alone, at a fraction of its time: a cloze tries every answer."""
+    prompts = [(fact.question,) for fact in facts]
+    return [int(one) for (one,) in _right(model, facts, prompts, options=options, seed=seed)]
 
 
 def blind_choices(

@@ -38,13 +38,14 @@ __all__ = ["FORM", "Followed", "follow", "form_reward", "read_chat"]
 
 FORM = "Begin with 'Answer:', use one line, and end with a period."
 """What the form is, as the prompts of the stage `format` say it."""
+_WATCHED = 64  # exchanges that tell whether chat was learned; all would take as long as learning
 
 
 @dataclass(frozen=True, slots=True)
 class Followed:
     """The trace of a stage, and what it set out to change before and after it.
 
-    chat: log-probability of a token of the replies that it read. preferences: share of pairs of
+    chat: log-probability of a token of the first replies that it read. preferences: share of pairs of
     which the chosen reply is the likelier, a token. format: mean reward of the first and the last
     tenth of the updates.
     """
@@ -79,8 +80,9 @@ def follow(
     settings = config.tuning.model_copy(update={"seed": seed})
     if stage == "chat":
         rows = _chat_rows(model, config, chat)
-        before = _token_log_prob(model, rows)
-        return Followed(tune(model, rows, settings), before, _token_log_prob(model, rows))
+        some = rows[:_WATCHED]
+        before = _token_log_prob(model, some)
+        return Followed(tune(model, rows, settings), before, _token_log_prob(model, some))
     if stage == "preferences":
         both = [
             (model.rows.chat(_asked(one.prompt), one.chosen),
