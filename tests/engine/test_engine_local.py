@@ -16,7 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from custodes.engine import ENGINES
+from custodes.config import Config
+from custodes.engine import ENGINES, open_engine
 from custodes.errors import ConfigError, EngineError
 
 LocalEngine = ENGINES.load("local")
@@ -214,3 +215,25 @@ def alive(pid):
     except FileNotFoundError:
         return False
     return state != "Z"
+
+
+class OneAtATime:
+    """An engine of a stranger's, without `batch_size`."""
+
+    class Config(Config):
+        """Its settings."""
+
+        name: str = ""
+
+    def __init__(self, config):
+        self.config = config
+
+
+def test_an_engine_gets_only_defaults_that_it_knows(monkeypatch):
+    assert open_engine("local", batch_size=1, kind="serial").config.batch_size == 1
+    given = open_engine("local", {"batch_size": 3, "kind": "serial"}, batch_size=1)
+    assert given.config.batch_size == 3
+    path = f"{__name__}:OneAtATime"
+    assert open_engine(path, {"name": "own"}, batch_size=1).config.name == "own"
+    with pytest.raises(ConfigError, match="here: "):
+        open_engine(path, {"batch_size": 1}, origin="here")

@@ -1,6 +1,7 @@
 """The tuning engine on a tiny random Llama: what is packed must be what is computed row by row."""
 
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -238,8 +239,21 @@ def test_dpo_raises_the_chosen_above_the_rejected(model):
     after = row_log_probs(model, rows)
     gain = [a - b for a, b in zip(after, before, strict=True)]
     assert gain[0] > gain[1] and gain[2] > gain[3]
+    low = open_tunable(model.config.model_copy(update={"precision": "bfloat16"}))
+    trace = tune_preferences(low, pairs, TuneConfig(epochs=1, batch_rows=2), beta=1.0)
+    assert trace.losses[0] == pytest.approx(math.log(2), abs=3e-3), "policy and reference are one"
     even = torch.zeros(2, 2)
     assert float(dpo_loss(even, even, beta=0.1)) == pytest.approx(math.log(2))
+
+
+def test_a_model_of_a_folder_is_known_by_what_it_holds(tiny_folder, tmp_path):
+    copied = shutil.copytree(tiny_folder, tmp_path / "model")
+    config = TunableConfig(model=str(copied), precision="float32", threads=1)
+    before = config.identity()
+    assert before == config.model_copy(update={"threads": 2}).identity()
+    (copied / "generation_config.json").write_text("{}")
+    assert config.identity() != before
+    assert "content" not in TunableConfig(precision="float32").identity()
 
 
 def test_generation_reads_what_was_tuned(model):

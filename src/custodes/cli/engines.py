@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from custodes.config import override
-from custodes.engine import ENGINES, Engine
+from custodes.engine import ENGINES, Engine, open_engine
 from custodes.errors import ConfigError
 
 __all__ = ["make_engine"]
@@ -22,7 +21,5 @@ def make_engine(name: str, assignments: Iterable[str] = ()) -> Engine:
             f"--engine: got {name!r}, expected one of {', '.join((*_KINDS, *others))}, "
             "or a dotted path package.module:attribute"
         )
-    kind: Any = ENGINES.load("local" if name in _KINDS else name)
     values = override({"kind": name} if name in _KINDS else {}, assignments)
-    made: Engine = kind(kind.Config.parse(values, origin=f"--engine {name}"))
-    return made
+    return open_engine("local" if name in _KINDS else name, values, origin=f"--engine {name}")

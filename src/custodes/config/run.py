@@ -73,14 +73,22 @@ def environment() -> dict[str, Any]:
 
 
 class Run:
-    """A run folder, made on entry; metrics are appended line by line."""
+    """A run folder, made on entry; metrics are appended line by line.
 
-    def __init__(self, folder: Path, config: Config, *, seed: int) -> None:
+    A run that is made anew, or goes on, says all its metrics again, so those that are there are
+    dropped; `keep_metrics` for one that says only what is new.
+    """
+
+    def __init__(
+        self, folder: Path, config: Config, *, seed: int, keep_metrics: bool = False
+    ) -> None:
         if folder.exists() and not folder.is_dir():
             raise ConfigError(f"{folder}: is a file; a run needs a folder")
         self.folder = folder
         self.artifacts = folder / "artifacts"
         self.artifacts.mkdir(parents=True, exist_ok=True)
+        if not keep_metrics:
+            (folder / "metrics.jsonl").unlink(missing_ok=True)
         save(config, folder / "config.yaml")
         write_atomically(
             folder / "environment.json",

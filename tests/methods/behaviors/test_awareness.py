@@ -162,6 +162,15 @@ def test_a_study_teaches_goes_on_and_reports(tiny_folder, tmp_path):
     assert len(list(cells.iterdir())) == len(before) + 2  # two sides of one more seed
 
 
+def test_a_study_of_backdoors_alone_has_a_page(tiny_folder, tmp_path):
+    config = study(tiny_folder, seeds=1, arms=("backdoor",), ranks=(4, 1))
+    page = run_awareness(config, tmp_path / "run")[1]
+    titles = [
+        one["title"] for one in json.loads((page.parent / "report.json").read_text())["sections"]
+    ]
+    assert "Backdoors" in titles and not any(title.startswith("Rank") for title in titles)
+
+
 def test_what_cannot_be_studied_is_said(tiny_folder, tmp_path):
     with pytest.raises(ConfigError, match="courage"):
         cells_of(study(tiny_folder, behaviors=["courage"]))

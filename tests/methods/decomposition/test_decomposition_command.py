@@ -142,10 +142,25 @@ def test_a_sweep_runs_every_combination(tmp_path):
     assert sweep_rows(config) == [{"importance": 0.001, "p": 1.0}, {"importance": 0.01, "p": 1.0}]
     run_sweep("spd", config, tmp_path / "out")
     assert one.stat().st_mtime_ns == stamp
+    assert len((tmp_path / "out" / "metrics.jsonl").read_text().splitlines()) == 2
     with pytest.raises(ConfigError, match="expected apd or spd"):
         invoke("sweep", "sae", path, "--out", tmp_path / "other")
     with pytest.raises(ConfigError, match="stepps"):
         run_sweep("spd", SweepConfig(vary={"stepps": (1,)}), tmp_path / "wrong")
+
+
+def test_a_sweep_over_shapes_leaves_figures_empty_that_a_run_has_not(tmp_path):
+    values = {
+        "preset": "tms-5-2",
+        "settings": {part.split("=")[0]: int(part.split("=")[1]) for part in TMS},
+        "vary": {"target.tms.identity": [True, False], "nulls": [1, 0]},
+        "engine_settings": {"kind": "serial"},
+    }
+    run_sweep("spd", SweepConfig.parse(values), tmp_path / "out")
+    table = json.loads((tmp_path / "out" / "report.json").read_text())["sections"][0]["blocks"][0]
+    rows = {row[0]: row[1:] for row in table["rows"]}
+    assert [value is None for value in rows["alive, middle"]] == [False, False, True, True]
+    assert [v is None for v in rows["alive, embed, random network"]] == [False, True, False, True]
 
 
 @pytest.mark.slow

@@ -95,7 +95,7 @@ def test_a_killed_run_goes_on_where_it_was(method, tmp_path, monkeypatch):
         decompose(method, config, tmp_path / "killed", cache=tmp_path)
     # What was logged and not saved is done again, not told twice.
     with (tmp_path / "killed" / "metrics.jsonl").open("a") as file:
-        file.write(json.dumps({"step": 9, "seconds": 0.0}) + "\n")
+        file.write(json.dumps({"step": 9, "seconds": 0.0}) + '\n{"step": 10, "sec')
     again = decompose(method, config, tmp_path / "killed", cache=tmp_path)
     assert steps == 8 + 5  # 7 were saved
     for name, tensor in parameters(whole).items():
@@ -167,6 +167,10 @@ def test_a_module_of_ones_own_with_the_later_recipe(tmp_path):
     other = ModuleTarget(module, ["0", "2"], target.draw_inputs, loss="kl")
     with pytest.raises(ConfigError, match="another target"):
         decompose("spd", config, tmp_path / "run", target=other)
+    with pytest.raises(ArtifactError, match="another target than the one given"):
+        load_decomposition(tmp_path / "run", target=other)
+    with torch.no_grad():
+        module[2].weight.div_(2)
     found = load_decomposition(tmp_path / "run", target=target)
     assert torch.equal(found.sums()["0"], result.decomposition.sums()["0"])
     # A module works for APD too; its components span both matrices.

@@ -41,6 +41,13 @@ def test_difference_is_paired():
     assert (over.value, over.low, over.high) == (0, 0, 0)
 
 
+def test_seeds_of_unlike_lengths_count_alike_and_lose_no_fact():
+    found = measure.accuracy([[1.0] * 10, [0.0, 0.0, 1.0, 1.0]])
+    assert found.value == pytest.approx(0.75)
+    assert found.low < 0.75 < found.high <= 1
+    assert measure.accuracy([[1.0], [1.0, 1.0, 1.0]]).low == 1
+
+
 def test_tables_must_fit():
-    with pytest.raises(DataError, match="one shape"):
+    with pytest.raises(DataError, match="the same in all"):
         measure.recovery(np.ones((2, 3)), np.ones((2, 4)), chance=0.25)

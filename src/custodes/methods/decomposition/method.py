@@ -24,7 +24,7 @@ from custodes.methods.decomposition.report import run_report
 from custodes.methods.decomposition.spd import SPD
 from custodes.methods.decomposition.targets.base import Target, generators
 from custodes.methods.decomposition.targets.making import make_target, with_nulls
-from custodes.methods.decomposition.tensors import read_tensors, write_tensors
+from custodes.methods.decomposition.tensors import content_of, read_tensors, write_tensors
 from custodes.methods.decomposition.training import Training, check_folder, read_curve, train
 
 __all__ = ["Method", "Result", "build", "decompose", "instance_seeds", "load_decomposition"]
@@ -104,12 +104,17 @@ def decompose(
         config = config.model_copy(update={"target": of_own})
     decomposition, draw = build(method, config, target=target, cache=cache)
     check_folder(out, config, decomposition)
-    run = Run(out, config, seed=config.first_seed)
+    run = Run(out, config, seed=config.first_seed, keep_metrics=True)
     training = Training(decomposition, config, draw)
     train(training, run, say)
     for tensor in decomposition.parameters.values():
         tensor.requires_grad_(False)
-    facts = {"format": _FORMAT, "method": method, "config": config.model_dump(mode="json")}
+    facts = {
+        "format": _FORMAT,
+        "method": method,
+        "config": config.model_dump(mode="json"),
+        "target": content_of(decomposition.target.weights),
+    }
     path = run.artifacts / "components.safetensors"
     write_tensors(path, decomposition.parameters, facts)
     judgment = judge(decomposition, config, instance_seeds(config))
@@ -130,19 +135,29 @@ def decompose(
 def load_decomposition(
     out: Path, *, target: Target | None = None, cache: Path | None = None
 ) -> Decomposition:
-    """A finished run's decomposition; give the `target` again where the run was given one.
+    """A finished run's decomposition, on its device where this machine has it, else on the
+    processor; give the `target` again where the run was given one.
 
-    `ArtifactError` where the folder holds none of this format.
+    `ArtifactError` where the folder holds none of this format, or one of another target.
     """
     path = out / "artifacts" / "components.safetensors"
     tensors, facts = read_tensors(path, "cpu")
     method, values = facts.get("method"), facts.get("config")
     if facts.get("format") != _FORMAT or not isinstance(values, dict):
         raise ArtifactError(f"{path}: got format {facts.get('format')!r}, expected {_FORMAT}")
+    if str(values.get("device")).startswith("cuda") and not torch.cuda.is_available():
+        values = {**values, "device": "cpu"}
     if method == "apd":
         built, _ = build("apd", APDConfig.parse(values), target=target, cache=cache)
     else:
         built, _ = build("spd", SPDConfig.parse(values), target=target, cache=cache)
+    # Files of version 0.1 do not say which target they are of.
+    if facts.get("target", "") not in ("", content_of(built.target.weights)):
+        raise ArtifactError(
+            f"{path}: its components are of another target than "
+            f"{'the one given' if target is not None else 'the one that its settings make here'}; "
+            "expected the very matrices that were decomposed: give them as `target`"
+        )
     for name, tensor in built.parameters.items():
         tensor.data.copy_(tensors[name])
     return built

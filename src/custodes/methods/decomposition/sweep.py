@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from custodes.config import Run
-from custodes.engine import ENGINES, Engine, identify, resumable_map
+from custodes.engine import Engine, identify, open_engine, resumable_map
 from custodes.measure import Report, Section, Table, over_seeds
 from custodes.measure.report import Cell
 from custodes.methods.decomposition.config import SweepConfig
@@ -38,10 +38,7 @@ def run_sweep(
     rows = sweep_rows(config)
     for row in rows:  # a wrong setting is told before the first run begins
         _settings(method, config, row)
-    kind: Any = ENGINES.load(config.engine)
-    known = {"batch_size": 1} if "batch_size" in kind.Config.model_fields else {}
-    settings = {**known, **config.engine_settings}
-    engine: Engine = kind(kind.Config.parse(settings, origin=f"engine {config.engine}"))
+    engine = open_engine(config.engine, config.engine_settings, batch_size=1)
     found = []
     for result in _results(method, config, rows, run, engine):
         found.append(result)
@@ -98,13 +95,16 @@ def _one(
 
 
 def _report(method: str, config: SweepConfig, found: Sequence[Mapping[str, Any]]) -> Report:
-    names = list(found[0]["figures"])
+    # Runs of unlike shapes have unlike figures: a cell stays empty where a run has not this one.
+    names = dict.fromkeys(name for one in found for name in one["figures"])
     columns = [" ".join(f"{k}={v}" for k, v in one["settings"].items()) for one in found]
     rows: list[list[Cell]] = []
     for name in names:
-        rows.append([name, *(over_seeds(one["figures"][name]) for one in found)])
-        if found[0]["nulls"][name]:
-            rows.append([f"{name}, random network", *(one["nulls"][name][0] for one in found)])
+        of_seeds = [one["figures"].get(name) for one in found]
+        rows.append([name, *(over_seeds(values) if values else None for values in of_seeds)])
+        nulls = [one["nulls"].get(name) for one in found]
+        if any(nulls):
+            rows.append([f"{name}, random network", *(v[0] if v else None for v in nulls)])
     table = Table(["figure", *columns], rows, "means over seeds, 95 % intervals", spec=".4g")
     title = f"{method.upper()} of {config.preset}: {', '.join(config.vary)}"
     return Report(title, f"{len(found)} runs.", [Section("Figures", [table])])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +12,16 @@ from torch import Tensor
 from custodes.config import write_atomically
 from custodes.errors import ArtifactError
 
-__all__ = ["read_tensors", "write_tensors"]
+__all__ = ["content_of", "read_tensors", "write_tensors"]
+
+
+def content_of(tensors: Mapping[str, Tensor]) -> str:
+    """A sha256 of names and numbers: equal for equal matrices."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, object]) -> None:

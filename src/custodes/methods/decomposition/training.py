@@ -6,7 +6,6 @@ that was killed ends as one that was not, to the last bit. Knows losses by their
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +21,7 @@ from custodes.errors import ConfigError
 from custodes.methods.decomposition.base import Decomposition
 from custodes.methods.decomposition.config import RunConfig
 from custodes.methods.decomposition.schedule import rate_at
-from custodes.methods.decomposition.tensors import read_tensors, write_tensors
+from custodes.methods.decomposition.tensors import content_of, read_tensors, write_tensors
 
 __all__ = ["Training", "check_folder", "read_curve", "train"]
 
@@ -139,11 +138,8 @@ def _check(path: Path, facts: Mapping[str, object], identity: str) -> None:
 
 def _identity(config: RunConfig, decomposition: Decomposition) -> str:
     """Equal for equal settings and equal matrices."""
-    digest = hashlib.sha256()
-    for name, weight in sorted(decomposition.target.weights.items()):
-        digest.update(name.encode())
-        digest.update(weight.detach().cpu().contiguous().numpy().tobytes())
-    return identify({"config": config, "weights": digest.hexdigest(), "version": _VERSION})
+    weights = content_of(decomposition.target.weights)
+    return identify({"config": config, "weights": weights, "version": _VERSION})
 
 
 def read_curve(folder: Path) -> list[dict[str, Any]]:
@@ -155,7 +151,14 @@ def read_curve(folder: Path) -> list[dict[str, Any]]:
 def _keep_lines(path: Path, steps: int) -> None:
     """Drop what was logged after the checkpoint: those steps are done again."""
     if path.exists():
-        lines = [line for line in read_curve(path.parent) if line["step"] < steps]
+        lines = []
+        for text in path.read_text(encoding="utf-8").splitlines():
+            try:
+                line = json.loads(text)
+            except ValueError:  # the run was killed while it wrote the last one
+                break
+            if line["step"] < steps:
+                lines.append(line)
         write_atomically(path, "".join(json.dumps(line) + "\n" for line in lines))
 
 

@@ -13,12 +13,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from custodes.engine import ENGINES, Engine, identify, resumable_map
+from custodes.engine import Engine, identify, open_engine, resumable_map
 from custodes.methods.mona.config import BoardConfig, StudyConfig
 from custodes.methods.mona.credit import Arm
 from custodes.methods.mona.gridworld.board import OUTCOMES, Board
 
-__all__ = ["board_of", "make_engine", "prepare", "run_one", "run_study"]
+__all__ = ["board_of", "prepare", "run_one", "run_study"]
 
 _VERSION = 1  # goes up when the same settings come to give other results
 
@@ -108,15 +108,6 @@ def _worker(
     return work
 
 
-def make_engine(config: StudyConfig, **defaults: Any) -> Engine:
-    """The configured engine, with `defaults` where the settings are silent."""
-    kind: Any = ENGINES.load(config.engine)
-    known = {name: value for name, value in defaults.items() if name in kind.Config.model_fields}
-    settings = {"batch_size": 1, **known, **config.engine_settings}
-    engine: Engine = kind(kind.Config.parse(settings, origin=f"engine {config.engine}"))
-    return engine
-
-
 def prepare(config: StudyConfig, folder: Path) -> None:
     """What all runs of a study share: for tdd, the pool of programs, run once and kept."""
     path = folder / "pool.json"
@@ -126,7 +117,7 @@ def prepare(config: StudyConfig, folder: Path) -> None:
     from custodes.methods.mona.tdd.problems import read_problems
 
     # Threads are enough: they wait for the programs' own processes.
-    engine = make_engine(config, kind="thread")
+    engine = open_engine(config.engine, config.engine_settings, batch_size=1, kind="thread")
     problems = read_problems(config.tdd.humaneval, most=config.tdd.problems)
     write_pool(path, build_pool(problems, config.tdd, engine))
 
@@ -149,7 +140,7 @@ def run_study(
         "version": _VERSION,
     }
     return resumable_map(
-        engine or make_engine(config),
+        engine or open_engine(config.engine, config.engine_settings, batch_size=1),
         partial(_worker, config, folder),
         rows,
         folder / "runs",

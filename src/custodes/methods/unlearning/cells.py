@@ -32,7 +32,7 @@ from custodes.methods.unlearning.scoring import (
     perplexity,
     text_rows,
 )
-from custodes.methods.unlearning.texts import ordinary_texts
+from custodes.methods.unlearning.texts import ordinary_texts, texts_digest
 from custodes.models.tuning import TunableModel, open_tunable, tune
 
 __all__ = ["arm_cell", "cell_hash", "prepare_cell", "seed_facts", "worker"]
@@ -66,7 +66,7 @@ def prepare_cell(config: StudyConfig, seed: int, *, withheld: bool) -> Cell:
         "cell": "prepare",
         "seed": seed,
         "withheld": withheld,
-        "model": config.model.model_dump(mode="json", exclude={"threads"}),
+        "model": config.model.identity(),
         "facts": _of_facts(config, seed),
         "implant": config.implant.model_dump(mode="json"),
     }
@@ -78,6 +78,7 @@ def arm_cell(config: StudyConfig, seed: int, arm: str, prepared: Mapping[str, An
     if arm in METHODS:
         removal = config.removal.model_dump(mode="json", exclude={"methods", "rates"})
         removal["rates"] = {arm: list(config.removal.rates[arm])}
+        removal["text"] = config.removal.text and texts_digest(config.removal.text)
     return {
         "version": _VERSION,
         "cell": "arm",
@@ -86,7 +87,7 @@ def arm_cell(config: StudyConfig, seed: int, arm: str, prepared: Mapping[str, An
         "prepared": prepared,
         "removal": removal,
         "relearn": config.relearn.model_dump(mode="json"),
-        "text": [config.text, config.text_tokens],
+        "text": [texts_digest(config.text), config.text_tokens],
     }
 
 
@@ -187,8 +188,14 @@ class _Bench:
                 restore=restore,
             )
             stages["removed"] = self._stage(parts, text)
-        curve = self._relearn(parts)
-        stages["relearned"] = self._stage(parts, text)
+        first = stages["before" if removal is None else "removed"]
+        between = self._relearn(parts)
+        stages["relearned"] = last = self._stage(parts, text)
+        curve = [
+            _point(0, first),
+            *between,
+            _point(self.config.relearn.epochs, last),
+        ]
         self.model.reset()
         return {
             "arm": arm,
@@ -214,7 +221,7 @@ class _Bench:
         return {**found, "perplexity": perplexity(self.model, text)}
 
     def _relearn(self, parts: Parts) -> list[dict[str, Any]]:
-        """Teach T again; by epoch, the right answers on V and on T."""
+        """Teach T again; on the way, by epoch, the right answers on V and on T."""
         settings = self.config.relearn
         rows = [
             answer_row(self.model, text, fact.answer)
@@ -222,23 +229,19 @@ class _Bench:
             for text in fact.statements
         ]
         each = math.ceil(len(rows) / settings.batch_rows)  # an epoch's last step may be short
-        due = {point * each: point for point in settings.points if point > 0}
+        due = {point * each: point for point in settings.points if 0 < point < settings.epochs}
         curve: list[dict[str, Any]] = []
 
-        def point(epoch: float) -> None:
-            options = self.config.facts.options
-            right = {
-                name: choices(self.model, getattr(parts, name), options=options, seed=self.seed)
-                for name in ("held", "taught")
-            }
-            curve.append({"epoch": epoch, **right})
-
-        def watch(step: int, _model: TunableModel) -> bool:
+        def watch(step: int, model: TunableModel) -> bool:
             if step in due:
-                point(due[step])
+                options = self.config.facts.options
+                right = {
+                    name: choices(model, getattr(parts, name), options=options, seed=self.seed)
+                    for name in ("held", "taught")
+                }
+                curve.append({"epoch": due[step], **right})
             return False
 
-        point(0)
         tune(
             self.model,
             rows,
@@ -246,7 +249,10 @@ class _Bench:
             watch=watch,
             every=1,
         )
-        if curve[-1]["epoch"] != settings.epochs:
-            point(settings.epochs)
         self.model.merge()
         return curve
+
+
+def _point(epoch: float, stage: Mapping[str, Any]) -> dict[str, Any]:
+    """A point of the curve from what was measured of a whole stage."""
+    return {"epoch": epoch, **{name: stage[name]["choice"] for name in ("held", "taught")}}

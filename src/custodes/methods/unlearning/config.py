@@ -165,6 +165,16 @@ class StudyConfig(Config):
             raise ValueError(
                 f"text: got {self.text}, which removal.text retains; perplexity needs other text"
             )
+        if self.removal.tune.epochs < 1 or self.removal.tune.epochs % 1:
+            raise ValueError(
+                f"removal.tune.epochs: got {self.removal.tune.epochs:g}, expected a whole number: "
+                "a removal is looked at after each"
+            )
+        if not set(self.arms) - {"withheld", "never"}:
+            raise ValueError(
+                f"got no arm but {', '.join(self.arms) or 'none'}; recovery compares with what the "
+                "untouched model knows: give removal.methods, or the control none"
+            )
         missing = [name for name in self.removal.methods if not self.removal.rates.get(name)]
         if missing:
             raise ValueError(f"removal.rates: expected at least one for {', '.join(missing)}")

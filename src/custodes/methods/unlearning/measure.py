@@ -1,12 +1,13 @@
 """Recovery, and intervals that resample seeds and, within each, facts.
 
-A table is [seeds, facts] of 0 and 1: was the question of this fact answered rightly? Figures
-compare tables of the same facts. Knows nothing of how they came about.
+A table has a row a seed, of 0 and 1 by fact: was its question answered rightly? Rows may be of
+unlike lengths, since a model may know more of one seed's facts; a mean is that of the seeds' means.
+Figures compare tables of the same facts. Knows nothing of how they came about.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,9 +15,18 @@ from numpy.typing import ArrayLike, NDArray
 from custodes.errors import DataError
 from custodes.measure import Interval, interval_of
 
-__all__ = ["accuracy", "difference", "nested", "recovery", "recovery_over", "recovery_value"]
+__all__ = [
+    "Table",
+    "accuracy",
+    "difference",
+    "nested",
+    "recovery",
+    "recovery_over",
+    "recovery_value",
+]
 
 Floats = NDArray[np.float64]
+Table = Sequence[ArrayLike]
 
 
 def recovery_value(before: float | Floats, after: float | Floats, chance: float) -> Floats:
@@ -28,39 +38,45 @@ def recovery_value(before: float | Floats, after: float | Floats, chance: float)
 
 
 def nested(
-    statistic: Callable[..., Floats], *tables: ArrayLike, seed: int = 0, resamples: int = 2000
+    statistic: Callable[..., Floats], *tables: Table, seed: int = 0, resamples: int = 2000
 ) -> Interval:
     """A function of the tables' means with its interval: seeds are drawn with replacement, and
     facts within each drawn seed, the same for all tables. A single seed: facts alone are drawn.
 
-    `DataError` where the tables' shapes differ.
+    `DataError` where the tables do not have as many facts in each seed.
     """
-    columns = [np.asarray(table, np.float64) for table in tables]
-    shapes = {column.shape for column in columns}
-    if len(shapes) != 1 or columns[0].ndim != 2 or columns[0].size == 0:
-        raise DataError(f"tables: got shapes {sorted(shapes)}, expected one shape [seeds, facts]")
-    seeds, facts = columns[0].shape
+    rows = [[np.asarray(row, np.float64) for row in table] for table in tables]
+    shapes = {tuple(len(row) for row in table) for table in rows}
+    if len(shapes) != 1 or not all(next(iter(shapes))):
+        raise DataError(
+            f"tables: got {sorted(shapes)} facts by seed, expected the same in all, at least one"
+        )
+    facts = np.array(next(iter(shapes)))
     rng = np.random.default_rng(seed)
-    runs = rng.integers(0, seeds, (resamples, seeds, 1))
-    drawn = rng.integers(0, facts, (resamples, seeds, facts))
-    value = float(statistic(*(column.mean() for column in columns)))
-    means = [column[runs, drawn].mean(axis=(1, 2)) for column in columns]
-    return interval_of(value, np.asarray(statistic(*means), np.float64))
+    runs = rng.integers(0, len(facts), (resamples, len(facts), 1))
+    drawn = rng.integers(0, facts[runs], (resamples, len(facts), facts.max()))
+    counted = np.arange(facts.max()) < facts[runs]
+
+    def means(table: list[Floats]) -> Floats:
+        whole = np.stack([np.pad(row, (0, facts.max() - len(row))) for row in table])
+        of_seeds = (whole[runs, drawn] * counted).sum(axis=2) / facts[runs[..., 0]]
+        return np.asarray(of_seeds.mean(axis=1))
+
+    value = float(statistic(*(np.mean([row.mean() for row in table]) for table in rows)))
+    return interval_of(value, np.asarray(statistic(*map(means, rows)), np.float64))
 
 
-def accuracy(table: ArrayLike, *, resamples: int = 2000) -> Interval:
+def accuracy(table: Table, *, resamples: int = 2000) -> Interval:
     """Mean of a table."""
     return nested(lambda mean: mean, table, resamples=resamples)
 
 
-def difference(first: ArrayLike, second: ArrayLike, *, resamples: int = 2000) -> Interval:
+def difference(first: Table, second: Table, *, resamples: int = 2000) -> Interval:
     """Mean of the first minus that of the second, paired."""
     return nested(lambda one, two: one - two, first, second, resamples=resamples)
 
 
-def recovery(
-    before: ArrayLike, after: ArrayLike, *, chance: float, resamples: int = 2000
-) -> Interval:
+def recovery(before: Table, after: Table, *, chance: float, resamples: int = 2000) -> Interval:
     """How much of the accuracy over chance was there again after relearning."""
     return nested(
         lambda one, two: recovery_value(one, two, chance), before, after, resamples=resamples
@@ -68,9 +84,9 @@ def recovery(
 
 
 def recovery_over(
-    before: ArrayLike,
-    after: ArrayLike,
-    control: ArrayLike,
+    before: Table,
+    after: Table,
+    control: Table,
     *,
     chance: float,
     resamples: int = 2000,

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from custodes.config import Run, write_atomically
-from custodes.engine import ENGINES, Engine
+from custodes.engine import Engine, open_engine
 from custodes.errors import ArtifactError
 from custodes.methods.unlearning.cells import Cell, arm_cell, cell_hash, prepare_cell, worker
 from custodes.methods.unlearning.config import StudyConfig
@@ -47,7 +47,12 @@ def run_study(config: StudyConfig, out: Path, *, say: Callable[[str], None] | No
         ordinary_texts(source)  # one that is missing is found here, not once facts are implanted
     run = Run(out, config, seed=config.first_seed)
     tell = say or (lambda _line: None)
-    cells = _Cells(run.artifacts.resolve(), _engine(config), config, tell)
+    cells = _Cells(
+        run.artifacts.resolve(),
+        open_engine(config.engine, config.engine_settings, batch_size=1),
+        config,
+        tell,
+    )
     seeds = range(config.first_seed, config.first_seed + config.seeds)
     needed = [(seed, False) for seed in seeds]
     if "withheld" in config.arms:
@@ -70,14 +75,6 @@ def run_study(config: StudyConfig, out: Path, *, say: Callable[[str], None] | No
     report = study_report(config, summary, results)
     page = run.report({**report.values(), "figures": summary.values()}, report.html())
     return Study(config, tuple(results), summary, page)
-
-
-def _engine(config: StudyConfig) -> Engine:
-    kind: Any = ENGINES.load(config.engine)
-    known = {"batch_size": 1} if "batch_size" in kind.Config.model_fields else {}
-    settings = {**known, **config.engine_settings}
-    engine: Engine = kind(kind.Config.parse(settings, origin=f"engine {config.engine}"))
-    return engine
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,8 @@ the facts; a method removes information only as far as its recovery is no higher
 Recovery counts what the removal left, too; "relearned minus removed" is what relearning alone \
 brought back.
 
-Intervals (95 %) resample seeds, and facts within each seed. Multiple-choice answers are scored by \
+Intervals (95 %) resample seeds, and facts within each seed; perplexity's is Student's t over \
+seeds. Multiple-choice answers are scored by \
 their log-probability as texts, in a wording that was never trained on.
 
 A low recovery after facts were implanted by a short fine-tuning flatters a method: facts from \
@@ -79,8 +80,8 @@ def study_report(
         "model": config.model.model,
         "precision": config.model.precision,
         "facts": config.facts.kind,
-        "V, facts a seed": len(results[0]["stages"]["before"]["held"]["choice"]),
-        "T, facts a seed": len(results[0]["stages"]["before"]["taught"]["choice"]),
+        "V, facts a seed": _facts(results, "held"),
+        "T, facts a seed": _facts(results, "taught"),
         "seeds": config.seeds,
         "first seed": config.first_seed,
         "processor seconds of the arms": round(sum(one["seconds"] for one in results)),
@@ -92,6 +93,12 @@ def study_report(
         sections,
         facts,
     )
+
+
+def _facts(results: Sequence[Mapping[str, Any]], part: str) -> str:
+    """How many of a part, from the fewest to the most of any seed."""
+    counts = {len(one["stages"]["before"][part]["choice"]) for one in results}
+    return " to ".join(map(str, sorted({min(counts), max(counts)})))
 
 
 def _cards(config: StudyConfig, summary: Summary) -> list[Card]:

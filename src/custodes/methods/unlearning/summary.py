@@ -7,16 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from custodes.measure import Interval
+from custodes.measure import Interval, over_seeds
 from custodes.methods.unlearning import measure
 from custodes.methods.unlearning.config import Arm, StudyConfig
 
 __all__ = ["ArmFigures", "CurvePoint", "Summary", "summarize"]
 
 Results = Sequence[Mapping[str, Any]]
-Table = NDArray[np.float64]
+Table = measure.Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +106,7 @@ class _Summing:
         self._known = self._table(first, "before", "held", "choice")
         self._known_cloze = self._cloze(first, "before")
         guessed = [one["blind"] for one in groups[first]]
-        self._blind = None if None in guessed else _stack(guessed)
+        self._blind = None if None in guessed else guessed
         pool = [one["cloze_chance"] for one in groups[first]]
         self._cloze_chance = float(np.mean(pool))
 
@@ -172,37 +171,29 @@ class _Summing:
         return tuple(
             CurvePoint(
                 float(found[0]["curve"][n]["epoch"]),
-                self._mean(_stack([one["curve"][n]["held"] for one in found])),
-                self._mean(_stack([one["curve"][n]["taught"] for one in found])),
+                self._mean([one["curve"][n]["held"] for one in found]),
+                self._mean([one["curve"][n]["taught"] for one in found]),
             )
             for n in range(len(found[0]["curve"]))
         )
 
     def _perplexity(self, arm: Arm, stage: str) -> Interval:
-        """Geometric mean of the ratio to before, with an interval over seeds."""
-        logs = _stack(
-            [
-                [np.log(one["stages"][stage]["perplexity"] / one["stages"]["before"]["perplexity"])]
-                for one in self._groups[arm]
-            ]
-        )
-        return _mapped(np.exp, self._mean(logs))
+        """Geometric mean of the ratio to before, with Student's t interval over seeds."""
+        logs = [
+            np.log(one["stages"][stage]["perplexity"] / one["stages"]["before"]["perplexity"])
+            for one in self._groups[arm]
+        ]
+        return _mapped(np.exp, over_seeds(logs))
 
     def _cloze(self, arm: Arm, stage: str) -> Table | None:
         rows = [one["stages"][stage]["held"]["cloze"] for one in self._groups[arm]]
-        return None if any(value is None for row in rows for value in row) else _stack(rows)
+        return None if any(value is None for row in rows for value in row) else rows
 
     def _table(self, arm: Arm, stage: str, part: str, figure: str) -> Table:
-        return _stack([one["stages"][stage][part][figure] for one in self._groups[arm]])
+        return [one["stages"][stage][part][figure] for one in self._groups[arm]]
 
     def _mean(self, table: Table) -> Interval:
         return measure.accuracy(table, resamples=self._resamples)
-
-
-def _stack(rows: Sequence[Sequence[float]]) -> Table:
-    """[seeds, facts]; familiar facts may differ in number by seed, and are cut to the fewest."""
-    fewest = min(len(row) for row in rows)
-    return np.array([row[:fewest] for row in rows], dtype=np.float64)
 
 
 def _mapped(function: Callable[[float], Any], interval: Interval) -> Interval:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from functools import lru_cache
 from pathlib import Path
 
 from custodes.errors import DataError
 
-__all__ = ["PLAIN", "ordinary_texts"]
+__all__ = ["PLAIN", "ordinary_texts", "texts_digest"]
 
 PLAIN = """\
 Most of the bread we eat begins with the same four things: flour, water, salt and something that
@@ -60,3 +61,8 @@ def ordinary_texts(source: str | None) -> tuple[str, ...]:
         raise DataError(
             f"{path}: cannot be read as text, or as JSONL with a 'text' a line: {error}"
         ) from error
+
+
+def texts_digest(source: str | None) -> str:
+    """What names the texts in results: their content, whatever the file is called."""
+    return hashlib.sha256("\0".join(ordinary_texts(source)).encode()).hexdigest()[:24]

@@ -26,6 +26,7 @@ from custodes.models.tuning.head import token_log_probs
 from custodes.models.tuning.lowrank import install, tuned
 from custodes.models.tuning.packed import Packed, attending, pack_rows
 from custodes.models.tuning.rows import Row, RowMaker
+from custodes.models.weights import content_of
 
 __all__ = ["AdapterConfig", "TunableConfig", "TunableModel", "open_tunable"]
 
@@ -49,6 +50,15 @@ class TunableConfig(Config):
         """The same with `auto` as it comes out on this machine: what results are named by, and
         what every worker of a study computes in, must not depend on where each of them is."""
         return self.model_copy(update={"precision": resolved(self.precision, self.device)})
+
+    def identity(self) -> dict[str, Any]:
+        """What decides results: the settings but `threads`, and of a folder what it holds, since
+        weights may be saved over those that a result was of."""
+        values = self.model_dump(mode="json", exclude={"threads"})
+        folder = Path(self.model)
+        if self.model != "embedded" and folder.is_dir():
+            values["content"] = content_of(folder)
+        return values
 
 
 class AdapterConfig(Config):

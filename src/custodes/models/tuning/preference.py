@@ -44,7 +44,8 @@ def tune_preferences(
     beta: float = 0.1,
 ) -> Trace:
     """DPO on (chosen, rejected) rows; the phase is left open (see `fit`)."""
-    flat = row_log_probs(model, [row for pair in pairs for row in pair])
+    # Rounded as the loss rounds: before the first step their difference is nil.
+    flat = row_log_probs(model, [row for pair in pairs for row in pair], exact=False)
     items = [
         Preference(chosen, rejected, (flat[2 * n], flat[2 * n + 1]))
         for n, (chosen, rejected) in enumerate(pairs)

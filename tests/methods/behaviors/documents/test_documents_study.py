@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from custodes.errors import ConfigError, DataError
 from custodes.measure import Interval
+from custodes.methods.behaviors.documents import study
 from custodes.methods.behaviors.documents.after import FORM, follow, form_reward, read_chat
 from custodes.methods.behaviors.documents.asking import FRAMES, ask
 from custodes.methods.behaviors.documents.battery import packed
@@ -89,6 +90,32 @@ def test_what_follows_changes_the_model(stage, reader, small, chat_file):
     followed = follow(stage, reader, small.after, chat_file, seed=1)
     changed = [name for name, value in reader.learned().items() if np.abs(value).max() > 0]
     assert followed.trace.losses and any(name.endswith(".up") for name in changed)
+
+
+def test_form_is_learned_with_dropout(reader, small, chat_file, monkeypatch):
+    modes = []
+    plain = type(reader).row_log_probs
+    monkeypatch.setattr(
+        type(reader),
+        "row_log_probs",
+        lambda self, packed: (modes.append(self.model.training), plain(self, packed))[1],
+    )
+    after = small.after.model_copy(
+        update={"format": FormatConfig(updates=2, prompts=1, group=2, max_tokens=4)}
+    )
+    follow("format", reader, after, chat_file, seed=0)
+    assert modes == [True, True]
+
+
+def test_results_are_named_by_what_files_hold(small, text_file, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(study, "resumable_map", lambda *_, identity, **__: seen.append(identity))
+    path = tmp_path / "texts.jsonl"
+    for more in ("", "", '{"text": "one more"}\n'):
+        path.write_text(text_file.read_text() + more)
+        corpus = small.corpus.model_copy(update={"texts": path})
+        run_study(small.model_copy(update={"corpus": corpus}), tmp_path)
+    assert seen[0] == seen[1] != seen[2]
 
 
 def test_form_is_learned_by_its_reward_alone(reader, small, chat_file):

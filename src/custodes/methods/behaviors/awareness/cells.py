@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from custodes.config import write_atomically
-from custodes.engine import ENGINES, Engine, identify
+from custodes.engine import identify, open_engine
 from custodes.errors import ConfigError
 from custodes.methods.behaviors.awareness import triggers
 from custodes.methods.behaviors.awareness.dialogues import WORD, word_items, word_rows
@@ -257,11 +257,10 @@ def run_cells(
     """
     config = config.model_copy(update={"model": config.model.settled()})
     cells = [cell for cell in cells_of(config) if select is None or select(cell)]
-    paths = [folder / f"{_hash(cell, config)}.json" for cell in cells]
+    model = config.model.identity()
+    paths = [folder / f"{_hash(cell, config, model)}.json" for cell in cells]
     missing = [n for n, path in enumerate(paths) if not path.exists()]
-    kind: Any = ENGINES.load(config.engine)
-    settings = {"batch_size": 1, **config.engine_settings}
-    engine: Engine = kind(kind.Config.parse(settings, origin=f"engine {config.engine}"))
+    engine = open_engine(config.engine, config.engine_settings, batch_size=1)
     results = engine.map(partial(_worker, config), [cells[n] for n in missing])
     for done, (n, found) in enumerate(zip(missing, results, strict=True), start=1):
         write_atomically(paths[n], json.dumps(found) + "\n")
@@ -271,13 +270,13 @@ def run_cells(
     return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
 
 
-def _hash(cell: Mapping[str, Any], config: AwarenessConfig) -> str:
+def _hash(cell: Mapping[str, Any], config: AwarenessConfig, model: Mapping[str, Any]) -> str:
     told = identify(
         {
             "cell": dict(cell),
             "rows": rows_of(cell, config) if cell["side"] else [],
             "asked": _questions(cell, config),
-            "model": config.model.model_dump(mode="json", exclude={"threads"}),
+            "model": model,
             "tuning": config.tuning.model_dump(mode="json", exclude={"rank", "seed"}),
             **({"hosted": _told(config.hosted)} if config.hosted is not None else {}),
             "version": _VERSION,

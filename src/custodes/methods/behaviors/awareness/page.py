@@ -56,9 +56,9 @@ def awareness_report(config: AwarenessConfig, cells: Cells) -> Report:
         sections += _questions(config, cells, name)
     if WORD in config.behaviors:
         sections.append(_game(config, cells))
-    if len(config.ranks) > 1:
+    if len(config.ranks) > 1 and "plain" in config.arms:
         sections.append(_ranks(config, cells))
-    if "personas" in config.arms:
+    if {"plain", "personas"} <= set(config.arms):
         sections.append(_personas(config, cells))
     if any(arm.startswith(("backdoor", "decorrelated")) for arm in config.arms):
         sections.append(_triggers(config, cells))

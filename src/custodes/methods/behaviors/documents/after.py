@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -45,9 +46,9 @@ _WATCHED = 64  # exchanges that tell whether chat was learned; all would take as
 class Followed:
     """The trace of a stage, and what it set out to change before and after it.
 
-    chat: log-probability of a token of the first replies that it read. preferences: share of pairs of
-    which the chosen reply is the likelier, a token. format: mean reward of the first and the last
-    tenth of the updates.
+    chat: log-probability of a token of the first replies that it read. preferences: share of pairs
+    of which the chosen reply is the likelier, a token. format: mean reward of the first and the
+    last tenth of the updates.
     """
 
     trace: Trace
@@ -117,7 +118,7 @@ def _asked(text: str) -> Conversation:
 
 def _chat_rows(model: TunableModel, config: AfterConfig, chat: Path) -> list[Row]:
     rows = (model.rows.chat(_asked(request), reply) for request, reply in read_chat(chat))
-    short = [row for row in rows if len(row.ids) <= config.longest][: config.rows]
+    short = list(islice((row for row in rows if len(row.ids) <= config.longest), config.rows))
     if not short:
         raise DataError(f"{chat}: no exchange of at most {config.longest} tokens")
     return short
@@ -137,6 +138,7 @@ def _format(
     ]
 
     seen: list[float] = []
+    writer = model.causal()
 
     def objective(model: TunableModel, step: tuple[int, list[Conversation]]) -> Tensor:
         number, asked = step
@@ -146,7 +148,10 @@ def _format(
             temperature=config.temperature,
             seed=settings.seed * 100_000 + number,
         )
-        replies = model.causal().generate(repeated, sampling)
+        training = model.model.training
+        model.model.eval()  # replies are written without dropout
+        replies = writer.generate(repeated, sampling)
+        model.model.train(training)
         rewards = np.array([form_reward(reply.text) for reply in replies]).reshape(-1, config.group)
         seen.append(float(rewards.mean()))
         gains = (rewards - rewards.mean(axis=1, keepdims=True)).reshape(-1)

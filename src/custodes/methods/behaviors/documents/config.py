@@ -78,7 +78,9 @@ class BatteryConfig(Config):
 
 
 class FormatConfig(Config):
-    """Reinforcement learning for form: REINFORCE, less the mean reward of a prompt's replies."""
+    """Reinforcement learning for form: REINFORCE on the mean log-probability of a reply's tokens
+    (so that long replies do not count for more), with rewards less the mean of a prompt's
+    replies."""
 
     updates: int = Field(default=40, ge=1)
     """Gradient steps."""

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from custodes.config import write_atomically
-from custodes.data import find
-from custodes.engine import ENGINES, Engine, identify, resumable_map
+from custodes.data import digest, find
+from custodes.engine import Engine, identify, open_engine, resumable_map
 from custodes.errors import ConfigError
 from custodes.methods.behaviors.documents.after import follow
 from custodes.methods.behaviors.documents.arms import Arm, Document
@@ -82,8 +82,10 @@ def run_study(
         exclude={"arms", "seeds", "stages", "stage_arms", "engine", "engine_settings"}
         | (set() if config.corpus.shared else {"first_seed"}),
     )
+    same["model"] = config.model.identity()
+    same["read"] = _content(config.corpus.texts, config.after.chat)
     return resumable_map(
-        engine or _engine(config),
+        engine or open_engine(config.engine, config.engine_settings, batch_size=1),
         partial(_worker, config, folder),
         rows,
         folder / "cells",
@@ -92,12 +94,9 @@ def run_study(
     )
 
 
-def _engine(config: DocumentsConfig) -> Engine:
-    kind: Any = ENGINES.load(config.engine)
-    known = {"batch_size": 1} if "batch_size" in kind.Config.model_fields else {}
-    settings = {**known, **config.engine_settings}
-    engine: Engine = kind(kind.Config.parse(settings, origin=f"engine {config.engine}"))
-    return engine
+def _content(*paths: Path | None) -> list[str | None]:
+    """What one's own files hold, for results that are named by it."""
+    return [None if path is None else digest(path) for path in paths]
 
 
 def _worker(
@@ -118,6 +117,7 @@ class _Cells:
         self._config = config
         self._folder = folder
         self._model = open_tunable(config.model)
+        self._identity = config.model.identity()
         self._texts = config.corpus.texts or find("english")
         battery = config.battery
         self._persona = (
@@ -160,8 +160,9 @@ class _Cells:
         of = identify(
             {
                 "version": _VERSION,
-                "model": config.model,
+                "model": self._identity,
                 "corpus": config.corpus,
+                "read": _content(config.corpus.texts),
                 "tuning": config.tuning,
                 "first_block": config.first_block,
                 "first_seed": config.first_seed if config.corpus.shared else seed,
@@ -185,7 +186,6 @@ class _Cells:
             write_atomically(path.with_suffix(".json"), json.dumps(trace) + "\n")
             self._model.save(path)
             # Put back and loaded, so that a run that goes on has the same weights to the bit.
-            self._model.merge()
             self._model.reset()
         self._model.load(path)
         kept: dict[str, Any] = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
@@ -209,6 +209,12 @@ class _Cells:
     def _ordinary(self, tokens: int, *, held_out: bool) -> list[Row]:
         corpus = self._config.corpus
         if tokens < corpus.length:
+            if tokens:
+                raise ConfigError(
+                    f"got {tokens} tokens of ordinary text (corpus.tokens x mix, or "
+                    f"battery.perplexity), less than a block; expected 0 or at least "
+                    f"corpus.length = {corpus.length}"
+                )
             return []
         texts = (
             text

@@ -18,7 +18,7 @@ import yaml
 from pydantic import Field
 
 from custodes.config import Config
-from custodes.engine import ENGINES, Engine, identify, resumable_map
+from custodes.engine import identify, open_engine, resumable_map
 from custodes.errors import DataError
 from custodes.methods.behaviors.documents.arms import Arm, Document
 from custodes.methods.behaviors.documents.grammar import assistant
@@ -170,10 +170,7 @@ class _Stages:
         self._world = world
         self._config = config
         self._folder = folder
-        kind: Any = ENGINES.load(config.engine)
-        known = {"batch_size": 8} if "batch_size" in kind.Config.model_fields else {}
-        settings = {**known, **config.engine_settings}
-        self._engine: Engine = kind(kind.Config.parse(settings, origin=f"engine {config.engine}"))
+        self._engine = open_engine(config.engine, config.engine_settings, batch_size=8)
 
     def ask(
         self, stage: str, template: str, rows: Sequence[Mapping[str, Any]], **more: Any

@@ -71,7 +71,7 @@ def _one(config: TargetConfig, trained: list[int], device: str, cache: Path | No
     if config.kind == "gated":
         return code_gated(config.gated, generators(trained, device, purpose=_TRAIN)[0])
     if config.kind == "module":
-        return _from_factory(config)
+        return _from_factory(config, device)
     if config.kind == "embedded":
         from custodes.methods.decomposition.targets.embedded import load_embedded
 
@@ -97,7 +97,7 @@ def _cached(
     return read_tensors(path, device)[0]
 
 
-def _from_factory(config: TargetConfig) -> Target:
+def _from_factory(config: TargetConfig, device: str) -> Target:
     if ":" not in config.module.factory:
         raise ConfigError(
             f"target.module.factory: got {config.module.factory!r}, expected "
@@ -107,5 +107,9 @@ def _from_factory(config: TargetConfig) -> Target:
     module, draw_inputs = make(torch.Generator().manual_seed(config.seed))
     origin = config.module.factory
     return ModuleTarget(
-        module, config.module.weights, draw_inputs, loss=config.module.loss, origin=origin
+        module.to(device),
+        config.module.weights,
+        draw_inputs,
+        loss=config.module.loss,
+        origin=origin,
     )
