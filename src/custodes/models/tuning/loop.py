@@ -19,6 +19,7 @@ from torch import Tensor
 
 from custodes.errors import InputError, ModelError
 from custodes.models.tuning.model import AdapterConfig, TunableModel
+from custodes.models.tuning.packed import parts_of
 from custodes.models.tuning.rows import Row
 
 __all__ = ["Trace", "TuneConfig", "batches_of", "cross_entropy", "fit", "rate_share", "tune"]
@@ -41,7 +42,8 @@ class TuneConfig(AdapterConfig):
     batch_rows: int = Field(default=16, ge=1)
     """Rows (or groups of rows) a step."""
     pass_tokens: int = Field(default=4096, ge=1)
-    """A step of more tokens is computed in parts, which costs less memory and gives the same."""
+    """A step of more tokens is computed in parts, which costs less memory and gives the same; so
+    `tune` does. What compares rows with one another (DPO, removal) computes a step whole."""
     warmup: float = Field(default=0.05, ge=0, le=1)
     """Share of the steps in which the rate rises from zero."""
     schedule: Literal["constant", "linear", "cosine"] = "cosine"
@@ -107,23 +109,9 @@ def cross_entropy(
     total = sum(abs(weight) for row in rows for weight in row.weights[1:])
     if not total:
         raise InputError("tuning: a step has no targets; every token of its rows is masked")
-    for part in parts_of(rows, pass_tokens):
-        packed = model.pack(part)
+    for part in parts_of([len(row.ids) for row in rows], pass_tokens):
+        packed = model.pack([rows[n] for n in part])
         yield -(packed.weight * model.token_log_probs(packed)).sum() / total
-
-
-def parts_of(rows: Sequence[Row], tokens: int) -> Iterator[list[Row]]:
-    """Cut rows, shortest first, into parts of at most so many tokens (a row may exceed it)."""
-    part: list[Row] = []
-    size = 0
-    for row in sorted(rows, key=lambda row: len(row.ids)):
-        if part and size + len(row.ids) > tokens:
-            yield part
-            part, size = [], 0
-        part.append(row)
-        size += len(row.ids)
-    if part:
-        yield part
 
 
 def fit(

@@ -22,7 +22,7 @@ from torch import Tensor
 from custodes.errors import ConfigError, InputError
 from custodes.models.tuning.rows import Row
 
-__all__ = ["Packed", "Plan", "attending", "pack_rows", "packing", "plan_attention"]
+__all__ = ["Packed", "Plan", "attending", "pack_rows", "packing", "parts_of", "plan_attention"]
 
 _NAME = "custodes_packed"
 _ALIKE = 0.75  # rows at least so long as the longest of their group are computed with it
@@ -145,6 +145,21 @@ def plan_attention(
         done += cut * size
         groups.append(_Group(places.to(device), None if mask is None else mask.to(device)))
     return Plan(tuple(groups), back.to(device), None, longest)
+
+
+def parts_of(lengths: Sequence[int], tokens: int) -> Iterator[list[int]]:
+    """Numbers of the rows, shortest first, in parts of at most so many tokens (a row may exceed
+    it): what is packed and passed at once."""
+    part: list[int] = []
+    size = 0
+    for n in sorted(range(len(lengths)), key=lambda n: lengths[n]):
+        if part and size + lengths[n] > tokens:
+            yield part
+            part, size = [], 0
+        part.append(n)
+        size += lengths[n]
+    if part:
+        yield part
 
 
 class _Current(threading.local):

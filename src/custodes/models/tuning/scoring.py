@@ -8,7 +8,7 @@ alike (one question whose options are listed in another order) stand in one tree
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from custodes.errors import InputError
 from custodes.models.tuning.model import TunableModel
-from custodes.models.tuning.packed import plan_attention
+from custodes.models.tuning.packed import parts_of, plan_attention
 from custodes.models.tuning.rows import Row
 
 __all__ = ["continuation_log_probs", "option_log_probs", "row_log_probs"]
@@ -33,7 +33,7 @@ def row_log_probs(
 ) -> list[float]:
     """Each row's sum (or mean) of its targets' log-probabilities, in the order of the rows."""
     found = [0.0] * len(rows)
-    for part in _parts([len(row.ids) for row in rows]):
+    for part in parts_of([len(row.ids) for row in rows], _PASS):
         packed = model.pack([rows[n] for n in part])
         states = model.states(packed).index_select(0, packed.source)
         logs = model.at(states, packed.target, exact=exact)
@@ -81,7 +81,7 @@ def continuation_log_probs(
         for group in groups
     ]
     found: list[list[float]] = [[] for _ in prompts]
-    for part in _parts([len(tree.ids) for tree in trees]):
+    for part in parts_of([len(tree.ids) for tree in trees], _PASS):
         logs = _edges(model, [trees[n] for n in part], exact)
         for n, edges in zip(part, logs, strict=True):
             values = iter([sum(edges[edge] for edge in path) for path in trees[n].paths])
@@ -115,19 +115,6 @@ def _shared(one: Sequence[int], other: Sequence[int]) -> int:
         if a != b:
             return n
     return min(len(one), len(other))
-
-
-def _parts(lengths: Sequence[int]) -> Iterator[list[int]]:
-    part: list[int] = []
-    size = 0
-    for n in sorted(range(len(lengths)), key=lambda n: lengths[n]):
-        if part and size + lengths[n] > _PASS:
-            yield part
-            part, size = [], 0
-        part.append(n)
-        size += lengths[n]
-    if part:
-        yield part
 
 
 @dataclass(frozen=True, slots=True)
