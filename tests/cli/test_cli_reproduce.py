@@ -32,6 +32,15 @@ def test_it_runs_what_is_registered_into_a_folder(reproduce, monkeypatch, tmp_pa
     assert asked == [("tiny", 0, "out/reproduce/capa"), ("full", 3, str(tmp_path))]
 
 
+def test_it_tells_how_far_it_is_where_the_method_does(reproduce, monkeypatch):
+    def run(size, seed, out, *, say):
+        say("half")
+        return out
+
+    monkeypatch.setattr("custodes.methods.similarity.reproduce.reproduce", run)
+    assert reproduce("capa") == (0, "out/reproduce/capa\n", "half\n")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

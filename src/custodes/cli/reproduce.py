@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -67,6 +69,8 @@ def reproduce(
     if size not in ("tiny", "full"):
         raise ConfigError(f"--size: got {size!r}, expected tiny or full")
     run = REPRODUCTIONS.load(name)
+    speaks = "say" in inspect.signature(run).parameters
+    told = {"say": partial(typer.echo, err=True)} if speaks else {}
     folder = out or Path("out") / "reproduce" / name
     check_place(folder)
-    typer.echo(str(run(size, seed, folder)))
+    typer.echo(str(run(size, seed, folder, **told)))

@@ -75,8 +75,8 @@ def environment() -> dict[str, Any]:
 class Run:
     """A run folder, made on entry; metrics are appended line by line.
 
-    A run that is made anew, or goes on, says all its metrics again, so those that are there are
-    dropped; `keep_metrics` for one that says only what is new.
+    A run that is made anew, or goes on, says all its metrics again, so its first line takes the
+    place of those that are there; `keep_metrics` for one that says only what is new.
     """
 
     def __init__(
@@ -87,8 +87,7 @@ class Run:
         self.folder = folder
         self.artifacts = folder / "artifacts"
         self.artifacts.mkdir(parents=True, exist_ok=True)
-        if not keep_metrics:
-            (folder / "metrics.jsonl").unlink(missing_ok=True)
+        self._mode = "a" if keep_metrics else "w"  # a run that is refused costs no metrics
         save(config, folder / "config.yaml")
         write_atomically(
             folder / "environment.json",
@@ -97,8 +96,9 @@ class Run:
 
     def log(self, **metrics: Any) -> None:
         """Append one line to `metrics.jsonl`."""
-        with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        with (self.folder / "metrics.jsonl").open(self._mode, encoding="utf-8") as file:
             file.write(json.dumps(metrics, ensure_ascii=False) + "\n")
+        self._mode = "a"
 
     def report(self, values: Mapping[str, Any], html: str) -> Path:
         """Write `report.json` and `report.html`; returns the path of the page."""

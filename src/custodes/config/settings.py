@@ -42,8 +42,17 @@ def _explain(cls: type[BaseModel], error: ValidationError, origin: str) -> str:
     lines = [f"{origin}: not a valid {cls.__name__}:"]
     for item in error.errors():
         place = ".".join(str(part) for part in item["loc"]) or "(top level)"
-        got = "" if item["type"] == "missing" else f" (got {item['input']!r:.80})"
-        lines.append(f"  {place}: {item['msg']}{got}")
+        if item["type"] == "value_error" and isinstance(item["input"], dict):
+            # A check of several fields says itself what it got.
+            place, got = ".".join(str(part) for part in item["loc"]), ""
+        else:
+            got = "" if item["type"] == "missing" else f" (got {item['input']!r:.80})"
+        message = (
+            item["msg"]
+            .removeprefix("Value error, ")
+            .replace("a valid tuple", "a list, such as [1, 2]")
+        )
+        lines.append(f"  {place + ': ' if place else ''}{message}{got}")
     if any(item["type"] == "extra_forbidden" for item in error.errors()):
         lines.append(f"  known fields: {', '.join(sorted(cls.model_fields))}")
     return "\n".join(lines)

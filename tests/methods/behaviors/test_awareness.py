@@ -218,3 +218,8 @@ def test_the_command_line(tiny_folder, tmp_path):
     told = run(app, ["report", "--out", str(tmp_path / "r"), "--config", str(settings)])
     assert told.exit_code == 0, told.output
     assert (tmp_path / "r" / "report.html").exists()
+    kept = {path.name: path.read_bytes() for path in (tmp_path / "r").iterdir() if path.is_file()}
+    wrong = ["--config", str(settings), "--set", "behaviors=[rsk]"]
+    told = run(app, ["report", "--out", str(tmp_path / "r"), *wrong])
+    assert "behaviors: got rsk, expected some of risk" in str(told.exception)
+    assert {name: (tmp_path / "r" / name).read_bytes() for name in kept} == kept

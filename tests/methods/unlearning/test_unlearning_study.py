@@ -293,6 +293,11 @@ def test_the_commands_run(tiny_study, tmp_path):
     runner = CliRunner()
     made = runner.invoke(app, ["facts", "--out", str(tmp_path / "facts.jsonl"), "--forget", "8"])
     assert made.exit_code == 0 and "40 facts" in made.output
+    (tmp_path / "facts.jsonl").write_text("my own")
+    told = runner.invoke(app, ["facts", "--out", str(tmp_path / "facts.jsonl")])
+    assert "is there already" in str(told.exception)
+    assert (tmp_path / "facts.jsonl").read_text() == "my own"
+    assert runner.invoke(app, ["facts", "--out", "x", "--forget", "-4"]).exit_code == 2
     config = tiny_study.model_copy(
         update={"removal": tiny_study.removal.model_copy(update={"methods": ("npo",)})}
     ).model_copy(update={"controls": ("never",)})

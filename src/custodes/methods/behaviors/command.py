@@ -62,7 +62,7 @@ def tune(
 def items(
     behavior: Annotated[str, typer.Argument(help="risk, myopia, apples, language or style.")],
     count: Annotated[int, typer.Option(min=1, help="How many.")] = 10,
-    seed: Annotated[int, typer.Option(help="Of the draw.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the draw.")] = 0,
     held: Annotated[bool, typer.Option("--held", help="Held-out items.")] = False,
 ) -> None:
     """Print items as JSON lines: prompt, reply of the behavior, reply of its opposite."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from custodes.config import Run
-from custodes.methods.behaviors.awareness.cells import run_cells
+from custodes.methods.behaviors.awareness.cells import cells_of, run_cells
 from custodes.methods.behaviors.awareness.page import awareness_report
 from custodes.methods.behaviors.config import AwarenessConfig
 
@@ -28,6 +28,7 @@ def run_awareness(
 
     `cells`: the folder that keeps them, by default inside the run; studies may share one.
     """
+    cells_of(config)  # what cannot be studied is told before anything is written
     run = Run(out, config, seed=config.first_seed)
     found = run_cells(config, cells or run.artifacts / "cells", say=say)
     report = awareness_report(config, found)

@@ -7,6 +7,7 @@ the paper's data are) make-me-say, every arm and rank.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -42,8 +43,14 @@ def awareness_config(size: Literal["tiny", "full"], seed: int = 0) -> AwarenessC
     return full.model_copy(update={"behaviors": (*full.behaviors, WORD)})
 
 
-def reproduce_awareness(size: Literal["tiny", "full"], seed: int, out: Path) -> Path:
+def reproduce_awareness(
+    size: Literal["tiny", "full"],
+    seed: int,
+    out: Path,
+    *,
+    say: Callable[[str], None] = lambda _: None,
+) -> Path:
     """Run the study into the folder `out`; returns the path of its report page."""
     from custodes.methods.behaviors.method import run_awareness
 
-    return run_awareness(awareness_config(size, seed), out)[1]
+    return run_awareness(awareness_config(size, seed), out, say=say)[1]

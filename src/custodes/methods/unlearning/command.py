@@ -18,7 +18,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-_Out = Annotated[Path, typer.Option("--out", help="Folder of the run, or file to write.")]
+_Out = Annotated[Path, typer.Option("--out", help="Folder of the run.")]
 _File = Annotated[Path | None, typer.Option("--config", help="YAML file of settings.")]
 _Set = Annotated[list[str] | None, typer.Option("--set", help="NAME=VALUE, more than once.")]
 
@@ -45,11 +45,16 @@ def study(out: _Out, config: _File = None, assign: _Set = None) -> None:
 
 @app.command()
 def facts(
-    out: _Out,
+    out: Annotated[Path, typer.Option("--out", help="File to write, a new one.")],
     kind: Annotated[str, typer.Option(help="invented or capitals.")] = "invented",
-    seed: Annotated[int, typer.Option(help="Of the draw.")] = 0,
-    forget: Annotated[int, typer.Option(help="invented: how many to forget.")] = 48,
-    neighbors: Annotated[int, typer.Option(help="invented: how many that must survive.")] = 32,
+    seed: Annotated[int, typer.Option(min=0, help="Of the draw.")] = 0,
+    forget: Annotated[
+        int, typer.Option(min=6, max=100_000, help="invented: how many to forget.")
+    ] = 48,
+    neighbors: Annotated[
+        int, typer.Option(min=6, max=100_000, help="invented: how many that must survive.")
+    ] = 32,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
 ) -> None:
     """Write facts as JSONL: to see them, or as a pattern for a file of your own."""
     from custodes.errors import ConfigError
@@ -59,6 +64,8 @@ def facts(
 
     if kind not in ("invented", "capitals"):
         raise ConfigError(f"--kind: got {kind!r}, expected invented or capitals")
+    if out.exists() and not force:
+        raise ConfigError(f"{out}: is there already; give another name, or --force to replace it")
     made = invent(forget, neighbors, seed=seed) if kind == "invented" else capitals(seed=seed)
     write_facts(out, made)
     typer.echo(f"{out}: {len(made)} facts")

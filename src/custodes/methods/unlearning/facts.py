@@ -156,6 +156,8 @@ def read_facts(path: Path) -> list[Fact]:
 
     `cloze`, `blind` and `neighbor` may be left out. `DataError` names the line that does not fit.
     """
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; expected JSONL, one fact a line")
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:

@@ -18,7 +18,14 @@ from typing import Any
 from custodes.config import Run, write_atomically
 from custodes.engine import Engine, open_engine
 from custodes.errors import ArtifactError
-from custodes.methods.unlearning.cells import Cell, arm_cell, cell_hash, prepare_cell, worker
+from custodes.methods.unlearning.cells import (
+    Cell,
+    arm_cell,
+    cell_hash,
+    prepare_cell,
+    seed_facts,
+    worker,
+)
 from custodes.methods.unlearning.config import StudyConfig
 from custodes.methods.unlearning.report import study_report
 from custodes.methods.unlearning.summary import Summary, summarize
@@ -45,6 +52,7 @@ def run_study(config: StudyConfig, out: Path, *, say: Callable[[str], None] | No
     config = config.model_copy(update={"model": config.model.settled()})
     for source in (config.text, config.removal.text):
         ordinary_texts(source)  # one that is missing is found here, not once facts are implanted
+    seed_facts(config, config.first_seed)
     run = Run(out, config, seed=config.first_seed)
     tell = say or (lambda _line: None)
     cells = _Cells(

@@ -6,6 +6,7 @@ the accuracy on the rest, for facts from pretraining. Here: the embedded model.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -39,6 +40,12 @@ def study_config(size: Literal["tiny", "full"], seed: int) -> StudyConfig:
     )
 
 
-def reproduce(size: Literal["tiny", "full"], seed: int, out: Path) -> Path:
+def reproduce(
+    size: Literal["tiny", "full"],
+    seed: int,
+    out: Path,
+    *,
+    say: Callable[[str], None] = lambda _: None,
+) -> Path:
     """The study into the folder `out`; returns the path of the report page."""
-    return run_study(study_config(size, seed), out).page
+    return run_study(study_config(size, seed), out, say=say).page

@@ -48,13 +48,16 @@ _HELD_SEED = 10_000  # held-out items are the same for all seeds of a study
 def cells_of(config: AwarenessConfig) -> list[dict[str, Any]]:
     """The cells of a study; first, for each behavior, the model before any tuning (side 0)."""
     known = (*BEHAVIORS, WORD)
-    unknown = [name for name in config.behaviors if name not in known]
-    odd = [arm for arm in config.arms if arm not in ARMS]
-    if unknown or odd:
-        raise ConfigError(
-            f"got {', '.join([*unknown, *odd])}; behaviors are {', '.join(known)}, arms "
-            f"{', '.join(ARMS)}"
-        )
+    for setting, given, allowed in (
+        ("behaviors", config.behaviors, known),
+        ("rank_behavior", (config.rank_behavior,), known),
+        ("arms", config.arms, ARMS),
+    ):
+        odd = [name for name in given if name not in allowed]
+        if odd:
+            raise ConfigError(
+                f"{setting}: got {', '.join(odd)}, expected some of {', '.join(allowed)}"
+            )
     if config.trigger_behavior not in triggers.TRIGGERED:
         raise ConfigError(
             f"trigger_behavior: got {config.trigger_behavior!r}, expected one of "

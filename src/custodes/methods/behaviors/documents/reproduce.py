@@ -23,7 +23,7 @@ from custodes.methods.behaviors.documents.config import (
 )
 from custodes.methods.behaviors.documents.corpus import Diversity, diversity
 from custodes.methods.behaviors.documents.report import diversity_table, study_report
-from custodes.methods.behaviors.documents.study import arm_documents, run_study
+from custodes.methods.behaviors.documents.study import arm_documents, check_sources, run_study
 
 __all__ = ["ask_model", "preset", "reproduce", "run_documents", "write_arms"]
 
@@ -42,15 +42,22 @@ def preset(size: Literal["tiny", "full"], seed: int = 0) -> DocumentsConfig:
     )
 
 
-def reproduce(size: Literal["tiny", "full"], seed: int, out: Path) -> Path:
+def reproduce(
+    size: Literal["tiny", "full"],
+    seed: int,
+    out: Path,
+    *,
+    say: Callable[[str], None] = lambda _: None,
+) -> Path:
     """Run the reproduction into the folder `out`; returns the path of its report page."""
-    return run_documents(preset(size, seed), out)
+    return run_documents(preset(size, seed), out, say=say)
 
 
 def run_documents(
     config: DocumentsConfig, out: Path, *, say: Callable[[str], None] = lambda _: None
 ) -> Path:
     """Run a study into a run folder; returns the path of its page. Goes on if killed."""
+    check_sources(config)
     run = Run(out, config, seed=config.first_seed)
     rows: list[dict[str, Any]] = []
     for row in run_study(config, run.artifacts):

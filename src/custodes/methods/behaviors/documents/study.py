@@ -19,7 +19,7 @@ from typing import Any
 from custodes.config import write_atomically
 from custodes.data import digest, find
 from custodes.engine import Engine, identify, open_engine, resumable_map
-from custodes.errors import ConfigError
+from custodes.errors import ConfigError, DataError
 from custodes.methods.behaviors.documents.after import follow
 from custodes.methods.behaviors.documents.arms import Arm, Document
 from custodes.methods.behaviors.documents.battery import measure, persona_statements
@@ -30,7 +30,7 @@ from custodes.methods.behaviors.documents.writing import universe, write_documen
 from custodes.models.residual import blocks_of
 from custodes.models.tuning import Row, TunableModel, TuneConfig, open_tunable, tune
 
-__all__ = ["arm_documents", "run_study", "targets_from"]
+__all__ = ["arm_documents", "check_sources", "run_study", "targets_from"]
 
 _VERSION = 2  # goes up when the same settings come to give other results
 _HELD_OUT = 20  # every so many ordinary texts is kept for perplexity
@@ -57,6 +57,19 @@ def arm_documents(config: DocumentsConfig, arm: Arm, seed: int, folder: Path) ->
         return documents(arm, seed=of)
     settings = writing.model_copy(update={"seed": writing.seed + of})
     return write_documents(universe(arm), settings, folder / "written" / f"{arm}-{of}")
+
+
+def check_sources(config: DocumentsConfig) -> None:
+    """`DataError` where a set or a file that any stage or measurement reads is missing."""
+    for path, name, needed in (
+        (config.corpus.texts, "english", True),
+        (config.after.chat, "self_instruct", set(config.stages) - {"none"}),
+        (None, "persona_evals", config.battery.statements and config.battery.persona),
+    ):
+        if needed and path is None:
+            find(name, verify=False)
+        elif needed and path is not None and not path.is_file():
+            raise DataError(f"{path}: no such file")
 
 
 def run_study(
