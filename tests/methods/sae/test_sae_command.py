@@ -1,11 +1,13 @@
 """The commands from texts to reports, on a tiny model; the public names."""
 
 import json
+import os
 
 import pytest
 from typer.testing import CliRunner
 
-from custodes.errors import ArtifactError, DataError
+from custodes.errors import ArtifactError, ConfigError, DataError
+from custodes.measure import over_seeds
 from custodes.methods import sae
 from custodes.methods.sae import describing, method
 from custodes.methods.sae.command import app
@@ -78,6 +80,16 @@ def test_compare_has_nulls_and_quality(made, tmp_path):
     random = next(row for name, row in rows.items() if name.endswith("directions"))
     assert random[1] < 0.3
     assert len(quality["rows"]) == 2
+    assert "too small to hold out 16,384" in quality["caption"]
+    run("compare", *folders, "--out", tmp_path / "held", "--store", made / "store",
+        "--set", "rounds=0", "--set", f"held_out={TRAIN['held_out']}")  # fmt: skip
+    held = tables(tmp_path / "held")[1]
+    store = sae.ActivationStore(made / "store")
+    judged = store.rows - store.split(TRAIN["held_out"])
+    assert f"the last {judged:,} of {store.rows:,} rows" in held["caption"]
+    in_training = {row[0]: row[1:] for row in tables(made / "run")[0]["rows"]}
+    for name, *figures in held["rows"]:
+        assert figures == pytest.approx(in_training[name.split("/")[-1]], rel=1e-4)
     run("compare", *folders, "--out", tmp_path / "bare", "--set", "rounds=0")
     assert "not known" in (tmp_path / "bare/report.html").read_text()
     with pytest.raises(DataError, match="fewer than two"):
@@ -90,7 +102,8 @@ def test_describe_scores_every_method_and_draws_the_page(made, tiny_folder, tmp_
     settings = sets(model=tiny_folder, latents=3, contexts=40, prompts=2, steer_tokens=3,
                     explainer=explainer)  # fmt: skip
     run("describe", made / "store", coder, "--out", tmp_path, *settings)
-    (table,) = tables(tmp_path)
+    table, intruders = tables(tmp_path)
+    assert [row[0] for row in intruders["rows"]][1:] == ["null: one of its own", "chance"]
     assert [row[0] for row in table["rows"]][-1].startswith("null")
     assert len(table["rows"]) == 6 and table["columns"] == [
         "method",
@@ -103,11 +116,11 @@ def test_describe_scores_every_method_and_draws_the_page(made, tiny_folder, tmp_
     chosen = sets(model=tiny_folder, chosen="[5]", contexts=40, prompts=2, steer_tokens=2)
     run("describe", made / "store", coder, "--out", tmp_path / "one", *chosen)
     assert "latent 5" in (tmp_path / "one/features.html").read_text()
+    (alone,) = tables(tmp_path / "one")
+    assert len(alone["rows"]) == 5, "a lone latent has no other's description, and no intruder"
 
 
 def test_a_killed_description_goes_on(made, tiny_folder, tmp_path, monkeypatch):
-    from custodes.errors import ConfigError
-
     coder = next((made / "run/artifacts").glob("topk-*"))
     store = sae.ActivationStore(made / "store")
     config = sae.DescribeConfig(
@@ -138,9 +151,13 @@ def test_a_killed_description_goes_on(made, tiny_folder, tmp_path, monkeypatch):
     for name in ("report.json", "features.html"):
         assert (tmp_path / "killed" / name).read_text() == (tmp_path / "whole" / name).read_text()
     lines = (tmp_path / "killed/metrics.jsonl").read_text()
+    page = (tmp_path / "killed/features.html").open("rb")  # as one that is being served
     run_describe(store, coder, config, tmp_path / "killed")
     assert len(searched) == 8, "for another judge nothing is steered again"
     assert (tmp_path / "killed/metrics.jsonl").read_text() == lines, "and replaces the one before"
+    with page:
+        there = (tmp_path / "killed/features.html").stat().st_ino
+        assert os.fstat(page.fileno()).st_ino != there, "the page is replaced whole"
 
 
 @pytest.mark.parametrize("content", ["[1]", "{", '{"key": 1}'])
@@ -177,7 +194,6 @@ def test_descriptions_are_of_contexts_that_training_holds_out(
 def test_describe_refuses_another_model_and_a_silent_autoencoder(made, tiny_folder, tmp_path):
     import torch
 
-    from custodes.errors import ConfigError
     from custodes.methods.sae.language import load_language_model
 
     language = load_language_model(str(tiny_folder))
@@ -216,6 +232,17 @@ def test_null_puts_random_networks_beside_the_trained_one(
     each = [row["explained variance, mean over dimensions"] for row in rows.values()]
     assert all(value < 1 for value in each)
 
+    def no_training(*_, **__):
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(method, "train", no_training)
+    report = (tmp_path / "report.json").read_text()
+    run("null", text_file, "--out", tmp_path, *sets(**settings))
+    assert (tmp_path / "report.json").read_text() == report
+    longer = sets(**{**settings, "train.epochs": 3})
+    with pytest.raises(ConfigError, match="an autoencoder of other settings"):
+        run("null", text_file, "--out", tmp_path, *longer)
+
 
 def test_toy_writes_its_frontier(tmp_path):
     values = {"features": 8, "width": 6, "points": 60, "epochs": 1, "batch": 30, "seeds": "[0, 1]",
@@ -224,6 +251,9 @@ def test_toy_writes_its_frontier(tmp_path):
     (table,) = tables(tmp_path)
     assert len(table["rows"]) == 6
     assert table["rows"][0][3] is not None and table["rows"][-1][3] is None
+    points = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    first = [one["l0"] for one in points if (one["data"], one["penalty"]) == ("sparse", 0.1)]
+    assert len(first) == 2 and table["rows"][0][2] == over_seeds(first).to_values()
 
 
 def test_the_page_escapes_what_texts_hold(made):

@@ -1,5 +1,7 @@
 """Evidence, explanations, scores, steering."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from custodes.errors import ConfigError, DataError
-from custodes.methods.sae.describing import Described
+from custodes.methods.sae.describing import (
+    INTRUDER,
+    INTRUDER_NULL,
+    Described,
+    find_intruders,
+    score,
+)
 from custodes.methods.sae.evidence import (
     Evidence,
     Example,
@@ -176,11 +184,51 @@ def test_embedding_scores():
     assert not intruder_found(["income tax", "a cat ran", "a cat sat"], "the cat", embed)
 
 
-def test_each_text_has_the_sign_of_its_clamp(evidence):
-    one = Described(
-        evidence=evidence, descriptions={}, clamps=(2.0, -3.0), steered=("a", "b", "c", "d")
-    )
-    assert one.signs == [1, 1, -1, -1]
+def test_each_text_has_the_sign_of_its_clamp(language, features, evidence):
+    """In the order that texts are written in, whatever it is."""
+    clamps = torch.tensor([[40.0, -40.0]])
+    writing = Writing(prompts=("We", "I think", "So"), tokens=4, temperature=0)
+    (both,) = steered_texts(language, features, [0], clamps, writing)
+    (up,) = steered_texts(language, features, [0], clamps[:, :1], writing)
+    (down,) = steered_texts(language, features, [0], clamps[:, 1:], writing)
+    one = Described(evidence=evidence, descriptions={}, clamps=(40.0, -40.0), steered=tuple(both))
+    assert not set(up) & set(down)
+    assert [text for text, sign in zip(both, one.signs, strict=True) if sign == 1] == up
+    assert [text for text, sign in zip(both, one.signs, strict=True) if sign == -1] == down
+
+
+def with_examples(evidence, *texts):
+    examples = tuple(Example(tokens=(text,), values=(1.0,)) for text in texts)
+    words = dict.fromkeys(METHODS, texts[0])
+    return Described(
+        evidence=dataclasses.replace(evidence, examples=examples), descriptions=words,
+        clamps=(), steered=("a cat",),
+    )  # fmt: skip
+
+
+def test_intruders_are_told_from_a_features_own_examples(evidence):
+    cats = with_examples(evidence, *[f"the cat sat on mat {n}" for n in range(5)])
+    taxes = with_examples(evidence, *[f"income tax returns of {n}" for n in range(4)])
+    rare = with_examples(evidence, "rain", "snow")
+    found = find_intruders([cats, taxes, cats, taxes], HashedEmbedder(), 0)
+    assert found["chance"] == [1 / 5, 1 / 4] * 2
+    assert len(found[INTRUDER_NULL]) == 4 and sum(found[INTRUDER]) > sum(found[INTRUDER_NULL])
+    assert found == find_intruders([cats, taxes, cats, taxes], HashedEmbedder(), 0)
+    with_rare = find_intruders([cats, rare], HashedEmbedder(), 0)
+    assert with_rare[INTRUDER][0] == 1 and np.isnan(with_rare[INTRUDER][1])
+    assert find_intruders([cats], HashedEmbedder(), 0) == {}
+
+
+def test_a_lone_feature_has_no_null(evidence):
+    """Another feature's description would be its own."""
+    texts = [f"the cat {n}" for n in range(10)] + [f"income tax {n}" for n in range(10)]
+    values = torch.zeros(20, 3, 2)
+    values[:10, 1, 0] = values[10:, 1, 1] = 1.0
+    cats, taxes = with_examples(evidence, "cat"), with_examples(evidence, "income tax")
+    alone = score([cats], values[..., :1], texts, HashedEmbedder(), 0)
+    assert tuple(alone) == METHODS and alone["max-act"]["input"] == [1.0]
+    both = score([cats, taxes], values, texts, HashedEmbedder(), 0)
+    assert [*both][:-1] == [*METHODS] and [*both][-1].startswith("null")
 
 
 def test_token_lookup_knows_planted_labels_and_not_shuffled_ones():

@@ -95,6 +95,7 @@ def test_nearest_is_the_argmax():
     assert found.row_cosines == pytest.approx(cosines.amax(1).numpy(), abs=1e-6)
     mutual = [cosines[:, cosines[row].argmax()].argmax() == row for row in range(50)]
     assert found.mutual == np.mean(mutual)
+    assert nearest(second[:31], first, block=8).mutual == found.mutual, "whichever comes first"
 
 
 @pytest.mark.parametrize(

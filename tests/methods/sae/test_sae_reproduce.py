@@ -7,7 +7,8 @@ from threading import Thread
 import pytest
 
 from custodes.errors import ConfigError, DataError
-from custodes.methods.sae import reproduce
+from custodes.measure import over_seeds
+from custodes.methods.sae import method, reproduce
 from custodes.methods.sae.serving import page_server
 
 
@@ -53,6 +54,28 @@ def test_seeds(tiny_folder, text_file, tmp_path):
     null = {name: row[1] for name, row in rows.items() if name.startswith("null")}
     assert sorted(null.values())[-1] == 1 and sorted(null.values())[0] < 0.3
     assert "What was published" in found
+    lines = (tmp_path / "sizes/metrics.jsonl").read_text().splitlines()
+    of_seeds = [row["l0"] for row in map(json.loads, lines) if "-12-" in row["autoencoder"]]
+    assert rows["F 12, k 4"][4] == over_seeds(of_seeds).to_values()
+
+
+def test_a_folder_is_of_one_configuration(tiny_folder, text_file, tmp_path, monkeypatch):
+    config = shrunk("descriptions", tiny_folder)
+    longer = config.model_copy(update={"train": config.train.model_copy(update={"epochs": 2})})
+    reproduce.run_descriptions(config, [text_file], tmp_path)
+    before = (tmp_path / "config.yaml").read_text()
+    with pytest.raises(ConfigError, match="another configuration"):
+        reproduce.run_descriptions(longer, [text_file], tmp_path)
+    assert (tmp_path / "config.yaml").read_text() == before
+
+    def no_training(*_, **__):
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(method, "train", no_training)
+    reproduce.run_descriptions(config, [text_file], tmp_path)
+    (tmp_path / "config.yaml").unlink()
+    with pytest.raises(ConfigError, match="an autoencoder of other settings"):
+        reproduce.run_descriptions(longer, [text_file], tmp_path)
 
 
 def test_random(tiny_folder, text_file, tmp_path):

@@ -5,10 +5,12 @@ import pytest
 import torch
 
 from custodes.errors import ArtifactError, ConfigError
-from custodes.methods.sae import matching
+from custodes.methods.sae import matching, method
 from custodes.methods.sae.blocked import Tight
 from custodes.methods.sae.config import CoderConfig, TrainConfig
 from custodes.methods.sae.matching import match, unit_rows
+from custodes.methods.sae.method import run_train
+from custodes.methods.sae.store import write_store
 from custodes.methods.sae.training import Trainer, train
 from custodes.models import arithmetic
 
@@ -60,6 +62,49 @@ def test_checkpoints_of_something_else_are_refused(planted_store, tmp_path):
     keep.write_bytes(b"nothing of the kind")
     with pytest.raises(ArtifactError, match="not a checkpoint"):
         list(train(planted_store, CONFIG, keep=keep))
+
+
+def test_a_checkpoint_is_of_the_rows_in_their_order(planted, tmp_path):
+    """Other arrays, and the same ones in other shards, are another store."""
+    rows, _ = planted()
+    keep = tmp_path / "checkpoint.safetensors"
+    store = write_store(tmp_path / "store", {"x": rows}, shard_rows=1500)
+    with pytest.raises(KilledError):
+        list(train(store, CONFIG, keep=keep, say=killer(10)))
+    for name, array, shard_rows in (("values", rows + 1, 1500), ("layout", rows, 1000)):
+        other = write_store(tmp_path / name, {"x": array}, shard_rows=shard_rows)
+        with pytest.raises(ConfigError, match="of another store"):
+            list(train(other, CONFIG, keep=keep))
+    assert list(train(store, CONFIG, keep=keep))
+
+
+FEW = CONFIG.model_copy(update={"kinds": ("batchtopk",), "epochs": 1})
+
+
+def no_training(*_, **__):
+    raise AssertionError("trained again")
+
+
+def test_finished_autoencoders_are_not_trained_again(planted_store, tmp_path, monkeypatch):
+    run_train(planted_store, FEW, tmp_path)
+    monkeypatch.setattr(method, "train", no_training)
+    before = {name: (tmp_path / name).read_text() for name in ("report.json", "metrics.jsonl")}
+    run_train(planted_store, FEW, tmp_path)
+    run_train(planted_store, FEW.model_copy(update={"checkpoint": 9}), tmp_path)
+    for name, text in before.items():
+        assert (tmp_path / name).read_text() == text
+    longer = FEW.model_copy(update={"epochs": 2})
+    with pytest.raises(ConfigError, match=r"batchtopk-32-k3-seed0: an autoencoder of other set"):
+        run_train(planted_store, longer, tmp_path)
+    assert (tmp_path / "metrics.jsonl").read_text() == before["metrics.jsonl"], "and left alone"
+    monkeypatch.undo()
+    (tmp_path / "artifacts/batchtopk-32-k3-seed1/cfg.json").unlink()
+    (tmp_path / "report.json").unlink()
+    run_train(planted_store, FEW, tmp_path)
+    assert (tmp_path / "report.json").read_text() == before["report.json"]
+    more = FEW.model_copy(update={"seeds": (0, 1, 2)})
+    run_train(planted_store, more, tmp_path)
+    assert len(list((tmp_path / "artifacts").iterdir())) == 3
 
 
 def test_a_checkpoint_is_of_the_precision_that_auto_came_to(planted_store, tmp_path, monkeypatch):

@@ -30,7 +30,8 @@ def settings(**changed):
 def test_texts_of_every_kind(tmp_path):
     (tmp_path / "a.txt").write_text("one")
     (tmp_path / "b.jsonl").write_text('{"text": "two"}\n{"text": " "}\n')
-    turns = {"messages": [{"role": "user", "content": "three"}, {"content": "four"}]}
+    parts = [{"type": "text", "text": "fo"}, {"type": "text", "text": "ur"}]
+    turns = {"messages": [{"role": "user", "content": "three"}, {"content": parts}]}
     with gzip.open(tmp_path / "c.jsonl.gz", "wt") as file:
         file.write(json.dumps(turns))
     parquet.write_table(pa.table({"text": ["five"]}), tmp_path / "d.parquet")
@@ -43,7 +44,12 @@ def test_texts_of_every_kind(tmp_path):
         ("a.jsonl", b"{}\n", "expected a text"),
         ("a.jsonl", b"[1]\n", "got list"),
         ("a.jsonl", b"{\n", "not JSON"),
-        ("a.txt", b"\xff", "not UTF-8"),
+        ("a.txt", b"\xff", "a.txt: cannot be read"),
+        ("a.jsonl", b"\xff", "a.jsonl: cannot be read"),
+        ("a.jsonl.gz", b"no gzip", "a.jsonl.gz: cannot be read"),
+        ("a.jsonl.gz", gzip.compress(b"{}" * 99)[:-9], "a.jsonl.gz: cannot be read"),
+        ("a.parquet", b"PAR1", "a.parquet: cannot be read"),
+        ("a.jsonl", b'{"messages": [{"content": null}]}', "whose content is no text"),
         ("a.doc", b"", "expected one of"),
     ],
 )
@@ -225,6 +231,33 @@ def test_another_collection_in_the_same_folder_is_refused(language, texts, tmp_p
         collect(language, texts, settings(seed=1), tmp_path)
     with pytest.raises(ConfigError, match="source"):
         collect(language, texts[5:], settings(), tmp_path)
+
+
+def test_a_store_goes_on_with_its_own_batch_alone(language, texts, tmp_path):
+    """A control's noise is drawn from a batch's ids: two batches would be two draws."""
+    store = collect(language, texts, settings(), tmp_path)
+    assert store.facts.batch == 3
+    with pytest.raises(ConfigError, match="batch = 3, got 4"):
+        collect(language, texts, settings(batch=4), tmp_path)
+    facts = json.loads((tmp_path / "store.json").read_text())
+    del facts["batch"]  # as older versions wrote it
+    (tmp_path / "store.json").write_text(json.dumps(facts))
+    assert ActivationStore(tmp_path).facts.batch is None
+    again = collect(language, texts, settings(), tmp_path)
+    assert again.facts.batch is None and again.rows == store.rows
+    (tmp_path / "places" / "00001.npy").unlink()
+    with pytest.raises(ConfigError, match="batch = None, got 3"):
+        collect(language, texts, settings(), tmp_path)
+
+
+def test_a_store_of_arrays_is_known_by_what_they_hold(tmp_path):
+    rows = np.arange(20.0).reshape(10, 2)
+    one, same, other, renamed = (
+        write_store(tmp_path / f"{at}", arrays).facts
+        for at, arrays in enumerate(({"x": rows}, {"x": rows}, {"x": rows + 1}, {"y": rows}))
+    )
+    assert one.source == same.source
+    assert len({one.source, other.source, renamed.source}) == 3
 
 
 def test_stores_that_are_none(tmp_path):

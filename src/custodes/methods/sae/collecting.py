@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -71,15 +72,15 @@ def collect(
 ) -> ActivationStore:
     """Fill the folder with activations at the configured hooks; goes on where it was stopped.
 
-    `ConfigError` where the folder holds a store of other settings, texts or model.
+    `ConfigError` where the folder holds a store of other settings, texts or model. An unfinished
+    one of a version that did not keep `batch` cannot go on, as it might mix two.
     """
     tokens = pack_contexts(language, texts, length=config.context, most=config.tokens)
     order = np.random.default_rng(config.seed).permutation(len(tokens))
     a_shard = config.shard_rows // (config.context - config.skip)
     a_shard = max(min(a_shard, -(-len(order) // _SHARDS)), 1)
     deals = [order[start : start + a_shard] for start in range(0, len(order), a_shard)]
-    facts = _facts(language, tokens, config, deals)
-    _check_same(folder, facts)
+    facts = _same(folder, _facts(language, tokens, config, deals))
     with replacing(folder / "tokens.npy") as temporary, temporary.open("wb") as file:
         np.save(file, tokens)
     write_facts(folder, facts)
@@ -110,19 +111,28 @@ def _facts(
         seed=config.seed,
         source=hashlib.sha256(tokens.tobytes()).hexdigest(),
         precision=resolved(config.precision, language.model.device),
+        batch=config.batch,
     )
 
 
-def _check_same(folder: Path, facts: StoreFacts) -> None:
+def _same(folder: Path, facts: StoreFacts) -> StoreFacts:
+    """The facts of what the folder will hold: those of the store that is there, if it is the same.
+
+    A finished one that does not say its batch stays as it is: no shard of another will join it.
+    """
     if not (folder / "store.json").exists():
-        return
+        return facts
     before = read_facts(folder)
+    finished = all(shard_done(folder, before.widths, one) for one in range(len(before.rows)))
+    if before.batch is None and finished:
+        facts = replace(facts, batch=None)
     for name in StoreFacts.__dataclass_fields__:
         if getattr(before, name) != getattr(facts, name):
             raise ConfigError(
                 f"{folder}: holds a store with {name} = {getattr(before, name)!r}, got "
                 f"{getattr(facts, name)!r}; give the same settings and texts, or another folder"
             )
+    return facts
 
 
 def _read(

@@ -28,6 +28,10 @@ Network = Literal[
 ]  # fmt: skip
 
 
+HELD_OUT = 16_384
+"""Rows that judge and train nothing, where no other number is given."""
+
+
 class CollectConfig(Config):
     """Which activations to collect."""
 
@@ -126,7 +130,7 @@ class TrainConfig(Config):
     """A latent that was not active for so many rows is dead."""
     rows: int | None = Field(default=None, ge=2)
     """Train on so many first rows of the store alone; None: on all that are not held out."""
-    held_out: int = Field(default=16_384, ge=2)
+    held_out: int = Field(default=HELD_OUT, ge=2)
     """The last whole shards of so many rows or more judge, and train nothing: rows of one context
     share a shard. Of a store of arrays it is exactly so many last rows."""
     null: bool = True
@@ -160,6 +164,9 @@ class CompareConfig(Config):
     """Candidates of each row and column in the first round of the matching."""
     rounds: int = Field(default=30, ge=0)
     """Rounds of the certificate; 0 computes none."""
+    held_out: int = Field(default=HELD_OUT, ge=2)
+    """As in training: with a store, L0 and explained variance are of the rows that it leaves out.
+    All judge where there are no more."""
     seed: int = 0
     """Of the nulls."""
 
@@ -199,7 +206,8 @@ class DescribeConfig(Config):
     """Or exactly these."""
     contexts: int = Field(default=256, ge=4)
     """Contexts of the store's last shards: those of the very last, half of all, judge; the other
-    half are searched for what describes."""
+    half are searched for what describes. What lies before the shards that the training's `held_out`
+    takes was trained on."""
     examples: int = Field(default=5, ge=1)
     """Top contexts of a latent."""
     prompts: int = Field(default=32, ge=1)

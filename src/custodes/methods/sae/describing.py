@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from custodes.config import Run
+from custodes.config import Run, write_atomically
 from custodes.errors import ConfigError, DataError
 from custodes.measure.report import Cell
 from custodes.methods.sae.coder import Coder
@@ -40,6 +40,7 @@ from custodes.methods.sae.scoring import (
     MiniLMEmbedder,
     embedding_auroc,
     input_success,
+    intruder_found,
     output_success,
     pick_texts,
 )
@@ -55,9 +56,12 @@ from custodes.methods.sae.training import only_hook
 from custodes.models import MODELS
 from custodes.models.arithmetic import resolved
 
-__all__ = ["Described", "choose_latents", "describe_features", "run_describe", "score"]
+__all__ = ["Described", "choose_latents", "describe_features", "find_intruders", "run_describe",
+           "score"]  # fmt: skip
 
 NULL = "null: another feature's (max-act)"
+INTRUDER = "one of another feature's"
+INTRUDER_NULL = "null: one of its own"
 _TOGETHER = 8  # features that are steered in one batch
 _EACH = 5  # fitting and neutral texts of the input score
 
@@ -73,9 +77,10 @@ class Described:
 
     @property
     def signs(self) -> list[int]:
-        """Of the clamp that each steered text was written under."""
+        """Of the clamp that each steered text was written under, in `steered_texts`' order:
+        prompt by prompt, and of each prompt one text under each clamp."""
         each = len(self.steered) // max(len(self.clamps), 1)
-        return [1 if clamp > 0 else -1 for clamp in self.clamps for _ in range(each)]
+        return [1 if clamp > 0 else -1 for _ in range(each) for clamp in self.clamps]
 
     def values(self) -> dict[str, Any]:
         """Plain JSON."""
@@ -179,20 +184,24 @@ def score(
 ) -> dict[str, dict[str, list[float]]]:  # fmt: skip
     """method -> score -> one figure a feature, on held-out texts and their activations.
 
-    `values` [texts, T, L]. The null scores each feature by the next one's description. Output is
-    judged by `embed`, so its fit is the difference between clamps up and clamps down.
+    `values` [texts, T, L]. The null scores each feature by the next one's description; a lone
+    feature has none. Output is judged by `embed`, so its fit is the difference between clamps up
+    and clamps down.
     """
     peaks = values.amax(1).numpy()
     found: dict[str, dict[str, list[float]]] = {
-        method: {"input": [], "output": [], "detection": []} for method in (*METHODS, NULL)
+        method: {"input": [], "output": [], "detection": []}
+        for method in (*METHODS, *([NULL] if len(described) > 1 else []))
     }
     rng = np.random.default_rng(seed)
     for index, one in enumerate(described):
         others = [at for at in range(len(described)) if at != index]
         pair = rng.choice(others, size=2, replace=False).tolist() if len(others) > 1 else []
         sets = [described[at].steered for at in pair]
-        beside = described[(index + 1) % len(described)].descriptions["max-act"]
-        for method, text in {**one.descriptions, NULL: beside}.items():
+        asked = dict(one.descriptions)
+        if others:
+            asked[NULL] = described[(index + 1) % len(described)].descriptions["max-act"]
+        for method, text in asked.items():
             fit, neutral = pick_texts(text, texts, embed, each=_EACH, seed=seed + index)
             into = found[method]
             fitting, rest = (peaks[places, index].tolist() for places in (fit, neutral))
@@ -207,6 +216,33 @@ def score(
     return found
 
 
+def find_intruders(
+    described: Sequence[Described], embed: Embedder, seed: int
+) -> dict[str, list[float]]:
+    """Row of the report -> one figure a feature: does the judge find the intruder among examples?
+
+    The examples but one, drawn at random, stand beside one of another feature's; under the null
+    beside the one left out, which is as likely to be found as any. NaN for a feature of fewer than
+    three examples; empty for a lone feature. No description is asked for.
+    """
+    found: dict[str, list[float]] = {INTRUDER: [], INTRUDER_NULL: [], "chance": []}
+    rng = np.random.default_rng(seed)
+    for index, one in enumerate(described):
+        texts = [example.text for example in one.evidence.examples]
+        strange = [example.text for at, other in enumerate(described) if at != index
+                   for example in other.evidence.examples]  # fmt: skip
+        if len(texts) < 3 or not strange:
+            for values in found.values():
+                values.append(float("nan"))
+            continue
+        own = texts.pop(int(rng.integers(len(texts))))
+        intruder = strange[int(rng.integers(len(strange)))]
+        found[INTRUDER].append(float(intruder_found(texts, intruder, embed)))
+        found[INTRUDER_NULL].append(float(intruder_found(texts, own, embed)))
+        found["chance"].append(1 / (len(texts) + 1))
+    return found if len(described) > 1 else {}
+
+
 def run_describe(
     store: ActivationStore,
     folder: Path,
@@ -219,9 +255,11 @@ def run_describe(
     """Describe and score latents of one autoencoder; features.html and a report in `out`.
 
     What was described before is in described.json and is not described again, after a kill or for
-    another judge (`minilm`). Contexts are those of the store's last shards, which training holds
-    out; the very last judge. `language`: the model that the configuration names, where it is loaded
-    already. `ConfigError` where the folder holds descriptions of other settings.
+    another judge (`minilm`). Contexts are those of the store's last shards; half of them judge,
+    those of the very last. What lies before the shards that training held out was trained on: how
+    many those are, its `held_out` says, and is not known here. `language`: the model that the
+    configuration names, where it is loaded already. `ConfigError` where the folder holds
+    descriptions of other settings.
     """
     language = language or load_language_model(config.model)
     if store.facts.model != language.name:
@@ -242,31 +280,34 @@ def run_describe(
     keep = Kept(out / "described.json", _key(store, coder, [contexts.tolist(), latents], config))
     keep.load()  # a refusal comes before anything is written
     run = Run(out, config, seed=config.seed)
-    (out / "metrics.jsonl").unlink(missing_ok=True)  # of another judge
     described = describe_features(language, features, ids, explainer, config, keep=keep, say=say)
     # Held-out texts are windows short enough for an encoder to read whole.
     windows = torch.cat(torch.split(held, 32, dim=1)[: held.shape[1] // 32] or (held,))
     texts = [str(language.tokenizer.decode(row)) for row in windows.tolist()]
     scores = score(described, read_features(language, features, windows), texts, embed, config.seed)
+    intruders = find_intruders(described, embed, config.seed)
     for at, one in enumerate(described):
-        of_one = {
-            method: {
-                name: None if np.isnan(values[at]) else values[at]  # JSON has no NaN
-                for name, values in found.items()
-                if values
-            }
-            for method, found in scores.items()
-        }
-        run.log(feature=one.evidence.name, descriptions=dict(one.descriptions), scores=of_one)
+        of_one = {method: _one(found, at) for method, found in scores.items()}
+        run.log(feature=one.evidence.name, descriptions=dict(one.descriptions), scores=of_one,
+                intruders=_one(intruders, at))  # fmt: skip
     values = read_features(language, features, ids)
     page = feature_page(
         f"Features of {folder.name}", f"{language.name}, {hook}", _views(described, values)
     )
-    (out / "features.html").write_text(page, encoding="utf-8")
+    write_atomically(out / "features.html", page)  # it may be served while it is replaced
     facts: dict[str, Cell] = {"model": language.name, "autoencoder": str(folder), "hook": hook,
         "explainer": explainer.name, "judge": embed.name, "features": len(described)}  # fmt: skip
-    report = describe_report(scores, facts)
+    report = describe_report(scores, facts, intruders=intruders)
     return run.report(report.values(), report.html())
+
+
+def _one(found: Mapping[str, Sequence[float]], at: int) -> dict[str, float | None]:
+    """One feature's figures; what is no number is null, as JSON has no NaN."""
+    return {
+        name: None if np.isnan(values[at]) else values[at]
+        for name, values in found.items()
+        if values
+    }
 
 
 def _key(

@@ -69,9 +69,10 @@ class Nearest:
 
     @property
     def mutual(self) -> float:
-        """Share of A's rows that are the nearest of their own nearest."""
+        """Pairs that are each other's nearest, as a share of the more rows: the same both ways."""
         here = np.arange(len(self.of_rows))
-        return float((self.of_columns[self.of_rows] == here).mean())
+        pairs = int((self.of_columns[self.of_rows] == here).sum())
+        return pairs / max(len(self.of_rows), len(self.of_columns))
 
 
 def unit_rows(directions: Tensor) -> Tensor:

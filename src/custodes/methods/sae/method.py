@@ -27,7 +27,8 @@ from custodes.methods.sae.config import (
     ToyConfig,
     TrainConfig,
 )
-from custodes.methods.sae.formats import load_coder, save_coder
+from custodes.methods.sae.finished import load_finished, save_finished
+from custodes.methods.sae.formats import load_coder
 from custodes.methods.sae.language import LanguageModel, load_language_model
 from custodes.methods.sae.metrics import Quality, ce_score, judge, substituted_losses
 from custodes.methods.sae.report import (
@@ -62,9 +63,14 @@ def run_collect(
 
 
 def run_train(store: ActivationStore, config: TrainConfig, out: Path, *, say: Say = None) -> Path:
-    """Train every configured autoencoder into artifacts/NAME; returns the report's path."""
+    """Train every configured autoencoder into artifacts/NAME; returns the report's path.
+
+    Where all of them are there, none is trained again. `ConfigError` where one is of other settings
+    or of another store.
+    """
+    found = load_finished(store, config, out / "artifacts")  # refused before anything is written
     run = Run(out, config, seed=config.seeds[0])
-    found = _train(store, config, run.artifacts, out / "checkpoint.safetensors", say)
+    found = found or _train(store, config, run.artifacts, out / "checkpoint.safetensors", say)
     for one in found:
         run.log(autoencoder=one.name, **one.quality.values())
     nulls = []
@@ -81,11 +87,8 @@ def _train(
     store: ActivationStore, config: TrainConfig, folder: Path, keep: Path, say: Say
 ) -> list[Trained]:
     found = []
-    hook = only_hook(store, config.hook)
-    metadata = {"model_name": store.facts.model, "hook_name": hook,
-                "context_size": store.facts.context}  # fmt: skip
     for one in train(store, config, keep=keep, say=say):
-        save_coder(one.coder, folder / one.name, metadata={**metadata, "seed": one.config.seed})
+        save_finished(one, store, config, folder)
         found.append(one)
     return found
 
@@ -99,7 +102,11 @@ def run_compare(
     hook: str = "",
     say: Say = None,
 ) -> Path:
-    """All pairs of autoencoders, with nulls; with a store, their L0 and explained variance too."""
+    """All pairs of autoencoders, with nulls; with a store, their L0 and explained variance too.
+
+    These are of the rows that a training with the same `held_out` leaves out; which rows an
+    autoencoder was trained on is not known here.
+    """
     coders = {str(folder): load_coder(folder) for folder in folders}
     if len(coders) < 2:
         raise DataError("compare: got fewer than two autoencoders; give two folders or more")
@@ -115,15 +122,31 @@ def run_compare(
         f"{name} and itself permuted": alike(first, permuted(first, config.seed)),
     }
     qualities: dict[str, Quality] = {}
+    judged = ""
     if store is not None:
         hook = only_hook(store, hook)
-        start = store.split(16_384)
+        start = store.split(config.held_out)
+        judged = _judged(store, start, config.held_out)
         qualities = {
             key: judge(coder, store.batches(hook, 2048, start=start))
             for key, coder in coders.items()
         }
-    report = compare_report(pairs, nulls, qualities, {"autoencoders": len(coders)})
+    facts: dict[str, Cell] = {"autoencoders": len(coders)}
+    report = compare_report(pairs, nulls, qualities, facts, judged=judged)
     return run.report(report.values(), report.html())
+
+
+def _judged(store: ActivationStore, start: int, held_out: int) -> str:
+    """Which rows judge, in words."""
+    if start:
+        return (
+            f"On the last {store.rows - start:,} of {store.rows:,} rows, which a training with "
+            f"held_out = {held_out} leaves out."
+        )
+    return (
+        f"On all {store.rows:,} rows: the store is too small to hold out {held_out:,}, so that "
+        "these may be rows that were trained on (set held_out as the training had it)."
+    )
 
 
 def run_null(
@@ -134,7 +157,11 @@ def run_null(
     language: LanguageModel | None = None,
     say: Say = None,
 ) -> Path:
-    """The same autoencoders on the trained network and on random ones; stores are kept."""
+    """The same autoencoders on the trained network and on random ones.
+
+    Stores and finished autoencoders are kept, and neither is made again; `ConfigError` where one
+    is of other settings. Token entropy is over all the contexts that are scored (`token_entropy`).
+    """
     run = Run(out, config, seed=config.seed)
     language = language or load_language_model(config.collect.model)
     rows: list[dict[str, Cell]] = []
@@ -145,7 +172,10 @@ def run_null(
         for hook in config.collect.hooks:
             of_hook = config.train.model_copy(update={"hook": hook})
             coders = run.artifacts / "coders" / name / hook.replace(":", "=")
-            for one in _train(store, of_hook, coders, coders / "checkpoint.safetensors", say):
+            trained_here = load_finished(store, of_hook, coders) or _train(
+                store, of_hook, coders, coders / "checkpoint.safetensors", say
+            )
+            for one in trained_here:
                 row, of_latents = _network_row(store, hook, one, config)
                 trained = name == "trained"  # elsewhere there is no loss to lose
                 row["CE score"] = (

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Protocol
 
@@ -33,12 +34,12 @@ class _Stateful(Protocol):
 def progress_key(store: ActivationStore, hook: str, config: TrainConfig, rows: int) -> str:
     """Tells a run from any other: its settings, and the first `rows` of the store, which it reads.
 
-    What a product is computed in decides the weights, so `auto` counts as what it comes to here.
+    What a product is computed in decides the weights, so `auto` counts as what it comes to here;
+    and in which order rows are read, so the store's facts count whole, its shards among them.
     """
     apart = {"checkpoint", "null", "held_out", "rows"}
     settings = config.settled().model_dump(mode="json", exclude=apart)
-    facts = store.facts
-    read = [facts.model, facts.source, facts.seed, facts.dtype, facts.precision, rows, hook]
+    read = [asdict(store.facts), rows, hook]
     return hashlib.sha256(json.dumps([settings, read]).encode()).hexdigest()
 
 

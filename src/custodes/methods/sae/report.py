@@ -21,6 +21,7 @@ from custodes.measure import (
     Table,
     bootstrap,
     line_plot,
+    over_seeds,
 )
 from custodes.measure.report import Cell
 from custodes.methods.sae.jackknife import mean_over_pairs
@@ -30,7 +31,7 @@ from custodes.methods.sae.toy import DATA, ToyPoint
 from custodes.methods.sae.training import Trained
 
 __all__ = ["compare_report", "describe_report", "mean_interval", "null_report", "pairs_interval",
-           "toy_report", "train_report"]  # fmt: skip
+           "seeds_interval", "toy_report", "train_report"]  # fmt: skip
 
 _QUALITY = ["autoencoder", "explained variance", "mean over dimensions", "cosine", "L0", "L1",
             "dead"]  # fmt: skip
@@ -40,13 +41,21 @@ _NULL_NOTE = "Rows marked null are no autoencoders that learned anything: read t
 
 
 def mean_interval(values: Sequence[float], seed: int = 0) -> Cell:
-    """Mean with a bootstrap interval over the values; a lone value has none."""
+    """Mean of latents or features with a bootstrap interval over them; a lone one has none."""
     kept = np.array([value for value in values if np.isfinite(value)])
     if not len(kept):
         return None
     if len(kept) == 1:
         return float(kept[0])
     return bootstrap(np.mean, kept, seed=seed)
+
+
+def seeds_interval(values: Sequence[float]) -> Cell:
+    """Mean of seeds with `over_seeds`' interval, as there are few; a lone seed has none."""
+    if not len(values):
+        return None
+    found = over_seeds(values)
+    return found if np.isfinite(found.low) else found.value
 
 
 def pairs_interval(values: Sequence[float]) -> Cell:
@@ -101,8 +110,13 @@ def compare_report(
     nulls: Mapping[str, Overlap],
     qualities: Mapping[str, Quality],
     facts: Mapping[str, Cell],
+    *,
+    judged: str = "",
 ) -> Report:
-    """Pairs of autoencoders with nulls below, the mean over pairs, L0 and variance if known."""
+    """Pairs of autoencoders with nulls below, the mean over pairs, L0 and variance if known.
+
+    `judged`: which rows those are of.
+    """
     rows = [_overlap_row(name, found) for name, found in pairs.items()]
     rows += [_overlap_row(f"null: {name}", found) for name, found in nulls.items()]
     cards = [
@@ -121,7 +135,7 @@ def compare_report(
     )
     sections = [Section("Shared features", [Cards(cards), Table(_OVERLAP, rows, note)])]
     if qualities:
-        table = Table(_QUALITY, [_quality_row(*one) for one in qualities.items()])
+        table = Table(_QUALITY, [_quality_row(*one) for one in qualities.items()], judged)
         sections.append(Section("What was compared", [table]))
     else:
         warning = "No store was given, so L0 and explained variance are not known (--store)."
@@ -142,7 +156,8 @@ def null_report(rows: Sequence[Mapping[str, Cell]], facts: Mapping[str, Cell]) -
         "AUROC is of token lookup: the mean activation of each token on other texts, no judge. "
         "The CE score (1: the autoencoder saves all that zeros cost) says something of the "
         "trained network only, and is computed for that. Entropy of active latents over tokens, in "
-        "nats. Not scored: latents too rare for an AUROC or an entropy, left out of its mean."
+        "nats, weighted by activation in all held-out contexts (the paper's is over max-activating "
+        "examples). Not scored: latents too rare for an AUROC or an entropy, left out of its mean."
     )
     return Report(
         "Sparse autoencoders: would a random network do?",
@@ -153,9 +168,15 @@ def null_report(rows: Sequence[Mapping[str, Cell]], facts: Mapping[str, Cell]) -
 
 
 def describe_report(
-    scores: Mapping[str, Mapping[str, Sequence[float]]], facts: Mapping[str, Cell]
+    scores: Mapping[str, Mapping[str, Sequence[float]]],
+    facts: Mapping[str, Cell],
+    *,
+    intruders: Mapping[str, Sequence[float]],
 ) -> Report:
-    """Mean of each score by method with bootstrap intervals over features."""
+    """Mean of each score by method with bootstrap intervals over features.
+
+    `intruders`: row -> figures of features, as `find_intruders` gives them.
+    """
     names = list(next(iter(scores.values())))
     rows: list[list[Cell]] = [
         [method, *(mean_interval(found[name]) for name in names)]
@@ -164,13 +185,25 @@ def describe_report(
     note = (
         "Input: active texts above neutral ones, strictly. Output: the true description among "
         "three sets of steered texts, fit under clamps up less that under clamps down, chance "
-        ".333. Detection: AUROC, chance .5. The null row "
-        "scores each feature by another one's description."
+        ".333. Detection: AUROC, chance .5. The null row scores each feature by another one's "
+        "description; a lone feature has none."
     )
+    sections = [Section("Methods", [Table(["method", *names], rows, note)])]
+    if intruders:
+        found_among: list[list[Cell]] = [
+            [name, mean_interval(values)] for name, values in intruders.items()
+        ]
+        note = (
+            "Is the intruder the text least like the others, which are a feature's own top "
+            "examples but one? No description is asked for. Features with fewer than three "
+            "examples are left out."
+        )
+        table = Table(["intruder", "found"], found_among, note)
+        sections.append(Section("Intruders", [table]))
     return Report(
         "Sparse autoencoders: descriptions from both ends",
         "Judge and explainer are named below; figures hold for them alone.",
-        [Section("Methods", [Table(["method", *names], rows, note)])],
+        sections,
         facts,
     )
 
@@ -189,12 +222,13 @@ def toy_report(points: Sequence[ToyPoint], facts: Mapping[str, Cell]) -> Report:
         frontier.append(Series(name, [one for one, _ in means], [two for _, two in means]))
         for penalty, group in zip(penalties, groups, strict=True):
             found = [one.mmcs for one in group if one.mmcs is not None]
-            cells: list[Cell] = [mean_interval([getattr(one, figure) for one in group])
+            cells: list[Cell] = [seeds_interval([getattr(one, figure) for one in group])
                                  for figure in ("explained", "l0")]  # fmt: skip
-            rows.append([f"{name}, L1 {penalty:g}", *cells, mean_interval(found)])
+            rows.append([f"{name}, L1 {penalty:g}", *cells, seeds_interval(found)])
     plot = line_plot(frontier, title="What sparsity costs", x_label="L0",
                      y_label="explained variance")  # fmt: skip
-    table = Table(["data", "explained variance", "L0", "MMCS"], rows)
+    note = "Means over seeds with Student's t intervals (95 %)."
+    table = Table(["data", "explained variance", "L0", "MMCS"], rows, note)
     return Report(
         "Sparse autoencoders: the toy model",
         "Sparse inputs, a Gaussian control of the same covariance, outputs of a random MLP.",

@@ -2,8 +2,9 @@
 
 On the embedded model and the English texts of the catalogue, with what the papers published for
 their own models beside it: signs and orders may be compared, numbers not. `tiny` takes a few
-minutes of a laptop and proves that everything runs; `full` takes hours, goes on where it was
-killed, and is far smaller than the papers' runs.
+minutes of a laptop and proves that everything runs; `full` takes hours and is far smaller than the
+papers' runs. Killed, it goes on: what was collected, trained and described is kept; matchings,
+scores and the toy model are made again. A folder is of one configuration, and refuses another.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal
 
-from custodes.config import Config, Run
+from custodes.config import Config, Run, load
 from custodes.data import find
+from custodes.errors import ConfigError
 from custodes.measure import Prose, Report, Section, Table
 from custodes.measure.report import Cell
 from custodes.methods.sae.config import (
@@ -29,7 +31,7 @@ from custodes.methods.sae.config import (
 from custodes.methods.sae.describing import run_describe
 from custodes.methods.sae.formats import load_coder
 from custodes.methods.sae.method import run_collect, run_null, run_toy, run_train
-from custodes.methods.sae.report import mean_interval, pairs_interval
+from custodes.methods.sae.report import pairs_interval, seeds_interval
 from custodes.methods.sae.seeds import Overlap, compare, permuted, random_directions
 from custodes.methods.sae.store import ActivationStore
 from custodes.methods.sae.texts import read_texts
@@ -136,7 +138,7 @@ def reproduce_descriptions(size: _Size, seed: int, out: Path) -> Path:
 
 def run_seeds(config: ReproduceConfig, texts: Sequence[Path], out: Path) -> Path:
     """As `reproduce_seeds`, with these settings, on these texts."""
-    run = Run(out, config, seed=config.train.seeds[0])
+    run = _run(out, config, config.train.seeds[0])
     store = run_collect(config.collect, texts, run.artifacts / "store")
     middle = config.train.latents[len(config.train.latents) // 2]
     parts = {"sizes": config.train}
@@ -146,8 +148,7 @@ def run_seeds(config: ReproduceConfig, texts: Sequence[Path], out: Path) -> Path
     nulls: list[list[Cell]] = []
     for name, part in parts.items():
         folder = out / name
-        if not (folder / "report.json").exists():
-            run_train(store, part, folder)
+        run_train(store, part, folder)
         lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
         quality = {row["autoencoder"]: row for row in map(json.loads, lines)}
         for latents in part.latents:
@@ -166,7 +167,10 @@ def run_seeds(config: ReproduceConfig, texts: Sequence[Path], out: Path) -> Path
                         nulls.append(_seeds_row(f"null: {names[0]} and {label}", found, []))
     columns = ["setting", "shared (strict)", "index agreement", "mean-max cosine", "L0",
                "explained variance", "optimum proven"]  # fmt: skip
-    note = "Of shares: 95 % intervals that leave one seed out at a time, with all its pairs."
+    note = (
+        "95 % intervals: of shares, those that leave one seed out at a time, with all its pairs; "
+        "of L0 and explained variance, Student's t over seeds."
+    )
     return _report(
         run, "seeds", "Sparse autoencoders: do seeds agree?",
         [Section("Shared features", [Table(columns, [*rows, *nulls], note)])], store.facts.model,
@@ -180,7 +184,7 @@ def _seeds_row(
         name,
         *(pairs_interval([getattr(pair, one) for pair in pairs])
           for one in ("shared", "agreement", "mean_max")),
-        *(mean_interval([row[one] for row in quality]) for one in ("l0", "explained")),
+        *(seeds_interval([row[one] for row in quality]) for one in ("l0", "explained")),
         all(pair.certified for pair in pairs),
     ]  # fmt: skip
 
@@ -189,7 +193,7 @@ def run_random(config: ReproduceConfig, texts: Sequence[Path], out: Path) -> Pat
     """As `reproduce_random`, with these settings, on these texts."""
     if config.null is None or config.toy is None:
         raise ValueError("run_random: needs the settings null and toy")
-    run = Run(out, config, seed=config.null.seed)
+    run = _run(out, config, config.null.seed)
     pages = {
         "networks": run_null(config.null, lambda: read_texts(texts), out / "networks"),
         "toy": run_toy(config.toy, out / "toy"),
@@ -201,17 +205,27 @@ def run_descriptions(config: ReproduceConfig, texts: Sequence[Path], out: Path) 
     """As `reproduce_descriptions`, with these settings, on these texts."""
     if config.describe is None:
         raise ValueError("run_descriptions: needs the setting describe")
-    run = Run(out, config, seed=config.describe.seed)
+    run = _run(out, config, config.describe.seed)
     store = run_collect(config.collect, texts, run.artifacts / "store")
     folder = out / "train"
-    if not (folder / "report.json").exists():
-        run_train(store, config.train, folder)
+    run_train(store, config.train, folder)
     coder = next(path for path in sorted((folder / "artifacts").iterdir()) if path.is_dir())
     describe = config.describe.model_copy(update={"model": config.collect.model})
     page = run_describe(ActivationStore(store.folder), coder, describe, out / "words")
     pages = {"training": folder / "report.html", "descriptions": page,
              "features": out / "words" / "features.html"}  # fmt: skip
     return _linked(run, "descriptions", "Sparse autoencoders: descriptions from both ends", pages)
+
+
+def _run(out: Path, config: ReproduceConfig, seed: int) -> Run:
+    """The run's folder; `ConfigError` where it is another configuration's."""
+    path = out / "config.yaml"
+    if path.exists() and load(ReproduceConfig, path) != config:
+        raise ConfigError(
+            f"{path}: left by a run of another configuration (size or seed); give the same one, or "
+            "take another folder"
+        )
+    return Run(out, config, seed=seed)
 
 
 def _linked(run: Run, part: str, title: str, pages: Mapping[str, Path]) -> Path:

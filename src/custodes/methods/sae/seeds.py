@@ -33,8 +33,9 @@ class Overlap:
 
     `shared`: same partner in both matchings, both cosines >= .7 (the paper's strict figure).
     `agreement`: same partner in both, whatever the cosine (the figure of the authors' code).
-    `mutual`: latents of the first whose decoder direction is nearest to its own nearest.
-    `mean_max`: mean over the first's latents of the greatest decoder cosine.
+    `mutual`: pairs of latents whose decoder directions are each other's nearest.
+    `mean_max`: mean over the first's latents of the greatest decoder cosine; no share, and another
+    figure the other way round.
     `decoder`, `encoder`: mean cosine of matched pairs. `certified`: both matchings are proven.
     """
 

@@ -13,6 +13,7 @@ made is not known here.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -44,7 +45,11 @@ _FORMAT = 1
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreFacts:
     """What identifies a store. `widths`: hook -> d; `rows` of each shard; `precision` of the
-    model's products."""
+    model's products; `source`: a digest of the tokens, or of the arrays.
+
+    `batch`: contexts of a forward pass, whose ids a control's noise is drawn from. None where no
+    forward pass was made, and in stores of versions that did not keep it.
+    """
 
     model: str
     widths: Mapping[str, int]
@@ -54,6 +59,7 @@ class StoreFacts:
     seed: int
     source: str
     precision: str = "float32"
+    batch: int | None = None
 
 
 def write_facts(folder: Path, facts: StoreFacts) -> None:
@@ -117,10 +123,19 @@ def write_store(
     facts = StoreFacts(
         model="arrays", widths={hook: array.shape[1] for hook, array in values.items()},
         context=1, rows=tuple(min(shard_rows, rows - start) for start in starts),
-        dtype="float16", seed=seed, source="arrays",
+        dtype="float16", seed=seed, source=_digest(values),
     )  # fmt: skip
     write_facts(folder, facts)
     return ActivationStore(folder)
+
+
+def _digest(values: Mapping[str, NDArray[Any]]) -> str:
+    """Of every array's name, type and bytes."""
+    found = hashlib.sha256()
+    for hook, array in sorted(values.items()):
+        found.update(f"{hook} {array.dtype} ".encode())
+        found.update(np.ascontiguousarray(array).data)
+    return found.hexdigest()
 
 
 class ActivationStore:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,15 +39,22 @@ def read_texts(sources: Sequence[Path]) -> Iterator[str]:
         else:
             files = [source]
         for path in files:
-            yield from (text for text in _texts(path) if text.strip())
+            yield from (text for text in _checked(path) if text.strip())
+
+
+def _checked(path: Path) -> Iterator[str]:
+    """The texts of a file; whatever a damaged one makes its reader raise, its name is told."""
+    try:
+        yield from _texts(path)
+    except DataError:
+        raise
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise DataError(f"{path}: cannot be read: {error}") from error
 
 
 def _texts(path: Path) -> Iterator[str]:
     if path.name.endswith(_WHOLE):
-        try:
-            yield path.read_text(encoding="utf-8")
-        except UnicodeDecodeError as error:
-            raise DataError(f"{path}: not UTF-8: {error}") from error
+        yield path.read_text(encoding="utf-8")
     elif path.name.endswith((".jsonl", ".jsonl.gz")):
         opened: Any = gzip.open if path.name.endswith(".gz") else open
         with opened(path, "rt", encoding="utf-8") as file:
@@ -74,8 +82,22 @@ def _text(row: Any, place: str) -> str:
             return str(row["text"])
         turns = row.get("messages")
         if isinstance(turns, list) and all(isinstance(turn, Mapping) for turn in turns):
-            return "\n\n".join(str(turn.get("content", "")) for turn in turns)
+            said = [_said(turn.get("content")) for turn in turns]
+            if None not in said:
+                return "\n\n".join(map(str, said))
+            raise DataError(f"{place}: got a turn whose content is no text")
         got = ", ".join(map(str, row))
     else:
         got = type(row).__name__
     raise DataError(f"{place}: got {got}; expected a text under 'text', or turns under 'messages'")
+
+
+def _said(content: Any) -> str | None:
+    """A turn's text, whole or in parts of type text; None where it is anything else."""
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list) or not all(isinstance(part, Mapping) for part in content):
+        return None
+    texts = [part.get("text") for part in content if part.get("type") == "text"]
+    whole = len(texts) == len(content) and all(isinstance(text, str) for text in texts)
+    return "".join(map(str, texts)) if whole else None

@@ -95,7 +95,9 @@ def _embed_noise(model: Any, seed: int, *, matched: bool) -> None:
 def token_entropy(activations: Tensor, tokens: Tensor) -> Tensor:
     """Entropy in nats [L] of each latent's total activation over token ids (section 5).
 
-    `activations` [n, L] at least 0, `tokens` [n]. 0: it fires on one token alone. NaN: never.
+    `activations` [n, L] at least 0, `tokens` [n]. 0: it fires on one token alone. NaN: never. The
+    paper sums over each latent's max-activating examples, those that explain it; over all contexts,
+    as `run_null` asks, weak activations weigh in, and the figure is not the paper's.
     """
     ids, place = torch.unique(tokens, return_inverse=True)
     mass = torch.zeros(len(ids), activations.shape[1], dtype=torch.float64)
