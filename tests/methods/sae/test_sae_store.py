@@ -30,7 +30,7 @@ def settings(**changed):
 def test_texts_of_every_kind(tmp_path):
     (tmp_path / "a.txt").write_text("one")
     (tmp_path / "b.jsonl").write_text('{"text": "two"}\n{"text": " "}\n')
-    parts = [{"type": "text", "text": "fo"}, {"type": "text", "text": "ur"}]
+    parts = [{"type": "text", "text": "four"}, {"type": "text", "text": ""}]
     turns = {"messages": [{"role": "user", "content": "three"}, {"content": parts}]}
     with gzip.open(tmp_path / "c.jsonl.gz", "wt") as file:
         file.write(json.dumps(turns))
