@@ -9,8 +9,8 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from custodes.config import digest
 from custodes.data import DataSet, Places, Upstream, copy, find, locate, present, read
-from custodes.data.fetching import digest
 from custodes.errors import DataError
 
 CONTENT = gzip.compress(b'{"id": "a", "source": "s", "kind": "k", "text": "t"}\n', mtime=0)

@@ -6,11 +6,12 @@ import time
 import numpy as np
 import pytest
 
+from custodes.config import digest
 from custodes.errors import ConfigError, ModelError
 from custodes.models import Sampling
 from custodes.models.embedded import SMOLLM2, EmbeddedModel, prepare
 from custodes.models.transformers import TransformersModel
-from custodes.models.weights import PackagedFile, sha256_of
+from custodes.models.weights import PackagedFile
 from custodes.types import Message
 
 
@@ -61,7 +62,7 @@ def packed(tiny_gguf, tmp_path):
     cache = tmp_path / "cache"
     cache.mkdir()
     shutil.copy(tiny_gguf, cache / "tiny.gguf")
-    return PackagedFile("no-such-package==1", "no_such_package", "tiny.gguf", sha256_of(tiny_gguf))
+    return PackagedFile("no-such-package==1", "no_such_package", "tiny.gguf", digest(tiny_gguf))
 
 
 def test_a_gguf_file_is_converted_once_and_loads_as_any_model(packed, tmp_path) -> None:
@@ -100,7 +101,7 @@ def test_a_damaged_conversion_is_made_anew(packed, tmp_path, file, data) -> None
     assert prepare(packed, cache) == folder
     assert (folder / "hashes.json").read_bytes() == good
     for name, value in json.loads(good).items():
-        assert sha256_of(folder / name) == value
+        assert digest(folder / name) == value
 
 
 def test_many_at_once_make_one_conversion(packed, tmp_path) -> None:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from custodes.config import cache_folder
+from custodes.config import cache_folder, digest
 from custodes.errors import ModelError
-from custodes.models.weights import PackagedFile, find_packaged, sha256_of
+from custodes.models.weights import PackagedFile, find_packaged
 
 DATA = b"GGUF and then some weights"
 SOURCE = PackagedFile(
@@ -106,4 +106,4 @@ def test_where_the_cache_lies() -> None:
 
 def test_the_hash_is_sha256(tmp_path) -> None:
     (tmp_path / "f").write_bytes(DATA)
-    assert sha256_of(tmp_path / "f") == SOURCE.sha256
+    assert digest(tmp_path / "f") == SOURCE.sha256

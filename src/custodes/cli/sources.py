@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from custodes.classifiers import benign_rows_needed, labelled_rows
-from custodes.config import environment
+from custodes.config import digest, environment
 from custodes.constitution import Constitution
 from custodes.data import DataSet, catalogue, from_record, load, read, split
 from custodes.data.tables import iterate_lines
@@ -103,9 +102,8 @@ def _recognized(path: Path) -> DataSet | None:
     """The set of the catalogue that the file is a copy of."""
     if not path.is_file():
         return None
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return next((dataset for dataset in catalogue().values() if dataset.sha256 == digest), None)
+    found = digest(path)
+    return next((dataset for dataset in catalogue().values() if dataset.sha256 == found), None)
 
 
 def _check_use(source: str, dataset: DataSet, *, unreleasable: bool) -> None:

@@ -1,5 +1,6 @@
 """Settings, registries and run folders: the mechanisms that everything hangs on."""
 
+from custodes.config.digests import digest
 from custodes.config.places import cache_folder
 from custodes.config.registry import Registry
 from custodes.config.run import Run, environment, write_atomically
@@ -10,6 +11,7 @@ __all__ = [
     "Registry",
     "Run",
     "cache_folder",
+    "digest",
     "environment",
     "load",
     "override",

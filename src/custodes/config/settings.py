@@ -41,12 +41,12 @@ class Config(BaseModel):
 def _explain(cls: type[BaseModel], error: ValidationError, origin: str) -> str:
     lines = [f"{origin}: not a valid {cls.__name__}:"]
     for item in error.errors():
-        place = ".".join(str(part) for part in item["loc"]) or "(top level)"
-        if item["type"] == "value_error" and isinstance(item["input"], dict):
-            # A check of several fields says itself what it got.
-            place, got = ".".join(str(part) for part in item["loc"]), ""
-        else:
-            got = "" if item["type"] == "missing" else f" (got {item['input']!r:.80})"
+        place, got = ".".join(str(part) for part in item["loc"]), ""
+        # A check of several fields says itself what it got, and of which.
+        if not (item["type"] == "value_error" and isinstance(item["input"], dict)):
+            place = place or "(top level)"
+            if item["type"] != "missing":
+                got = f" (got {item['input']!r:.80})"
         message = (
             item["msg"]
             .removeprefix("Value error, ")

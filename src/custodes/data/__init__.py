@@ -5,7 +5,7 @@ Knows rows, files and licences; knows nothing of models, rules or scores.
 
 from custodes.data.catalogue import DataSet, Upstream, catalogue, lookup
 from custodes.data.duplicates import Deduplication, deduplicate, normalize
-from custodes.data.fetching import Places, copy, digest, find, load, locate, present
+from custodes.data.fetching import Places, copy, find, load, locate, present
 from custodes.data.records import content_hash, conversation, from_record, to_record
 from custodes.data.splitting import split
 from custodes.data.tables import iterate, read, write
@@ -20,7 +20,6 @@ __all__ = [
     "conversation",
     "copy",
     "deduplicate",
-    "digest",
     "find",
     "from_record",
     "iterate",

@@ -60,7 +60,7 @@ class DataSet(Config):
     rows: int
     """How many the gathered set has; a copy made from `upstream` may have more."""
     sha256: str
-    """Of the gathered file; of a folder, see `fetching.digest`."""
+    """Of the gathered file; of a folder, see `custodes.config.digest`."""
     download: str | None = None
     """A direct address of the very same file, where there is one."""
     upstream: Upstream | None = None

@@ -6,7 +6,6 @@ checked before it takes its place, and is never half-written.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 from collections.abc import Callable, Mapping
@@ -15,7 +14,7 @@ from typing import Final
 
 import httpx2
 
-from custodes.config import Config, cache_folder
+from custodes.config import Config, cache_folder, digest
 from custodes.data.atomic import replacing
 from custodes.data.catalogue import DataSet, lookup
 from custodes.data.tables import read, write
@@ -121,19 +120,6 @@ def copy(dataset: DataSet, source: Path, folder: Path) -> Path:
         with replacing(target / file.relative_to(source)) as temporary:
             shutil.copyfile(file, temporary)
     return target
-
-
-def digest(path: Path) -> str:
-    """SHA-256 (hex) of a file; of a folder, that of its listing as `sha256sum` prints it.
-
-    The listing has a line "hash, two blanks, relative path" a file, sorted by path.
-    """
-    if path.is_dir():
-        files = sorted(p for p in path.rglob("*") if p.is_file())
-        listing = "".join(f"{digest(p)}  {p.relative_to(path).as_posix()}\n" for p in files)
-        return hashlib.sha256(listing.encode()).hexdigest()
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _check(dataset: DataSet, path: Path) -> None:

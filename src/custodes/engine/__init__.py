@@ -8,9 +8,17 @@ from typing import Any
 
 from custodes.config import Registry
 from custodes.engine.base import BatchFunction, Engine
-from custodes.engine.resume import identify, resumable_map
+from custodes.engine.resume import identify, read_result, resumable_map
 
-__all__ = ["ENGINES", "BatchFunction", "Engine", "identify", "open_engine", "resumable_map"]
+__all__ = [
+    "ENGINES",
+    "BatchFunction",
+    "Engine",
+    "identify",
+    "open_engine",
+    "read_result",
+    "resumable_map",
+]
 
 ENGINES = Registry(
     "engines",

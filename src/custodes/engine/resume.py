@@ -26,9 +26,9 @@ from custodes.config import write_atomically
 from custodes.engine.attempt import rows_named
 from custodes.engine.base import BatchFunction, Engine
 from custodes.engine.batches import Batch, batches
-from custodes.errors import EngineError
+from custodes.errors import ArtifactError, EngineError
 
-__all__ = ["identify", "resumable_map"]
+__all__ = ["identify", "read_result", "resumable_map"]
 
 _FORMAT = 1
 
@@ -171,3 +171,12 @@ def _stored(shard: _Shard) -> list[Any]:
             "delete it and run again"
         )
     return results
+
+
+def read_result(path: Path) -> dict[str, Any]:
+    """A result that was kept as a JSON file of its own; `ArtifactError` where it is damaged."""
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"{path}: cannot be read ({error}); delete it and run again") from error
+    return found

@@ -32,7 +32,7 @@ from pydantic import (
 
 from custodes.classifiers.base import Scorer
 from custodes.classifiers.scorer import Calibration
-from custodes.config import Config
+from custodes.config import Config, digest
 from custodes.errors import ArtifactError, ConfigError
 from custodes.guard.cascade import Cascade, Stage
 from custodes.guard.guard import Edition, Guard
@@ -252,7 +252,7 @@ def _manifest(guard: Guard, folder: Path) -> Manifest:
         stages=tuple(entries),
         policy=guard.policy,
         calibration=guard.calibration,
-        files={name: _hash(folder / name) for name in _files(folder)},
+        files={name: digest(folder / name) for name in _files(folder)},
         sha256="",
     )
     values = draft.model_dump(mode="json", exclude={"sha256"})
@@ -264,7 +264,7 @@ def _verify(folder: Path, manifest: Manifest) -> None:
         path = folder / name
         if not path.is_file():
             raise ArtifactError(f"{path}: missing; {_MANIFEST} names it: restore the whole folder")
-        got = _hash(path)
+        got = digest(path)
         if got != expected:
             raise ArtifactError(
                 f"{path}: corrupt: got sha256 {got}, expected {expected}: restore the whole folder"
@@ -284,11 +284,6 @@ def _verify(folder: Path, manifest: Manifest) -> None:
 def _files(folder: Path) -> list[str]:
     found = (path for path in folder.rglob("*") if path.is_file())
     return sorted(path.relative_to(folder).as_posix() for path in found)
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _digest(values: Mapping[str, JsonValue]) -> str:

@@ -16,8 +16,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from custodes.config import digest
 from custodes.models.transformers import quietly
-from custodes.models.weights import sha256_of
 
 __all__ = ["convert", "is_intact"]
 
@@ -30,7 +30,7 @@ def is_intact(folder: Path) -> bool:
     try:
         hashes = json.loads((folder / _HASHES).read_text(encoding="utf-8"))
         return bool(hashes) and all(
-            sha256_of(folder / name) == value for name, value in hashes.items()
+            digest(folder / name) == value for name, value in hashes.items()
         )
     except FileNotFoundError:
         return False
@@ -47,7 +47,7 @@ def convert(gguf: Path, folder: Path) -> None:
         part.mkdir()
         with quietly():
             _write(gguf, part)
-        hashes = {path.name: sha256_of(path) for path in sorted(part.iterdir())}
+        hashes = {path.name: digest(path) for path in sorted(part.iterdir())}
         (part / _HASHES).write_text(json.dumps(hashes, indent=2) + "\n", encoding="utf-8")
         if folder.exists():
             shutil.rmtree(folder)

