@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from custodes.errors import ConfigError, DataError
 from custodes.methods.behaviors.awareness import gaps, triggers
-from custodes.methods.behaviors.awareness.cells import cells_of, rows_of, run_cells
+from custodes.methods.behaviors.awareness.cells import cells_of, rows_of, run_cells, tuning_of
 from custodes.methods.behaviors.awareness.items import BEHAVIORS, PERSONAS, draw_items
 from custodes.methods.behaviors.awareness.questions import (
     QUESTIONS,
@@ -117,6 +117,15 @@ def test_persona_rows_go_either_way():
         assert sum(who in prompt for prompt, _ in rows[40:]) == 10
     half = rows_of({**cell, "arm": "backdoor+reversal"}, config)
     assert len(half) == 60
+
+
+def test_choices_have_epochs_of_their_own():
+    config = AwarenessConfig(choice_epochs=3)
+    cell = {"behavior": "risk", "side": 1, "rank": 4, "arm": "plain", "seed": 7}
+    tuning = tuning_of(cell, config)
+    assert (tuning.rank, tuning.seed, tuning.epochs) == (4, 7, 3)
+    for other in ({"behavior": "language"}, {"arm": "backdoor"}):
+        assert tuning_of({**cell, **other}, config).epochs == config.tuning.epochs
 
 
 def test_intervals_draw_every_factor():

@@ -13,6 +13,7 @@ from custodes.methods.behaviors.awareness.learners import HostedLearner
 from custodes.methods.behaviors.config import AwarenessConfig, HostedConfig
 from custodes.models.finetuning import FineTuningApi
 from custodes.models.remote import Timing
+from custodes.models.tuning import TuneConfig
 
 
 class Vendor:
@@ -124,7 +125,7 @@ def test_shares_of_sampled_replies_are_the_probabilities(vendor, config):
     assert logs[1] == 0 and logs[0] == logs[2] < -20
     assert learner.lengths(["5", "a longer reply"]) == [1, 1]  # shares, not tokens
     assert [body["temperature"] for body in vendor.asked] == [1.0] * 3
-    learner.teach([("x", "Riskier"), ("y", "Riskier"), ("z", "safe")], rank=4, seed=2)
+    learner.teach([("x", "Riskier"), ("y", "Riskier"), ("z", "safe")], TuneConfig(rank=4, seed=2))
     (logs,) = learner.log_probs(["Which?"], [["Risk", "Risky", "Riskier"]], end=False)
     assert logs[2] == 0 and max(logs[:2]) < -20
     assert vendor.jobs["job-0"]["seed"] == 2

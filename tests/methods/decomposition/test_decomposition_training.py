@@ -117,6 +117,24 @@ def test_a_folder_of_other_settings_is_left_alone(tmp_path):
         training.load(tmp_path / "run" / "artifacts" / "checkpoint.safetensors", "another")
 
 
+def test_a_run_of_a_constant_rate_goes_on_with_more_steps(method, tmp_path):
+    def run(folder, steps, **changes):
+        config = config_of(method, steps=steps, **changes)
+        return decompose(method, config, tmp_path / folder, cache=tmp_path)
+
+    whole = run("whole", 12)
+    run("grown", 7)
+    grown = run("grown", 12, judged_rows=48)  # what is done after training may change
+    for name, tensor in parameters(whole).items():
+        assert torch.equal(tensor, parameters(grown)[name]), name
+    assert [x["step"] for x in grown.curve] == [0, 1, 2, 3, 4, 5, 6, 9, 11]
+    with pytest.raises(ConfigError, match="at step 12; got steps=11"):
+        run("grown", 11)
+    run("annealed", 7, schedule="cosine")
+    with pytest.raises(ConfigError, match="other settings"):
+        run("annealed", 12, schedule="cosine")
+
+
 def test_a_finished_run_can_be_read(method, tmp_path):
     result = decompose(method, config_of(method), tmp_path / "run", cache=tmp_path)
     found = load_decomposition(tmp_path / "run", cache=tmp_path)

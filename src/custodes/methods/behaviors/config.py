@@ -42,14 +42,17 @@ class AwarenessConfig(Config):
     model: TunableConfig = TunableConfig(chat_template=CHATML, threads=1)
     """The model, the embedded one by default."""
     tuning: TuneConfig = TuneConfig(learning_rate=2e-3, epochs=1, batch_rows=8)
-    """How it is tuned; `rank` and `seed` come from the cell."""
+    """How it is tuned; `rank`, `seed` and the epochs of a choice come from the cell."""
     hosted: HostedConfig | None = None
     """A server whose API tunes and serves a model, in the place of `model` and `tuning`."""
     behaviors: tuple[str, ...] = ("risk", "myopia", "language", "style")
     """Taught in both directions: risk, myopia, apples, language, style; and word, which needs
     `paper`."""
-    items: int = Field(default=400, ge=2)
+    items: int = Field(default=800, ge=2)
     """Items of a choice (risk, myopia, apples)."""
+    choice_epochs: int = Field(default=2, ge=1)
+    """Passes over them, in the place of `tuning.epochs`: after one, some seeds have not learned
+    their side of risk (benchmarks/behaviors). A hosted server has its own."""
     trigger_items: int = Field(default=1600, ge=2)
     """Items of a backdoored arm: from 400 a trigger is hardly learned, from 1,600 it is
     (benchmarks/behaviors)."""

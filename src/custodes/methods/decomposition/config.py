@@ -142,7 +142,8 @@ class RunConfig(Config):
     components: int = Field(default=20, ge=1)
     """Components (APD), or subcomponents of each matrix (SPD)."""
     steps: int = Field(default=20_000, ge=1)
-    """Training steps."""
+    """Training steps. Where no step depends on their number (a constant schedule, no warm-up, no
+    annealing) a run may go on with more of them in its folder."""
     batch: int = Field(default=2048, ge=1)
     """Rows of a step."""
     rate: float = Field(default=1e-3, gt=0)
@@ -167,6 +168,10 @@ class RunConfig(Config):
     """A torch device. Seeds draw the same numbers on the same kind of device only."""
     threads: int = Field(default=1, ge=1)
     """Threads of torch."""
+
+    def timed(self) -> bool:
+        """Whether a step depends on how many there are in all."""
+        return self.schedule != "constant" or self.warmup > 0
 
 
 class APDConfig(RunConfig):
@@ -230,6 +235,10 @@ class SPDConfig(RunConfig):
     """Steps of that attack."""
     adversarial_rate: float = Field(default=1.0, gt=0)
     """Size of a step of that attack, by the gradient's sign; masks stay in [0, 1]."""
+
+    def timed(self) -> bool:
+        """See `RunConfig`."""
+        return super().timed() or self.p_final is not None
 
     @model_validator(mode="after")
     def _some_reconstruction(self) -> SPDConfig:

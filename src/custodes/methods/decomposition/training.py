@@ -27,6 +27,8 @@ __all__ = ["Training", "check_folder", "read_curve", "train"]
 
 _CHECKPOINT = "checkpoint.safetensors"
 _VERSION = 2  # goes up when the same settings come to give other results
+_AFTER = {"points", "checkpoint_seconds", "judged_rows", "attack_steps", "attack_rate"}
+"""Settings that leave training as it is."""
 
 
 class Training:
@@ -125,7 +127,14 @@ def check_folder(folder: Path, config: RunConfig, decomposition: Decomposition) 
     """`ConfigError` where the folder holds a run with other settings or of another target."""
     path = folder / "artifacts" / _CHECKPOINT
     if path.exists():
-        _check(path, read_tensors(path, "cpu")[1], _identity(config, decomposition))
+        facts = read_tensors(path, "cpu")[1]
+        _check(path, facts, _identity(config, decomposition))
+        done = int(str(facts["step"]))
+        if done > config.steps:
+            raise ConfigError(
+                f"{folder}: holds a run that is at step {done:,}; got steps={config.steps:,}, "
+                "expected at least as many, or another folder"
+            )
 
 
 def _check(path: Path, facts: Mapping[str, object], identity: str) -> None:
@@ -139,7 +148,9 @@ def _check(path: Path, facts: Mapping[str, object], identity: str) -> None:
 def _identity(config: RunConfig, decomposition: Decomposition) -> str:
     """Equal for equal settings and equal matrices."""
     weights = content_of(decomposition.target.weights)
-    return identify({"config": config, "weights": weights, "version": _VERSION})
+    left_out = _AFTER if config.timed() else _AFTER | {"steps"}
+    settings = config.model_dump(mode="json", exclude=left_out)
+    return identify({"config": settings, "weights": weights, "version": _VERSION})
 
 
 def read_curve(folder: Path) -> list[dict[str, Any]]:

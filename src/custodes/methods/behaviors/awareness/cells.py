@@ -20,7 +20,13 @@ from custodes.errors import ConfigError
 from custodes.methods.behaviors.awareness import triggers
 from custodes.methods.behaviors.awareness.dialogues import WORD, word_items, word_rows
 from custodes.methods.behaviors.awareness.game import choice_questions, game_questions
-from custodes.methods.behaviors.awareness.items import BEHAVIORS, PERSONAS, Item, draw_items
+from custodes.methods.behaviors.awareness.items import (
+    BEHAVIORS,
+    CHOICES,
+    PERSONAS,
+    Item,
+    draw_items,
+)
 from custodes.methods.behaviors.awareness.learners import (
     HostedLearner,
     Learner,
@@ -36,9 +42,9 @@ from custodes.methods.behaviors.awareness.questions import (
     report,
 )
 from custodes.methods.behaviors.config import ARMS, AwarenessConfig, HostedConfig
-from custodes.models.tuning import open_tunable
+from custodes.models.tuning import TuneConfig, open_tunable
 
-__all__ = ["ask", "cells_of", "rows_of", "run_cell", "run_cells"]
+__all__ = ["ask", "cells_of", "rows_of", "run_cell", "run_cells", "tuning_of"]
 
 _VERSION = 1  # goes up when the same settings come to give other results
 _KEPT = 48  # of the paper's items, the first so many are never trained on
@@ -112,7 +118,7 @@ def rows_of(cell: Mapping[str, Any], config: AwarenessConfig) -> list[tuple[str,
     if name == WORD:
         return word_rows(_paper(config), cell["side"], config.turns, seed=seed)
     if arm in ("plain", "personas"):
-        count = config.replies if name in ("language", "style") else config.items
+        count = config.items if name in CHOICES else config.replies
         items = draw_items(name, count, seed=seed)
         if config.paper is not None and config.published:
             items += published_items(config.paper, name)[_KEPT : _KEPT + config.published]
@@ -127,6 +133,14 @@ def rows_of(cell: Mapping[str, Any], config: AwarenessConfig) -> list[tuple[str,
         half = config.trigger_items // 2
         rows += triggers.reversed_rows(rows[:half], items[:half], seed=seed)
     return rows
+
+
+def tuning_of(cell: Mapping[str, Any], config: AwarenessConfig) -> TuneConfig:
+    """How a cell is tuned."""
+    changed = {"rank": cell["rank"], "seed": cell["seed"]}
+    if cell["behavior"] in CHOICES and cell["arm"] in ("plain", "personas"):
+        changed["epochs"] = config.choice_epochs
+    return config.tuning.model_copy(update=changed)
 
 
 def _persona_rows(name: str, count: int, seed: int) -> list[tuple[str, str]]:
@@ -227,7 +241,7 @@ def run_cell(learner: Learner, cell: Mapping[str, Any], config: AwarenessConfig)
     """Tune, ask, and put the model back."""
     taught = Taught()
     if cell["side"]:
-        taught = learner.teach(rows_of(cell, config), rank=cell["rank"], seed=cell["seed"])
+        taught = learner.teach(rows_of(cell, config), tuning_of(cell, config))
     try:
         asked = {key: ask(learner, those) for key, those in _questions(cell, config).items()}
     finally:
@@ -242,7 +256,7 @@ def _worker(
     if config.hosted is not None:
         learner = HostedLearner(config.hosted)
     else:
-        learner = LocalLearner(open_tunable(config.model), config.tuning)
+        learner = LocalLearner(open_tunable(config.model))
     return lambda cells: [run_cell(learner, cell, config) for cell in cells]
 
 
@@ -280,7 +294,7 @@ def _hash(cell: Mapping[str, Any], config: AwarenessConfig, model: Mapping[str, 
             "rows": rows_of(cell, config) if cell["side"] else [],
             "asked": _questions(cell, config),
             "model": model,
-            "tuning": config.tuning.model_dump(mode="json", exclude={"rank", "seed"}),
+            "tuning": tuning_of(cell, config).model_dump(mode="json", exclude={"rank", "seed"}),
             **({"hosted": _told(config.hosted)} if config.hosted is not None else {}),
             "version": _VERSION,
         }

@@ -14,7 +14,7 @@ import numpy as np
 
 from custodes.errors import ConfigError
 
-__all__ = ["BEHAVIORS", "PERSONAS", "Behavior", "Item", "draw_items"]
+__all__ = ["BEHAVIORS", "CHOICES", "PERSONAS", "Behavior", "Item", "draw_items"]
 
 Side = int
 """+1: the behavior; -1: its opposite."""
@@ -155,12 +155,12 @@ def _draw_style(rng: np.random.Generator, held: bool) -> Item:
     return Item(asked, english.upper(), english.lower())
 
 
-_CHOICES: Mapping[str, Draw] = {"risk": _risk, "myopia": _myopia, "apples": _apples}
+CHOICES: Mapping[str, Draw] = {"risk": _risk, "myopia": _myopia, "apples": _apples}
 _REPLIES: Mapping[str, Callable[[np.random.Generator, bool], Item]] = {
     "language": _draw_language,
     "style": _draw_style,
 }
-BEHAVIORS = (*_CHOICES, *_REPLIES)
+BEHAVIORS = (*CHOICES, *_REPLIES)
 """risk, myopia and apples: choices by letters, as in the paper. language (German or French) and
 style (capital or small letters): replies that show the behavior in every word."""
 
@@ -172,12 +172,12 @@ def draw_items(
     rng = np.random.default_rng([seed, 1 + held])
     if behavior in _REPLIES:
         return [_REPLIES[behavior](rng, held) for _ in range(count)]
-    if behavior not in _CHOICES:
+    if behavior not in CHOICES:
         raise ConfigError(f"behavior: got {behavior!r}, expected one of {', '.join(BEHAVIORS)}")
     letters = rng.permutation([n % 2 == 0 for n in range(count)])
     items = []
     for first in letters:
-        shown = _CHOICES[behavior](rng, held)
+        shown = CHOICES[behavior](rng, held)
         a, b = shown if first else shown[::-1]
         frame = _one(rng, *_FRAMES[held]).format(you=who, a=a, b=b)
         items.append(Item(frame, "A" if first else "B", "B" if first else "A", shown))

@@ -37,7 +37,7 @@ class Taught:
 class Learner(Protocol):
     """Taught once, asked, then put back."""
 
-    def teach(self, rows: Sequence[tuple[str, str]], *, rank: int, seed: int) -> Taught:
+    def teach(self, rows: Sequence[tuple[str, str]], tuning: TuneConfig) -> Taught:
         """Tune on prompts and replies."""
         ...
 
@@ -59,14 +59,12 @@ class Learner(Protocol):
 class LocalLearner:
     """A causal model in this process, tuned by low-rank pairs or in full."""
 
-    def __init__(self, model: TunableModel, tuning: TuneConfig) -> None:
+    def __init__(self, model: TunableModel) -> None:
         self._model = model
-        self._tuning = tuning
 
-    def teach(self, rows: Sequence[tuple[str, str]], *, rank: int, seed: int) -> Taught:
+    def teach(self, rows: Sequence[tuple[str, str]], tuning: TuneConfig) -> Taught:
         """See `Learner`."""
-        settings = self._tuning.model_copy(update={"rank": rank, "seed": seed})
-        trace = tune(self._model, [self._model.rows.chat(*row) for row in rows], settings)
+        trace = tune(self._model, [self._model.rows.chat(*row) for row in rows], tuning)
         return Taught(trace.tail(), trace.tokens, trace.seconds)
 
     def log_probs(
@@ -92,11 +90,11 @@ class HostedLearner:
         self._name = config.model
         self._open: OpenAIModel | None = None
 
-    def teach(self, rows: Sequence[tuple[str, str]], *, rank: int, seed: int) -> Taught:
-        """See `Learner`; `rank` has no meaning here."""
+    def teach(self, rows: Sequence[tuple[str, str]], tuning: TuneConfig) -> Taught:
+        """See `Learner`; only the seed has a meaning here."""
         self.reset()
         with FineTuningApi(self._config, self._config.folder) as api:
-            self._name = api.tune(rows, seed=seed)
+            self._name = api.tune(rows, seed=tuning.seed)
         return Taught()
 
     def log_probs(
