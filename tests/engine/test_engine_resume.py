@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 from custodes.config import Config
 from custodes.engine import ENGINES
-from custodes.engine.resume import identify, resumable_map
-from custodes.errors import EngineError
+from custodes.engine.resume import identify, kept_map, resumable_map
+from custodes.errors import ArtifactError, EngineError
 
 LocalEngine = ENGINES.load("local")
 SERIAL = LocalEngine(LocalEngine.Config(kind="serial", batch_size=3))
@@ -51,6 +51,19 @@ def test_a_second_run_does_nothing_again(tmp_path, log):
         len((tmp_path / "out" / name).read_text().splitlines()) for name in manifest["shards"]
     ]
     assert lengths == [10, 10, 5]
+
+
+def test_results_in_files_of_their_own_are_made_once(tmp_path, log):
+    factory, paths = partial(workers.logged, str(log)), [tmp_path / f"{n}.json" for n in range(5)]
+    told = []
+    assert kept_map(SERIAL, factory, [1, 3], paths[1:4:2]) == [[1, 1], [3, 9]]
+    found = kept_map(SERIAL, factory, range(5), paths, told=lambda n, one: told.append((n, one)))
+    assert found == [[n, n * n] for n in range(5)]
+    assert told == [(n, [n, n * n]) for n in (0, 2, 4)]
+    assert seen(log) == Counter(range(5))
+    paths[2].write_text("[2, 4")
+    with pytest.raises(ArtifactError, match=r"2\.json: cannot be read"):
+        kept_map(SERIAL, factory, range(5), paths)
 
 
 @settings(deadline=None, max_examples=50)

@@ -8,15 +8,15 @@ from typing import Any
 
 from custodes.config import Registry
 from custodes.engine.base import BatchFunction, Engine
-from custodes.engine.resume import identify, read_result, resumable_map
+from custodes.engine.resume import identify, kept_map, resumable_map
 
 __all__ = [
     "ENGINES",
     "BatchFunction",
     "Engine",
     "identify",
+    "kept_map",
     "open_engine",
-    "read_result",
     "resumable_map",
 ]
 

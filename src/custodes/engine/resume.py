@@ -13,7 +13,7 @@ import inspect
 import json
 import reprlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
 from functools import partial
@@ -28,7 +28,7 @@ from custodes.engine.base import BatchFunction, Engine
 from custodes.engine.batches import Batch, batches
 from custodes.errors import ArtifactError, EngineError
 
-__all__ = ["identify", "read_result", "resumable_map"]
+__all__ = ["identify", "kept_map", "resumable_map"]
 
 _FORMAT = 1
 
@@ -89,6 +89,29 @@ def resumable_map(
         yield from _stored(plan.popleft())
     manifest = {"format": _FORMAT, "identity": who, "shard_rows": shard_rows, "shards": names}
     _write(output / "manifest.json", json.dumps(manifest, indent=2) + "\n")
+
+
+def kept_map(
+    engine: Engine,
+    factory: Callable[[], BatchFunction],
+    rows: Sequence[Any],
+    paths: Sequence[Path],
+    *,
+    told: Callable[[int, Any], None] | None = None,
+) -> list[Any]:
+    """As `list(engine.map(factory, rows))`, with each row's result in a file of its own.
+
+    For few rows that take long: the caller names each file by all that decides its result, so
+    that other rows beside it change nothing. Files that are there are read, not made. `told` hears
+    the number and the result of each row that was computed. `ArtifactError` for a damaged file.
+    """
+    missing = [n for n, path in enumerate(paths) if not path.exists()]
+    results = engine.map(factory, [rows[n] for n in missing])
+    for n, result in zip(missing, results, strict=True):
+        write_atomically(paths[n], json.dumps(result) + "\n")
+        if told is not None:
+            told(n, result)
+    return [_read(path) for path in paths]
 
 
 def identify(value: Any) -> str:
@@ -173,10 +196,8 @@ def _stored(shard: _Shard) -> list[Any]:
     return results
 
 
-def read_result(path: Path) -> dict[str, Any]:
-    """A result that was kept as a JSON file of its own; `ArtifactError` where it is damaged."""
+def _read(path: Path) -> Any:
     try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ArtifactError(f"{path}: cannot be read ({error}); delete it and run again") from error
-    return found

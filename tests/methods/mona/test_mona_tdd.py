@@ -21,7 +21,7 @@ from custodes.methods.mona.tdd.candidates import (
 from custodes.methods.mona.tdd.candidates import test_sets as sets_of
 from custodes.methods.mona.tdd.generation import choose, generate, read_code, read_tests
 from custodes.methods.mona.tdd.learning import judge, reward, split_pool, train_tdd
-from custodes.methods.mona.tdd.pool import build_pool, read_pool, write_pool
+from custodes.methods.mona.tdd.pool import build_pool, pool_name, read_pool, write_pool
 from custodes.methods.mona.tdd.problems import Case, literal_cases, read_problems
 
 
@@ -144,6 +144,20 @@ def test_a_pool_is_kept_and_read_back(pool, tmp_path):
     path.write_text("{}")
     with pytest.raises(DataError, match="got no pool"):
         read_pool(path)
+
+
+def test_a_pool_is_named_by_what_decides_it(config, tmp_path):
+    def name(**changes):
+        return pool_name(config.model_copy(update=changes))
+
+    # What learns on a pool does not change it; what makes it does, by content and not by path.
+    assert name() == name(price=0.9, updates=7, batch=4)
+    copied = tmp_path / "again.jsonl.gz"
+    copied.write_bytes(config.humaneval.read_bytes())
+    assert name(humaneval=copied) == name()
+    copied.write_bytes(copied.read_bytes() + b"\0")
+    others = {name(humaneval=copied), name(problems=4), name(tests=9), name(pool_seed=1)}
+    assert len(others) == 4 and name() not in others
 
 
 def test_ordinary_learning_writes_trivial_tests_and_mona_does_not(pool, config):

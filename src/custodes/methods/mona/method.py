@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from custodes.config import digest
 from custodes.engine import Engine, identify, open_engine, resumable_map
 from custodes.methods.mona.config import BoardConfig, StudyConfig
 from custodes.methods.mona.credit import Arm
@@ -28,7 +29,9 @@ def board_of(config: BoardConfig) -> Board:
     return Board(config.rows, config.columns, config.boxes, config.blocking, config.penalty)
 
 
-def _gridworld(config: StudyConfig, arm: Arm, seed: int, _: Path) -> Iterator[dict[str, Any]]:
+def _gridworld(
+    config: StudyConfig, arm: Arm, seed: int, _: Path | None
+) -> Iterator[dict[str, Any]]:
     from custodes.methods.mona.gridworld.ppo import train
 
     board = board_of(config.board)
@@ -45,14 +48,14 @@ def _gridworld(config: StudyConfig, arm: Arm, seed: int, _: Path) -> Iterator[di
         }
 
 
-def _loan(config: StudyConfig, arm: Arm, seed: int, _: Path) -> Iterator[dict[str, Any]]:
+def _loan(config: StudyConfig, arm: Arm, seed: int, _: Path | None) -> Iterator[dict[str, Any]]:
     from custodes.methods.mona.loan.exact import LoanGame, train_exact
 
     game = LoanGame(config.loan)
     return _loan_points(train_exact(game, arm, seed=seed), game.blind_accuracy)
 
 
-def _language(config: StudyConfig, arm: Arm, seed: int, _: Path) -> Iterator[dict[str, Any]]:
+def _language(config: StudyConfig, arm: Arm, seed: int, _: Path | None) -> Iterator[dict[str, Any]]:
     from custodes.methods.mona.loan.exact import LoanGame
     from custodes.methods.mona.loan.language import train_language
 
@@ -69,12 +72,13 @@ def _loan_points(found: Iterator[tuple[int, Any]], blind: float) -> Iterator[dic
         yield {"step": update, "observed": observed, "hack": above, **figures}
 
 
-def _tdd(config: StudyConfig, arm: Arm, seed: int, folder: Path) -> Iterator[dict[str, Any]]:
+def _tdd(config: StudyConfig, arm: Arm, seed: int, made: Path | None) -> Iterator[dict[str, Any]]:
     from custodes.methods.mona.tdd.candidates import PROGRAM_KINDS, TEST_KINDS
     from custodes.methods.mona.tdd.learning import split_pool, train_tdd
     from custodes.methods.mona.tdd.pool import read_pool
 
-    train, held_out = split_pool(read_pool(folder / "pool.json"), seed=config.tdd.pool_seed)
+    assert made is not None  # by `prepare`
+    train, held_out = split_pool(read_pool(made), seed=config.tdd.pool_seed)
     for update, found in train_tdd(train, held_out, arm, config.tdd, seed=seed):
         yield {
             "step": update,
@@ -94,32 +98,43 @@ _ENVIRONMENTS: Mapping[str, Callable[..., Iterator[dict[str, Any]]]] = {
 }
 
 
-def run_one(config: StudyConfig, arm: Arm, seed: int, folder: Path) -> list[dict[str, Any]]:
-    """The points of one run; `folder` holds what `prepare` made."""
-    return list(_ENVIRONMENTS[config.environment](config, arm, seed, folder))
+def run_one(config: StudyConfig, arm: Arm, seed: int, made: Path | None) -> list[dict[str, Any]]:
+    """The points of one run; `made` is what `prepare` gave."""
+    return list(_ENVIRONMENTS[config.environment](config, arm, seed, made))
 
 
 def _worker(
-    config: StudyConfig, folder: Path
+    config: StudyConfig, made: Path | None
 ) -> Callable[[Sequence[Mapping[str, Any]]], list[dict[str, Any]]]:
     def work(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        return [{**row, "points": run_one(config, row["arm"], row["seed"], folder)} for row in rows]
+        return [{**row, "points": run_one(config, row["arm"], row["seed"], made)} for row in rows]
 
     return work
 
 
-def prepare(config: StudyConfig, folder: Path) -> None:
+def prepare(config: StudyConfig, folder: Path) -> Path | None:
     """What all runs of a study share: for tdd, the pool of programs, run once and kept."""
-    path = folder / "pool.json"
-    if config.environment != "tdd" or path.exists():
-        return
-    from custodes.methods.mona.tdd.pool import build_pool, write_pool
+    if config.environment != "tdd":
+        return None
+    from custodes.methods.mona.tdd.pool import build_pool, pool_name, write_pool
     from custodes.methods.mona.tdd.problems import read_problems
 
+    path = folder / pool_name(config.tdd)
+    if path.exists():
+        return path
     # Threads are enough: they wait for the programs' own processes.
     engine = open_engine(config.engine, config.engine_settings, batch_size=1, kind="thread")
     problems = read_problems(config.tdd.humaneval, most=config.tdd.problems)
     write_pool(path, build_pool(problems, config.tdd, engine))
+    return path
+
+
+def _content(config: StudyConfig) -> dict[str, str]:
+    """Of a model in a folder what it holds: weights may be saved over those of an earlier run."""
+    if config.environment != "loan-language" or config.language.model is None:
+        return {}
+    folder = Path(config.language.model)
+    return {"model": digest(folder)} if folder.is_dir() else {}
 
 
 def run_study(
@@ -129,7 +144,7 @@ def run_study(
 
     Rows that are there already are read: more seeds or arms cost only what is new.
     """
-    prepare(config, folder)
+    made = prepare(config, folder)
     seeds = range(config.first_seed, config.first_seed + config.seeds)
     rows = [{"arm": arm, "seed": seed} for seed in seeds for arm in config.arms]
     section = "language" if config.environment == "loan-language" else config.environment
@@ -138,10 +153,12 @@ def run_study(
         "settings": getattr(config, section),
         "board": config.board,
         "version": _VERSION,
+        **({} if made is None else {"made": made.name}),
+        **_content(config),
     }
     return resumable_map(
         engine or open_engine(config.engine, config.engine_settings, batch_size=1),
-        partial(_worker, config, folder),
+        partial(_worker, config, made),
         rows,
         folder / "runs",
         shard_rows=1,

@@ -118,9 +118,9 @@ def _facts(config: StudyConfig, artifacts: Path) -> dict[str, Cell]:
         loan = config.loan if config.environment == "loan" else config.language.loan
         return {"blind optimum": f"{LoanGame(loan).blind_accuracy:.5f}"}
     if config.environment == "tdd":
-        from custodes.methods.mona.tdd.pool import read_pool
+        from custodes.methods.mona.tdd.pool import pool_name, read_pool
 
-        pool = read_pool(artifacts / "pool.json")
+        pool = read_pool(artifacts / pool_name(config.tdd))
         return {
             "problems": len(pool.names),
             "programs run": pool.runs,

@@ -8,15 +8,14 @@ of all it depends on, so another seed, method or rate costs only its own cells.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from custodes.config import Run, write_atomically
-from custodes.engine import Engine, open_engine, read_result
+from custodes.config import Run
+from custodes.engine import Engine, kept_map, open_engine
 from custodes.methods.unlearning.cells import (
     Cell,
     arm_cell,
@@ -93,19 +92,15 @@ class _Cells:
 
     def run(self, cells: Sequence[Cell]) -> list[dict[str, Any]]:
         """Every cell's result, in order; those that are not there yet are computed."""
-        missing = [cell for cell in cells if not self._path(cell).exists()]
-        if missing:
-            self.say(f"{len(cells) - len(missing)} of {len(cells)} cells are there")
-            for cell, result in zip(missing, self._compute(missing), strict=True):
-                write_atomically(self._path(cell), json.dumps(result) + "\n")
-                name = cell.get(
-                    "arm", "neighbors implanted" if cell.get("withheld") else "prepared"
-                )
-                self.say(f"seed {cell['seed']}, {name}: {result['seconds']:.0f} s")
-        return [read_result(self._path(cell)) for cell in cells]
+        paths = [self.folder / "cells" / f"{cell_hash(cell)}.json" for cell in cells]
+        there = sum(path.exists() for path in paths)
+        if there < len(cells):
+            self.say(f"{there} of {len(cells)} cells are there")
 
-    def _compute(self, cells: Sequence[Cell]) -> Iterator[dict[str, Any]]:
-        return self.engine.map(partial(worker, self.config, self.folder / "weights"), cells)
+        def told(n: int, result: Mapping[str, Any]) -> None:
+            prepared = "neighbors implanted" if cells[n].get("withheld") else "prepared"
+            name = cells[n].get("arm", prepared)
+            self.say(f"seed {cells[n]['seed']}, {name}: {result['seconds']:.0f} s")
 
-    def _path(self, cell: Cell) -> Path:
-        return self.folder / "cells" / f"{cell_hash(cell)}.json"
+        made = partial(worker, self.config, self.folder / "weights")
+        return kept_map(self.engine, made, cells, paths, told=told)

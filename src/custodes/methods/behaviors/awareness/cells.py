@@ -7,15 +7,13 @@ the tuning engine; draws nothing.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from custodes.config import write_atomically
-from custodes.engine import identify, open_engine, read_result
+from custodes.engine import identify, kept_map, open_engine
 from custodes.errors import ConfigError
 from custodes.methods.behaviors.awareness import triggers
 from custodes.methods.behaviors.awareness.dialogues import WORD, word_items, word_rows
@@ -277,14 +275,14 @@ def run_cells(
     model = config.model.identity()
     paths = [folder / f"{_hash(cell, config, model)}.json" for cell in cells]
     missing = [n for n, path in enumerate(paths) if not path.exists()]
-    engine = open_engine(config.engine, config.engine_settings, batch_size=1)
-    results = engine.map(partial(_worker, config), [cells[n] for n in missing])
-    for done, (n, found) in enumerate(zip(missing, results, strict=True), start=1):
-        write_atomically(paths[n], json.dumps(found) + "\n")
+
+    def told(n: int, found: Mapping[str, Any]) -> None:
         if say is not None:
             named = ", ".join(f"{k} {v}" for k, v in cells[n].items())
-            say(f"{done} of {len(missing)}: {named}: {found['seconds']:.0f} s")
-    return [read_result(path) for path in paths]
+            say(f"{missing.index(n) + 1} of {len(missing)}: {named}: {found['seconds']:.0f} s")
+
+    engine = open_engine(config.engine, config.engine_settings, batch_size=1)
+    return kept_map(engine, partial(_worker, config), cells, paths, told=told)
 
 
 def _hash(cell: Mapping[str, Any], config: AwarenessConfig, model: Mapping[str, Any]) -> str:

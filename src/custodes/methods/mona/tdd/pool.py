@@ -6,6 +6,7 @@ can be saved and read back.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -15,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from custodes.config import write_atomically
-from custodes.engine import Engine
+from custodes.config import digest, write_atomically
+from custodes.engine import Engine, identify
 from custodes.engine.sandbox import FAILED, run
 from custodes.errors import DataError
 from custodes.methods.mona.config import TDDConfig
@@ -30,9 +31,9 @@ from custodes.methods.mona.tdd.candidates import (
     test_sets,
     varied_inputs,
 )
-from custodes.methods.mona.tdd.problems import Case, Problem
+from custodes.methods.mona.tdd.problems import Case, Problem, find_humaneval
 
-__all__ = ["Pool", "build_pool", "read_pool", "write_pool"]
+__all__ = ["Pool", "build_pool", "pool_name", "read_pool", "write_pool"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +68,8 @@ class Pool:
         )
 
 
+_LEARNING = frozenset({"price", "updates", "points", "batch", "rate", "spread"})
+"""Settings of what learns on a pool; it does not depend on them."""
 _ARRAYS = ("passed", "hacked", "right", "length", "approval", "easy")
 
 
@@ -148,6 +151,13 @@ def _approved(test: TestSet, tests: Sequence[Case], thoroughness: float) -> floa
     wanted = zip(test.cases, test.expected, strict=True)
     right = np.mean([tests[at].expected == expected for at, expected in wanted])
     return float(right) * (1 - thoroughness * (1 - len(test.cases) / len(tests)))
+
+
+def pool_name(config: TDDConfig) -> str:
+    """A file's name that changes with what decides a pool: problems, and how they are run."""
+    settings = config.model_dump(mode="json", exclude={*_LEARNING, "humaneval"})
+    told = identify({"settings": settings, "humaneval": digest(find_humaneval(config.humaneval))})
+    return f"pool-{hashlib.sha256(told.encode()).hexdigest()[:24]}.json"
 
 
 def write_pool(path: Path, pool: Pool) -> None:
