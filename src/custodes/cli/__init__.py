@@ -27,6 +27,7 @@ from custodes.cli.reproduce import reproduce
 from custodes.cli.review import app as review_app
 from custodes.cli.score import score
 from custodes.cli.serve import serve
+from custodes.cli.settings import settings
 from custodes.cli.synth import synth
 from custodes.cli.train import train
 from custodes.errors import CustodesError, InputError, MissingExtraError
@@ -61,6 +62,7 @@ app.command()(transcripts)
 app.command()(reproduce)
 app.command()(serve)
 app.command()(conformance)
+app.command()(settings)
 app.add_typer(data_app, name="data")
 app.add_typer(method_app, name="method")
 app.add_typer(keys_app, name="keys")

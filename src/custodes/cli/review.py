@@ -25,7 +25,10 @@ app.add_typer(study_app, name="study")
 
 _Queue = Annotated[str, typer.Argument(metavar="QUEUE", help="A queue's name.")]
 _Config = Annotated[Path | None, typer.Option("--config", help="YAML file of settings.")]
-_Set = Annotated[list[str] | None, typer.Option("--set", help="NAME=VALUE, more than once.")]
+_Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="NAME=VALUE, more than once; names: custodes settings."),
+]
 _Out = Annotated[Path, typer.Option("--out", help="Folder of the run.")]
 _Seed = Annotated[int, typer.Option(help="Of whatever is random.")]
 

@@ -22,7 +22,10 @@ _Protocol = Annotated[Path, typer.Argument(metavar="PROTOCOL", help="YAML file o
 _Config = Annotated[
     Path | None, typer.Option("--config", help="YAML file: the simulated population.")
 ]
-_Set = Annotated[list[str] | None, typer.Option("--set", help="NAME=VALUE, more than once.")]
+_Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="NAME=VALUE, more than once; names: custodes settings."),
+]
 
 
 @app.command()

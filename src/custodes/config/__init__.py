@@ -1,6 +1,7 @@
 """Settings, registries and run folders: the mechanisms that everything hangs on."""
 
 from custodes.config.digests import digest
+from custodes.config.manual import manual
 from custodes.config.places import cache_folder
 from custodes.config.registry import Registry
 from custodes.config.run import Run, environment, write_atomically
@@ -14,6 +15,7 @@ __all__ = [
     "digest",
     "environment",
     "load",
+    "manual",
     "override",
     "save",
     "write_atomically",

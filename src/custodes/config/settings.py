@@ -5,13 +5,14 @@ A component's own `Config` validates its own section; nothing here knows what a 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from custodes.config.manual import section_of
 from custodes.errors import ConfigError
 
 __all__ = ["Config", "load", "override", "save"]
@@ -53,9 +54,23 @@ def _explain(cls: type[BaseModel], error: ValidationError, origin: str) -> str:
             .replace("a valid tuple", "a list, such as [1, 2]")
         )
         lines.append(f"  {place + ': ' if place else ''}{message}{got}")
-    if any(item["type"] == "extra_forbidden" for item in error.errors()):
-        lines.append(f"  known fields: {', '.join(sorted(cls.model_fields))}")
+    odd = [item["loc"][:-1] for item in error.errors() if item["type"] == "extra_forbidden"]
+    for section in dict.fromkeys(odd):
+        below = _below(cls, section)
+        if below is not None:
+            of = f" of {'.'.join(map(str, section))}" if section else ""
+            lines.append(f"  known fields{of}: {', '.join(sorted(below.model_fields))}")
     return "\n".join(lines)
+
+
+def _below(cls: type[BaseModel], place: Sequence[int | str]) -> type[BaseModel] | None:
+    """The class of a section; None for what is inside a list or a mapping."""
+    found: type[BaseModel] | None = cls
+    for part in place:
+        if found is None or part not in found.model_fields:
+            return None
+        found = section_of(found.model_fields[str(part)].annotation)
+    return found
 
 
 def override(values: Mapping[str, Any], assignments: Iterable[str]) -> dict[str, Any]:

@@ -20,7 +20,10 @@ app = typer.Typer(
 
 _Out = Annotated[Path, typer.Option("--out", help="Folder of the run.")]
 _File = Annotated[Path | None, typer.Option("--config", help="YAML file of settings.")]
-_Set = Annotated[list[str] | None, typer.Option("--set", help="NAME=VALUE, more than once.")]
+_Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="NAME=VALUE, more than once; names: custodes settings."),
+]
 
 
 @app.command()

@@ -25,7 +25,10 @@ _Store = Annotated[Path, typer.Argument(help="Folder that `collect` made.")]
 _Port = Annotated[int, typer.Option(help="Where pages are served; 0 takes a free port.")]
 _Out = Annotated[Path, typer.Option("--out", help="Folder of the run.")]
 _File = Annotated[Path | None, typer.Option("--config", help="YAML file of settings.")]
-_Set = Annotated[list[str] | None, typer.Option("--set", help="NAME=VALUE, more than once.")]
+_Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="NAME=VALUE, more than once; names: custodes settings."),
+]
 
 
 def _say(line: str) -> None:

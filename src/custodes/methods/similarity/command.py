@@ -22,7 +22,10 @@ _Source = Annotated[Path, typer.Argument(help="File or folder with the answers o
 _Out = Annotated[Path, typer.Option("--out", help="Folder of the run.")]
 _Format = Annotated[str, typer.Option("--format", help="auto, npz, jsonl, lm-eval, inspect, ...")]
 _File = Annotated[Path | None, typer.Option("--config", help="YAML file of settings.")]
-_Set = Annotated[list[str] | None, typer.Option("--set", help="NAME=VALUE, more than once.")]
+_Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="NAME=VALUE, more than once; names: custodes settings."),
+]
 _Missing = Annotated[
     str, typer.Option("--unanswered", help="drop the question, or count it as uniform.")
 ]
