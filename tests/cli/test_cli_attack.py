@@ -50,7 +50,7 @@ def test_attack_says_what_was_not_tried(run, tmp_path):
 
 
 def test_attack_lists_the_attacks(run, tmp_path):
-    done = run("--list", "--out", str(tmp_path / "run"))
+    done = run("--list")
     assert {"gcg", "base64", "pair", "reconstruction"} <= set(done.output.split())
     assert not (tmp_path / "run").exists()
 

@@ -15,6 +15,14 @@ if TYPE_CHECKING:
 __all__ = ["attack", "transcripts"]
 
 
+def _print_names(value: bool) -> None:
+    if value:
+        from custodes.redteam.attack import attack_names
+
+        typer.echo("\n".join(attack_names()))
+        raise typer.Exit
+
+
 def attack(
     out: Annotated[Path, typer.Option("--out", help="Run folder; run again to go on.")],
     target: Annotated[
@@ -29,7 +37,9 @@ def attack(
     ] = None,
     attacks: Annotated[
         str | None,
-        typer.Option(help="Names by commas, as base64,pair,best_of_n+rot13; default: all."),
+        typer.Option(
+            help="Names by commas, as base64,pair,best_of_n+rot13; default: all with a model."
+        ),
     ] = None,
     budget: Annotated[
         int | None, typer.Option(min=1, help="Queries of one attack on one question.")
@@ -56,7 +66,12 @@ def attack(
         list[str] | None,
         typer.Option("--set", help="Override a setting: --set target.model.kind=x"),
     ] = None,
-    names: Annotated[bool, typer.Option("--list", help="Print the attacks' names.")] = False,
+    _names: Annotated[
+        bool,
+        typer.Option(
+            "--list", callback=_print_names, is_eager=True, help="Print the attacks' names."
+        ),
+    ] = False,
 ) -> None:
     """Attack a system and report what got through.
 
@@ -67,11 +82,7 @@ def attack(
     from custodes.cli.engines import make_engine
     from custodes.cli.sources import check_place
     from custodes.config import cache_folder
-    from custodes.redteam.attack import attack_names
 
-    if names:
-        typer.echo("\n".join(attack_names()))
-        return
     flags = {
         "questions": questions,
         "size": size,
