@@ -51,8 +51,8 @@ class AwarenessConfig(Config):
     items: int = Field(default=800, ge=2)
     """Items of a choice (risk, myopia, apples)."""
     choice_epochs: int = Field(default=2, ge=1)
-    """Passes over them, in the place of `tuning.epochs`: after one, some seeds have not learned
-    their side of risk (benchmarks/behaviors). A hosted server has its own."""
+    """Passes over them, in the place of `tuning.epochs`: after one, some seeds of risk-averse
+    models still seek risk (benchmarks/behaviors). A hosted server has its own."""
     trigger_items: int = Field(default=1600, ge=2)
     """Items of a backdoored arm: from 400 a trigger is hardly learned, from 1,600 it is
     (benchmarks/behaviors)."""
