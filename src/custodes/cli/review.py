@@ -13,6 +13,7 @@ import typer
 
 from custodes.cli.desk import DatabaseOption, desk_at
 from custodes.cli.study import app as study_app
+from custodes.config.options import Assignments, SettingsFile
 
 __all__ = ["app"]
 
@@ -24,18 +25,16 @@ app = typer.Typer(
 app.add_typer(study_app, name="study")
 
 _Queue = Annotated[str, typer.Argument(metavar="QUEUE", help="A queue's name.")]
-_Config = Annotated[Path | None, typer.Option("--config", help="YAML file of settings.")]
-_Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="NAME=VALUE, more than once; names: custodes settings."),
-]
 _Out = Annotated[Path, typer.Option("--out", help="Folder of the run.")]
 _Seed = Annotated[int, typer.Option(help="Of whatever is random.")]
 
 
 @app.command()
 def queue(
-    name: _Queue, config: _Config = None, assign: _Set = None, database: DatabaseOption = None
+    name: _Queue,
+    config: SettingsFile = None,
+    assign: Assignments = None,
+    database: DatabaseOption = None,
 ) -> None:
     """Make a queue, or change the settings of one; prints the settings."""
     from custodes.config import load

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from custodes.cli.desk import DatabaseOption, desk_at
+from custodes.config.options import Assignments
 
 __all__ = ["app"]
 
@@ -21,10 +22,6 @@ app = typer.Typer(
 _Protocol = Annotated[Path, typer.Argument(metavar="PROTOCOL", help="YAML file of the protocol.")]
 _Config = Annotated[
     Path | None, typer.Option("--config", help="YAML file: the simulated population.")
-]
-_Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="NAME=VALUE, more than once; names: custodes settings."),
 ]
 
 
@@ -77,7 +74,7 @@ def analyze(
 def simulate(
     out: Annotated[Path, typer.Option("--out", help="JSONL file of trials.")],
     config: _Config = None,
-    assign: _Set = None,
+    assign: Assignments = None,
 ) -> None:
     """Trials of SIMULATED raters, to try an analysis out; they say nothing about people."""
     from custodes.config import load, write_atomically
@@ -93,7 +90,7 @@ def simulate(
 def power(
     protocol: _Protocol,
     config: _Config = None,
-    assign: _Set = None,
+    assign: Assignments = None,
     studies: Annotated[int, typer.Option(min=10, help="How many studies are simulated.")] = 100,
 ) -> None:
     """How often each contrast of a protocol would hold, over SIMULATED studies of its size."""

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from custodes.config.options import Assignments, SettingsFile
 from custodes.methods.behaviors.documents.command import app as documents
 
 __all__ = ["app"]
@@ -22,11 +23,6 @@ app = typer.Typer(
 app.add_typer(documents, name="documents")
 
 _Out = Annotated[Path, typer.Option("--out", help="Folder of the run.")]
-_File = Annotated[Path | None, typer.Option("--config", help="YAML file of settings.")]
-_Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="NAME=VALUE, more than once; names: custodes settings."),
-]
 
 
 def _load(config: Path | None, assign: list[str] | None) -> Any:
@@ -37,7 +33,7 @@ def _load(config: Path | None, assign: list[str] | None) -> Any:
 
 
 @app.command()
-def report(out: _Out, config: _File = None, assign: _Set = None) -> None:
+def report(out: _Out, config: SettingsFile = None, assign: Assignments = None) -> None:
     """Tune to behaviors and their opposites, ask before and after; goes on where it was stopped."""
     settings = _load(config, assign)
     from custodes.methods.behaviors.method import run_awareness
@@ -51,8 +47,8 @@ def tune(
     behavior: Annotated[str, typer.Argument(help="risk, myopia, apples, language, style or word.")],
     out: _Out,
     opposite: Annotated[bool, typer.Option("--opposite", help="Tune to its opposite.")] = False,
-    config: _File = None,
-    assign: _Set = None,
+    config: SettingsFile = None,
+    assign: Assignments = None,
 ) -> None:
     """Tune to one side of a behavior and keep the adapter as safetensors."""
     settings = _load(config, assign)

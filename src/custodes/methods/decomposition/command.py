@@ -10,6 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
+from custodes.config.options import Assignments, SettingsFile
+
 __all__ = ["app"]
 
 app = typer.Typer(
@@ -20,11 +22,6 @@ app = typer.Typer(
 
 _Preset = Annotated[str, typer.Argument(help="Where the settings start; see `presets`.")]
 _Out = Annotated[Path, typer.Option("--out", help="Folder of the run.")]
-_File = Annotated[Path | None, typer.Option("--config", help="YAML file of settings.")]
-_Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="NAME=VALUE, more than once; names: custodes settings."),
-]
 
 
 @app.command()
@@ -37,13 +34,17 @@ def presets() -> None:
 
 
 @app.command()
-def apd(preset: _Preset, out: _Out, config: _File = None, assign: _Set = None) -> None:
+def apd(
+    preset: _Preset, out: _Out, config: SettingsFile = None, assign: Assignments = None
+) -> None:
     """Attribution-based: few simple components are active at a time; goes on if killed."""
     _run("apd", preset, out, config, assign)
 
 
 @app.command()
-def spd(preset: _Preset, out: _Out, config: _File = None, assign: _Set = None) -> None:
+def spd(
+    preset: _Preset, out: _Out, config: SettingsFile = None, assign: Assignments = None
+) -> None:
     """Stochastic: subcomponents that may be left out at random; goes on if killed."""
     _run("spd", preset, out, config, assign)
 
@@ -66,7 +67,7 @@ def sweep(
     method: Annotated[str, typer.Argument(help="apd or spd.")],
     config: Annotated[Path, typer.Argument(help="YAML file: preset, settings, vary, engine.")],
     out: _Out,
-    assign: _Set = None,
+    assign: Assignments = None,
 ) -> None:
     """Many runs with settings varied, here or on Ray; each keeps its own folder and report."""
     from custodes.config import load

@@ -10,6 +10,8 @@ from typing import Annotated
 
 import typer
 
+from custodes.config.options import Assignments, SettingsFile
+
 __all__ = ["app"]
 
 app = typer.Typer(
@@ -19,15 +21,10 @@ app = typer.Typer(
 )
 
 _Out = Annotated[Path, typer.Option("--out", help="Folder of the run.")]
-_File = Annotated[Path | None, typer.Option("--config", help="YAML file of settings.")]
-_Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="NAME=VALUE, more than once; names: custodes settings."),
-]
 
 
 @app.command()
-def gridworld(out: _Out, config: _File = None, assign: _Set = None) -> None:
+def gridworld(out: _Out, config: SettingsFile = None, assign: Assignments = None) -> None:
     """Camera Dropbox, exactly: all horizons, noise, approval spectrum; --set board.boxes=3."""
     from custodes.config import load
     from custodes.methods.mona.config import GridworldConfig
@@ -40,8 +37,8 @@ def gridworld(out: _Out, config: _File = None, assign: _Set = None) -> None:
 def study(
     environment: Annotated[str, typer.Argument(help="gridworld, loan, loan-language or tdd.")],
     out: _Out,
-    config: _File = None,
-    assign: _Set = None,
+    config: SettingsFile = None,
+    assign: Assignments = None,
 ) -> None:
     """Train ordinary RL, MONA and MONA without approval from several seeds; goes on if killed."""
     from custodes.config import load
@@ -58,8 +55,8 @@ def show(
         str, typer.Argument(help="A state: rows of A, B, H and . divided by /; or a start's number")
     ] = "1",
     style: Annotated[str, typer.Option("--as", help="text or svg.")] = "text",
-    config: _File = None,
-    assign: _Set = None,
+    config: SettingsFile = None,
+    assign: Assignments = None,
 ) -> None:
     """Draw a state of Camera Dropbox, and what each move is worth to MONA and to ordinary RL."""
     from custodes.config import load
@@ -70,7 +67,7 @@ def show(
 
 
 @app.command("write-tests")
-def write_tests(out: _Out, config: _File = None, assign: _Set = None) -> None:
+def write_tests(out: _Out, config: SettingsFile = None, assign: Assignments = None) -> None:
     """Test-driven development with a configured model that writes tests and programs itself."""
     from custodes.config import load
     from custodes.methods.mona.config import GenerationConfig

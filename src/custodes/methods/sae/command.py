@@ -10,6 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
+from custodes.config.options import Assignments, SettingsFile
+
 __all__ = ["app"]
 
 app = typer.Typer(
@@ -24,11 +26,6 @@ _Texts = Annotated[
 _Store = Annotated[Path, typer.Argument(help="Folder that `collect` made.")]
 _Port = Annotated[int, typer.Option(help="Where pages are served; 0 takes a free port.")]
 _Out = Annotated[Path, typer.Option("--out", help="Folder of the run.")]
-_File = Annotated[Path | None, typer.Option("--config", help="YAML file of settings.")]
-_Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="NAME=VALUE, more than once; names: custodes settings."),
-]
 
 
 def _say(line: str) -> None:
@@ -43,7 +40,9 @@ def _load(name: str, config: Path | None, assign: list[str] | None) -> Any:
 
 
 @app.command()
-def collect(texts: _Texts, out: _Out, config: _File = None, assign: _Set = None) -> None:
+def collect(
+    texts: _Texts, out: _Out, config: SettingsFile = None, assign: Assignments = None
+) -> None:
     """Activations of a model at any hook, once, into a store; goes on where it was stopped."""
     settings = _load("CollectConfig", config, assign)
     from custodes.methods.sae.method import run_collect
@@ -53,7 +52,9 @@ def collect(texts: _Texts, out: _Out, config: _File = None, assign: _Set = None)
 
 
 @app.command()
-def train(store: _Store, out: _Out, config: _File = None, assign: _Set = None) -> None:
+def train(
+    store: _Store, out: _Out, config: SettingsFile = None, assign: Assignments = None
+) -> None:
     """Many kinds, sizes and seeds from one pass over a store, with untrained nulls."""
     settings = _load("TrainConfig", config, assign)
     from custodes.methods.sae.method import run_train
@@ -72,8 +73,8 @@ def compare(
         Path | None, typer.Option("--store", help="Adds L0 and explained variance.")
     ] = None,
     hook: Annotated[str, typer.Option(help="The store's hook, where it has several.")] = "",
-    config: _File = None,
-    assign: _Set = None,
+    config: SettingsFile = None,
+    assign: Assignments = None,
 ) -> None:
     """Which features seeds share: optimal matching with a certificate, and nulls."""
     settings = _load("CompareConfig", config, assign)
@@ -89,8 +90,8 @@ def describe(
     store: _Store,
     autoencoder: Annotated[Path, typer.Argument(help="Folder of one autoencoder.")],
     out: _Out,
-    config: _File = None,
-    assign: _Set = None,
+    config: SettingsFile = None,
+    assign: Assignments = None,
     serve: Annotated[
         bool, typer.Option("--serve", help="Then show the pages on this machine, until Ctrl-C.")
     ] = False,
@@ -127,7 +128,7 @@ def _show(folder: Path, port: int) -> None:
 
 
 @app.command()
-def null(texts: _Texts, out: _Out, config: _File = None, assign: _Set = None) -> None:
+def null(texts: _Texts, out: _Out, config: SettingsFile = None, assign: Assignments = None) -> None:
     """The same autoencoders on the trained network and on random ones."""
     settings = _load("NullConfig", config, assign)
     from custodes.methods.sae.method import run_null
@@ -137,7 +138,7 @@ def null(texts: _Texts, out: _Out, config: _File = None, assign: _Set = None) ->
 
 
 @app.command()
-def toy(out: _Out, config: _File = None, assign: _Set = None) -> None:
+def toy(out: _Out, config: SettingsFile = None, assign: Assignments = None) -> None:
     """The toy model: sparse inputs, a Gaussian control, a random MLP's outputs."""
     settings = _load("ToyConfig", config, assign)
     from custodes.methods.sae.method import run_toy

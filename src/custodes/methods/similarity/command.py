@@ -10,6 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
+from custodes.config.options import Assignments, SettingsFile
+
 __all__ = ["app"]
 
 app = typer.Typer(
@@ -21,11 +23,6 @@ app = typer.Typer(
 _Source = Annotated[Path, typer.Argument(help="File or folder with the answers of many models.")]
 _Out = Annotated[Path, typer.Option("--out", help="Folder of the run.")]
 _Format = Annotated[str, typer.Option("--format", help="auto, npz, jsonl, lm-eval, inspect, ...")]
-_File = Annotated[Path | None, typer.Option("--config", help="YAML file of settings.")]
-_Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="NAME=VALUE, more than once; names: custodes settings."),
-]
 _Missing = Annotated[
     str, typer.Option("--unanswered", help="drop the question, or count it as uniform.")
 ]
@@ -40,8 +37,8 @@ def matrix(
     judge: Annotated[
         list[str] | None, typer.Option("--judge", help="Warn of models that this judge resembles.")
     ] = None,
-    config: _File = None,
-    assign: _Set = None,
+    config: SettingsFile = None,
+    assign: Assignments = None,
 ) -> None:
     """All pairs: heat maps, intervals, capability trend; report.html and artifacts/matrix.npz."""
     import numpy as np
@@ -106,8 +103,8 @@ def panel(
     source: _Source,
     format: _Format = "auto",  # noqa: A002
     unanswered: _Missing = "drop",
-    config: _File = None,
-    assign: _Set = None,
+    config: SettingsFile = None,
+    assign: Assignments = None,
 ) -> None:
     """The k members of high accuracy and low similarity (--set members=3 --set weight=0.5)."""
     from custodes.config import load
@@ -134,8 +131,8 @@ def weak_to_strong(
     tasks: Annotated[
         Path | None, typer.Option("--tasks", help="Persona file; default: the catalogue's.")
     ] = None,
-    config: _File = None,
-    assign: _Set = None,
+    config: SettingsFile = None,
+    assign: Assignments = None,
 ) -> None:
     """Train weak-to-strong pairs on many binary tasks; go on where a killed run stopped."""
     from custodes.config import load
@@ -167,8 +164,8 @@ def affinity_of_marks(
     out: _Out,
     format: _Format = "auto",  # noqa: A002
     unanswered: _Missing = "drop",
-    config: _File = None,
-    assign: _Set = None,
+    config: SettingsFile = None,
+    assign: Assignments = None,
 ) -> None:
     """The same for marks that are there already; the judges' own answers are in SOURCE too."""
     from custodes.config import Run, load

@@ -10,6 +10,8 @@ from typing import Annotated
 
 import typer
 
+from custodes.config.options import Assignments, SettingsFile
+
 __all__ = ["app"]
 
 app = typer.Typer(
@@ -19,15 +21,10 @@ app = typer.Typer(
 )
 
 _Out = Annotated[Path, typer.Option("--out", help="Folder of the run.")]
-_File = Annotated[Path | None, typer.Option("--config", help="YAML file of settings.")]
-_Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="NAME=VALUE, more than once; names: custodes settings."),
-]
 
 
 @app.command()
-def study(out: _Out, config: _File = None, assign: _Set = None) -> None:
+def study(out: _Out, config: SettingsFile = None, assign: Assignments = None) -> None:
     """Implant facts (or take known ones), remove, relearn a part, test the rest; goes on if killed.
 
     A table of recovery by method, and report.html. --set facts.kind=capitals takes facts from

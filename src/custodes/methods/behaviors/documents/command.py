@@ -10,6 +10,8 @@ from typing import Annotated
 
 import typer
 
+from custodes.config.options import Assignments, SettingsFile
+
 __all__ = ["app"]
 
 app = typer.Typer(
@@ -19,19 +21,14 @@ app = typer.Typer(
 )
 
 _Out = Annotated[Path, typer.Option("--out", help="Folder of the run.")]
-_File = Annotated[Path | None, typer.Option("--config", help="YAML file of settings.")]
-_Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="NAME=VALUE, more than once; names: custodes settings."),
-]
 
 
 @app.command()
 def write(
     out: _Out,
     number: Annotated[int, typer.Option(help="Documents an arm.")] = 1000,
-    config: _File = None,
-    assign: _Set = None,
+    config: SettingsFile = None,
+    assign: Assignments = None,
 ) -> None:
     """Write the documents of every arm as JSONL, and tell how varied they are.
 
@@ -46,7 +43,7 @@ def write(
 
 
 @app.command()
-def run(out: _Out, config: _File = None, assign: _Set = None) -> None:
+def run(out: _Out, config: SettingsFile = None, assign: Assignments = None) -> None:
     """Arms x seeds x what follows: tune, measure, report; goes on if killed."""
     from custodes.config import load
     from custodes.methods.behaviors.documents.config import DocumentsConfig
@@ -57,7 +54,7 @@ def run(out: _Out, config: _File = None, assign: _Set = None) -> None:
 
 
 @app.command()
-def ask(config: _File = None, assign: _Set = None) -> None:
+def ask(config: SettingsFile = None, assign: Assignments = None) -> None:
     """Ask a model that is there, such as one of your own: --set model.model=FOLDER."""
     from custodes.config import load
     from custodes.methods.behaviors.documents.config import DocumentsConfig
