@@ -23,6 +23,7 @@ run: $(VENV)/.run
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -m device tests/device
 
 test-slow: $(VENV)/.dev
 	CUSTODES_TEST_ENVIRONMENTS=1 $(BIN)/python -m pytest -q -m 'slow or environment'

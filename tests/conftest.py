@@ -111,3 +111,40 @@ def talking_llama(tmp_path_factory):
         model.lm_head.weight[said[::2]], model.lm_head.weight[said[1::2]] = half, -half
     model.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_bert(tmp_path_factory):
+    """A saved random BERT of 2 blocks, width 32, whose words are those of a saying."""
+    import torch
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+    folder = tmp_path_factory.mktemp("bert")
+    said = "the quick brown fox jumps over the lazy dog what does do bites"
+    words = sorted(set(said.split()))
+    letters = [f"##{c}" for c in "abcdefghijklmnopqrstuvwxyz"] + list("abcdefghijklmnopqrstuvwxyz")
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *words, *letters]
+    tokenizer = Tokenizer(
+        models.WordPiece({w: i for i, w in enumerate(dict.fromkeys(vocabulary))}, unk_token="[UNK]")
+    )
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+    ).save_pretrained(folder)
+    torch.manual_seed(7)
+    shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
+    config = BertConfig(
+        vocab_size=len(dict.fromkeys(vocabulary)),
+        num_attention_heads=4,
+        max_position_embeddings=64,
+        initializer_range=0.2,
+        **shape,
+    )
+    BertModel(config, add_pooling_layer=False).save_pretrained(folder)
+    return folder

@@ -380,3 +380,9 @@ def test_rows_of_an_exchange_and_its_parts():
     assert [row.judged.mode for row in labelled_rows([harmful])] == [Mode.EXCHANGE, Mode.OUTPUT]
     unlabelled = dataclasses.replace(exchange, kind="moderation", label=None)
     assert labelled_rows([unlabelled]) == []
+
+
+def test_a_device_that_is_not_there_is_named_first(rows):
+    config = StageConfig(name="hashed", features="hashed", device="cuda:99")
+    with pytest.raises(ConfigError, match="device: got 'cuda:99', which cannot be used"):
+        fit_stage(rows, config, rules=RULES, seed=0)

@@ -406,8 +406,9 @@ def test_a_folder_that_is_not_there_is_named(tmp_path) -> None:
 
 
 def test_a_device_that_is_not_there_is_named(tiny_folder) -> None:
-    with pytest.raises(ConfigError, match="got 'no-such-device'"):
-        made(tiny_folder, device="no-such-device")
+    for name in ("no-such-device", "cuda:99"):
+        with pytest.raises(ConfigError, match=f"device: got '{name}', which cannot be used"):
+            made(tiny_folder, device=name)
 
 
 def test_a_tokenizer_without_offsets_is_refused(reference) -> None:

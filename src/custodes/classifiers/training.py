@@ -23,6 +23,7 @@ from custodes.classifiers.rows import LabelledRow, sample_rows
 from custodes.classifiers.scorer import TokenScorer
 from custodes.classifiers.stage import StageConfig
 from custodes.errors import ConfigError, DataError
+from custodes.models.devices import open_device
 from custodes.types import RuleId
 
 __all__ = ["balanced_weights", "fit_stage"]
@@ -46,6 +47,7 @@ def fit_stage(
     `emphasis`: how many times as much a row weighs that was written for a rule. `cache` keeps
     dense features between trainings. `DataError` where a label is missing.
     """
+    open_device(config.device)  # told before features are computed, which may take long
     kind = FEATURES.load(config.features)
     features = kind(kind.Config.parse(config.settings, origin=f"settings of {config.features}"))
     modes = getattr(features, "modes", config.modes)

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from custodes.config import Config, cache_folder
 from custodes.errors import ConfigError
+from custodes.models.devices import open_device
 from custodes.models.padding import pack, right_padded
 from custodes.models.tokens import PlainTokenizer
 from custodes.models.transformers import quietly
@@ -97,7 +98,7 @@ class Encoder:
                 f"folder {str(folder)!r}: no encoder; expected config.json, model.safetensors "
                 f"and tokenizer.json: {error}"
             ) from error
-        self._body = body.to(config.device).eval()
+        self._body = body.to(open_device(config.device)).eval()
         self._plain = PlainTokenizer(tokenizer.backend_tokenizer)
         self._ends = (tokenizer.cls_token_id, tokenizer.sep_token_id)
         self.width = int(settings.hidden_size)

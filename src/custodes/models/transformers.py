@@ -13,6 +13,7 @@ from typing import Any
 
 from custodes.errors import ConfigError
 from custodes.models.causal import CausalConfig, CausalModel
+from custodes.models.devices import open_device
 
 __all__ = ["TransformersModel", "load_pretrained", "quietly"]
 
@@ -40,6 +41,7 @@ def load_pretrained(
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    device = open_device(config.device)
     options = {"revision": revision} if revision else {}
     dtype = torch.float32 if config.dtype == "int8" else getattr(torch, config.dtype)
     try:
@@ -48,12 +50,11 @@ def load_pretrained(
             model = AutoModelForCausalLM.from_pretrained(
                 name, dtype=dtype, use_safetensors=True, **options
             )
-            return model.to(config.device), tokenizer
+            return model.to(device), tokenizer
     except (OSError, ValueError, RuntimeError) as error:
         raise ConfigError(
             f"model {name!r} cannot be loaded; expected a folder with config.json, *.safetensors "
-            f"and tokenizer.json, or a hub id that is cached or can be reached, and a device "
-            f"that is there (got {config.device!r}): {error}"
+            f"and tokenizer.json, or a hub id that is cached or can be reached: {error}"
         ) from error
 
 

@@ -117,6 +117,12 @@ def test_a_folder_of_other_settings_is_left_alone(tmp_path):
         training.load(tmp_path / "run" / "artifacts" / "checkpoint.safetensors", "another")
 
 
+def test_a_device_that_is_not_there_is_named_before_anything_is_written(method, tmp_path):
+    with pytest.raises(ConfigError, match="device: got 'cuda:99', which cannot be used"):
+        decompose(method, config_of(method, device="cuda:99"), tmp_path / "run", cache=tmp_path)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_run_of_a_constant_rate_goes_on_with_more_steps(method, tmp_path):
     def run(folder, steps, **changes):
         config = config_of(method, steps=steps, **changes)

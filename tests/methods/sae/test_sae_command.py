@@ -244,6 +244,21 @@ def test_null_puts_random_networks_beside_the_trained_one(
         run("null", text_file, "--out", tmp_path, *longer)
 
 
+def test_a_device_that_is_not_there_is_named_before_anything_is_written(
+    made, tiny_folder, text_file, tmp_path
+):
+    lines = {
+        "collect": ["collect", text_file, *sets(model=tiny_folder, device="cuda:99", **COLLECT)],
+        "train": ["train", made / "store", *sets(device="cuda:99", **TRAIN)],
+        "describe": ["describe", made / "store", next((made / "run/artifacts").glob("topk-*")),
+                     *sets(model=tiny_folder, device="cuda:99")],
+    }  # fmt: skip
+    for name, arguments in lines.items():
+        with pytest.raises(ConfigError, match="device: got 'cuda:99', which cannot be used"):
+            run(*arguments, "--out", tmp_path / name)
+        assert not (tmp_path / name).exists()
+
+
 def test_toy_writes_its_frontier(tmp_path):
     values = {"features": 8, "width": 6, "points": 60, "epochs": 1, "batch": 30, "seeds": "[0, 1]",
               "penalties": "[0.1, 1]"}  # fmt: skip

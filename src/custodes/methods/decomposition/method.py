@@ -26,6 +26,7 @@ from custodes.methods.decomposition.targets.base import Target, generators
 from custodes.methods.decomposition.targets.making import make_target, with_nulls
 from custodes.methods.decomposition.tensors import content_of, read_tensors, write_tensors
 from custodes.methods.decomposition.training import Training, check_folder, read_curve, train
+from custodes.models.devices import open_device
 
 __all__ = ["Method", "Result", "build", "decompose", "instance_seeds", "load_decomposition"]
 
@@ -68,7 +69,7 @@ def build(
     torch.set_num_threads(config.threads)
     seeds = instance_seeds(config)
     own = seeds[: config.seeds]
-    device = config.device
+    device = str(open_device(config.device))
     if target is None:
         target = make_target(config.target, own, config.nulls, device=device, cache=cache)
     else:

@@ -39,9 +39,10 @@ def read_tensors(path: Path, device: str) -> tuple[dict[str, Tensor], dict[str, 
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(path, framework="pt", device=device) as file:
+        with safe_open(path, framework="pt") as file:
             facts = json.loads((file.metadata() or {})["custodes"])
-            return {name: file.get_tensor(name) for name in file.keys()}, facts  # noqa: SIM118
+            tensors = {name: file.get_tensor(name).to(device) for name in file.keys()}  # noqa: SIM118
+            return tensors, facts
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise ArtifactError(
             f"{path}: cannot be read ({error}); delete it, and it will be made again"

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -86,6 +86,16 @@ class Coder:
     def encoder(self) -> Tensor:
         """[F, d]."""
         return self.tensors["encoder"]
+
+    @property
+    def device(self) -> torch.device:
+        """Where its tensors are."""
+        return self.encoder.device
+
+    def to(self, device: torch.device | str) -> Coder:
+        """The same on another device."""
+        moved = {name: tensor.to(device) for name, tensor in self.tensors.items()}
+        return replace(self, tensors=moved)
 
     def checksum(self) -> int:
         """Of every tensor's bytes."""

@@ -102,7 +102,7 @@ def _facts(
     config: CollectConfig,
     deals: list[NDArray[np.int64]],
 ) -> StoreFacts:
-    probe = torch.from_numpy(tokens[:1, :2].astype(np.int64)).to(language.model.device)
+    probe = torch.from_numpy(tokens[:1, :2].astype(np.int64)).to(language.device)
     found = read_hooks(language.model, config.hooks, input_ids=probe)
     return StoreFacts(
         model=language.name,
@@ -112,7 +112,7 @@ def _facts(
         dtype=config.dtype,
         seed=config.seed,
         source=hashlib.sha256(tokens.tobytes()).hexdigest(),
-        precision=resolved(config.precision, language.model.device),
+        precision=resolved(config.precision, language.device),
         batch=config.batch,
     )
 
@@ -149,7 +149,7 @@ def _read(
     parts: dict[str, list[NDArray[np.floating]]] = {hook: [] for hook in config.hooks}
     for start in range(0, len(contexts), config.batch):
         ids = torch.from_numpy(tokens[contexts[start : start + config.batch]].astype(np.int64))
-        ids = ids.to(language.model.device)
+        ids = ids.to(language.device)
         with np.errstate(over="ignore"), products(config.precision, ids.device):
             # What does not fit is seen by write_shard, which says what to do.
             for hook, values in read_hooks(language.model, config.hooks, input_ids=ids).items():

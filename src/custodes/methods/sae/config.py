@@ -54,6 +54,8 @@ class CollectConfig(Config):
     precision: Precision = "float32"
     """Of the model's products; bfloat16 (autocast) is faster where the processor has units for it,
     and adds noise: measure it against float32 first."""
+    device: str = "cpu"
+    """A torch device, of the model: cpu, cuda, cuda:1."""
     seed: int = 0
     """Of the shuffles."""
 
@@ -98,9 +100,9 @@ class CoderConfig(Config):
             raise ValueError(f"k: got {self.k}, expected at most the {self.latents} latents")
         return self
 
-    def settled(self) -> CoderConfig:
+    def settled(self, device: str = "cpu") -> CoderConfig:
         """The same with `auto` as it comes out on this machine, which results are known by."""
-        return self.model_copy(update={"precision": resolved(self.precision, "cpu")})
+        return self.model_copy(update={"precision": resolved(self.precision, device)})
 
 
 class TrainConfig(Config):
@@ -139,10 +141,13 @@ class TrainConfig(Config):
     """Steps between checkpoints, from which a killed run goes on; 0 for none."""
     threads: int = Field(default=1, ge=1)
     """Of torch."""
+    device: str = "cpu"
+    """A torch device, where autoencoders are trained and judged: cpu, cuda, cuda:1. Initial
+    weights are drawn on the processor, the same for every device."""
 
     def settled(self) -> TrainConfig:
         """The same with the coder's `auto` as it comes out on this machine."""
-        return self.model_copy(update={"coder": self.coder.settled()})
+        return self.model_copy(update={"coder": self.coder.settled(self.device)})
 
     def coders(self) -> list[CoderConfig]:
         """Every autoencoder to train."""
@@ -224,6 +229,8 @@ class DescribeConfig(Config):
     """Settings of the backend."""
     precision: Precision = "float32"
     """Of the model's products while it is steered."""
+    device: str = "cpu"
+    """A torch device, of the model and the autoencoder: cpu, cuda, cuda:1."""
     minilm: str = ""
     """Folder of MiniLM's weights for the judge-free scorers; empty: hashed character n-grams."""
     seed: int = 0

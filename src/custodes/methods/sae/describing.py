@@ -144,7 +144,7 @@ def describe_features(
     peaks = values.flatten(0, 1).amax(0).tolist()
     count = len(features.names)
     found = [Described.of(one) for one in keep.load()] if keep is not None else []
-    with products(config.precision, ids.device):
+    with products(config.precision, language.device):
         clean = Unsteered(language, features.hook, prompts)
         searched = Unsteered(language, features.hook, prompts[:2, :16])
         for start in range(len(found), count, _TOGETHER):
@@ -261,13 +261,13 @@ def run_describe(
     configuration names, where it is loaded already. `ConfigError` where the folder holds
     descriptions of other settings.
     """
-    language = language or load_language_model(config.model)
+    language = language or load_language_model(config.model, device=config.device)
     if store.facts.model != language.name:
         raise ConfigError(
             f"model: got {language.name!r}, but {store.folder} was collected from "
             f"{store.facts.model!r}; give that model"
         )
-    hook, coder = only_hook(store, config.hook), load_coder(folder)
+    hook, coder = only_hook(store, config.hook), load_coder(folder).to(language.device)
     contexts = store.last_contexts(config.contexts)
     every = torch.from_numpy(store.tokens()[contexts].astype(np.int64))
     held, ids = every.tensor_split([len(every) // 2])
@@ -313,13 +313,14 @@ def _one(found: Mapping[str, Sequence[float]], at: int) -> dict[str, float | Non
 def _key(
     store: ActivationStore, coder: Coder, chosen: Sequence[Sequence[int]], config: DescribeConfig
 ) -> str:
-    """Tells a run from any other: its settings but for the judge's, and what it reads.
+    """Tells a run from any other: its settings but for the judge's and the device's, and what it
+    reads.
 
     `chosen`: contexts and latents.
     """
-    settings = config.model_dump(mode="json", exclude={"minilm"})
+    settings = config.model_dump(mode="json", exclude={"minilm", "device"})
     facts = store.facts
-    settings["precision"] = resolved(config.precision, coder.decoder.device)
+    settings["precision"] = resolved(config.precision, coder.device)
     read = [facts.model, facts.source, facts.context, facts.precision, *chosen,
             coder.checksum()]  # fmt: skip
     return hashlib.sha256(json.dumps([settings, read]).encode()).hexdigest()

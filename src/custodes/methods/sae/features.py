@@ -41,7 +41,7 @@ class Features:
 
         `index`: one feature, or that of each row.
         """
-        which = torch.as_tensor(index).expand(len(amounts))
+        which = torch.as_tensor(index, device=self.directions.device).expand(len(amounts))
 
         def change(x: Tensor) -> Tensor:
             of_row = which[:, None, None].expand(-1, x.shape[1], 1)
@@ -54,7 +54,7 @@ class Features:
 
 def coder_features(coder: Coder, hook: str, latents: Sequence[int]) -> Features:
     """Latents of an autoencoder of the residual stream or of what is added to it."""
-    chosen = torch.tensor(list(latents))
+    chosen = torch.tensor(list(latents), device=coder.device)
     if not len(chosen) or int(chosen.min()) < 0 or int(chosen.max()) >= coder.latents:
         raise ConfigError(f"latents: got {list(latents)[:8]}, expected 0 to {coder.latents - 1}")
     directions = coder.decoder[chosen].float()
@@ -72,11 +72,11 @@ def neuron_features(language: LanguageModel, module: str, neurons: Sequence[int]
     last: Any = dict(language.model.named_modules()).get(module)
     if not isinstance(last, torch.nn.Linear):
         raise ConfigError(f"module: got {module!r}, expected the path of a linear map")
-    chosen = torch.tensor(list(neurons))
+    chosen = torch.tensor(list(neurons), device=last.weight.device)
     return Features(
         hook=f"{module}:input",
         encode=lambda x: x[..., chosen],
-        directions=torch.eye(last.in_features)[chosen],
+        directions=torch.eye(last.in_features, device=chosen.device)[chosen],
         outward=last.weight.detach().T[chosen].float(),
         names=tuple(f"neuron {neuron}" for neuron in neurons),
     )
@@ -97,10 +97,12 @@ def direction_features(hook: str, directions: Tensor) -> Features:
 def read_features(
     language: LanguageModel, features: Features, ids: Tensor, *, skip: int = 1, batch: int = 16
 ) -> Tensor:
-    """Activations [contexts, T, L] on ids [contexts, T]; the first `skip` positions are 0."""
+    """Activations [contexts, T, L] on ids [contexts, T], the processor's; the first `skip`
+    positions are 0."""
     parts = []
     for some in torch.split(ids, batch):
-        found = read_hooks(language.model, [features.hook], input_ids=some)[features.hook]
+        given = some.to(language.device)
+        found = read_hooks(language.model, [features.hook], input_ids=given)[features.hook]
         activations = features.encode(found.float()).cpu()
         activations[:, :skip] = 0
         parts.append(activations)

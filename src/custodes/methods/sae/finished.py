@@ -63,7 +63,7 @@ def load_finished(store: ActivationStore, config: TrainConfig, folder: Path) -> 
         Trained(
             config=one,
             coder=coder,
-            quality=judge(coder, store.batches(hook, config.batch, start=start)),
+            quality=judge(coder.to(config.device), store.batches(hook, config.batch, start=start)),
             losses=tuple(np.load(places[one] / "losses.npy").tolist()),
         )
         for one, coder in there.items()

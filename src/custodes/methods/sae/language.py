@@ -28,6 +28,12 @@ class LanguageModel:
     name: str
 
     @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        found: torch.device = self.model.device
+        return found
+
+    @property
     def end(self) -> int:
         """The token that stands between texts; `ConfigError` where the tokenizer has none."""
         end = self.tokenizer.eos_token_id
@@ -46,8 +52,8 @@ class LanguageModel:
 
     @torch.inference_mode()
     def logits(self, ids: Tensor) -> Tensor:
-        """Logits [batch, T, V] of token ids [batch, T]."""
-        found: Tensor = self.model(input_ids=ids, use_cache=False).logits.float()
+        """Logits [batch, T, V] of token ids [batch, T], which may be on another device."""
+        found: Tensor = self.model(input_ids=ids.to(self.device), use_cache=False).logits.float()
         return found
 
     @torch.inference_mode()

@@ -46,6 +46,7 @@ from custodes.methods.sae.texts import read_texts
 from custodes.methods.sae.toy import toy_study
 from custodes.methods.sae.training import Trained, only_hook, train, trained_rows, untrained
 from custodes.methods.sae.variants import token_entropy, variant
+from custodes.models.devices import open_device
 
 __all__ = ["run_collect", "run_compare", "run_null", "run_toy", "run_train"]
 
@@ -56,7 +57,7 @@ def run_collect(
     config: CollectConfig, sources: Sequence[Path], folder: Path, *, say: Say = None
 ) -> ActivationStore:
     """Collect activations of the configured model on the texts; goes on where it was."""
-    language = load_language_model(config.model)
+    language = load_language_model(config.model, device=config.device)
     store = collect(language, read_texts(sources), config, folder, say=say)
     save(config, folder / "config.yaml")
     return store
@@ -68,7 +69,8 @@ def run_train(store: ActivationStore, config: TrainConfig, out: Path, *, say: Sa
     Where all of them are there, none is trained again. `ConfigError` where one is of other settings
     or of another store.
     """
-    found = load_finished(store, config, out / "artifacts")  # refused before anything is written
+    open_device(config.device)  # refused before anything is written, as what follows
+    found = load_finished(store, config, out / "artifacts")
     run = Run(out, config, seed=config.seeds[0])
     found = found or _train(store, config, run.artifacts, out / "checkpoint.safetensors", say)
     for one in found:
@@ -162,8 +164,10 @@ def run_null(
     Stores and finished autoencoders are kept, and neither is made again; `ConfigError` where one
     is of other settings. Token entropy is over all the contexts that are scored (`token_entropy`).
     """
+    open_device(config.train.device)
+    collected = config.collect
+    language = language or load_language_model(collected.model, device=collected.device)
     run = Run(out, config, seed=config.seed)
-    language = language or load_language_model(config.collect.model)
     rows: list[dict[str, Cell]] = []
     for name in config.variants:
         network = variant(language, name, seed=config.seed)
@@ -247,7 +251,8 @@ def _ce_score(
     """On eight held-out contexts."""
     contexts = store.contexts(store.split(config.train.held_out))[:8]
     ids = torch.from_numpy(store.tokens()[contexts].astype(np.int64))
-    return ce_score(*substituted_losses(network, hook, coder, ids, skip=config.collect.skip))
+    there, skip = coder.to(network.device), config.collect.skip
+    return ce_score(*substituted_losses(network, hook, there, ids, skip=skip))
 
 
 def _active_latents(

@@ -89,9 +89,10 @@ class QualityStream:
 
 @torch.inference_mode()
 def judge(coder: Coder, batches: Iterable[Tensor]) -> Quality:
-    """Figures of an autoencoder on batches [B, d]."""
+    """Figures of an autoencoder on batches [B, d], computed where the autoencoder is."""
     stream = QualityStream(coder.width, coder.latents)
-    for x in batches:
+    for batch in batches:
+        x = batch.to(coder.device)
         activations = coder.encode(x)
         stream.add(x, activations, coder.decode(activations))
     return stream.result()
@@ -127,6 +128,8 @@ def substituted_losses(
     for change in changes:
         with replaced(language.model, hook, change):
             logits = language.logits(ids)
-        loss = torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten())
+        loss = torch.nn.functional.cross_entropy(
+            logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten().to(logits.device)
+        )
         found.append(float(loss))
     return found[0], found[1], found[2]

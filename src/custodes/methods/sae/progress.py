@@ -36,8 +36,9 @@ def progress_key(store: ActivationStore, hook: str, config: TrainConfig, rows: i
 
     What a product is computed in decides the weights, so `auto` counts as what it comes to here;
     and in which order rows are read, so the store's facts count whole, its shards among them.
+    Devices differ in rounding alone, as processors do, and are not told apart.
     """
-    apart = {"checkpoint", "null", "held_out", "rows"}
+    apart = {"checkpoint", "null", "held_out", "rows", "device"}
     settings = config.settled().model_dump(mode="json", exclude=apart)
     read = [asdict(store.facts), rows, hook]
     return hashlib.sha256(json.dumps([settings, read]).encode()).hexdigest()
@@ -49,7 +50,7 @@ def save_progress(
     """Write the states of all, and their losses so far; their number is the step."""
     values = {"losses": torch.tensor([list(curve) for curve in losses], dtype=torch.float64)}
     for number, trainer in enumerate(trainers):
-        values |= {f"{number}.{name}": one for name, one in trainer.state().items()}
+        values |= {f"{number}.{name}": one.cpu() for name, one in trainer.state().items()}
     with replacing(path) as temporary:
         save_file(values, temporary, metadata={"key": key})
 

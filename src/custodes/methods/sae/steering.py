@@ -40,7 +40,7 @@ class Unsteered:
     with, and, read as far as the hook's block, begins from."""
 
     def __init__(self, language: LanguageModel, hook: str, prompts: Tensor) -> None:
-        self.prompts = prompts
+        self.prompts = prompts = prompts.to(language.device)
         self.begun = beginning(language.model, hook, input_ids=prompts, use_cache=False)
         self._language = language
 
@@ -177,7 +177,8 @@ def steered_texts(
     which = torch.tensor(list(indices)).repeat_interleave(count)
     found: list[list[str]] = [[] for _ in indices]
     for prompt in writing.prompts:
-        ids = torch.tensor(language.encode([prompt])).repeat(len(amounts), 1)
+        ids = torch.tensor(language.encode([prompt]), device=language.device)
+        ids = ids.repeat(len(amounts), 1)
         written: list[Tensor] = []
         cache = DynamicCache(config=language.model.config)
         with replaced(language.model, features.hook, features.clamp(which, amounts)):
@@ -187,7 +188,7 @@ def steered_texts(
                 if writing.temperature:
                     chances = (logits / writing.temperature).softmax(-1).cumsum(-1)
                     # The same numbers for every feature, so that none depends on its neighbors.
-                    at = torch.rand(count, 1, generator=draw).repeat(len(indices), 1)
+                    at = torch.rand(count, 1, generator=draw).repeat(len(indices), 1).to(chances)
                     ids = torch.searchsorted(chances, at * chances[:, -1:]).clamp(
                         max=logits.shape[1] - 1
                     )

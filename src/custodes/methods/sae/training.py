@@ -24,6 +24,7 @@ from custodes.methods.sae.objective import objective
 from custodes.methods.sae.progress import load_progress, progress_key, save_progress
 from custodes.methods.sae.store import ActivationStore
 from custodes.models.arithmetic import resolved
+from custodes.models.devices import open_device
 
 __all__ = ["Trained", "Trainer", "only_hook", "run_trainers", "train", "trained_rows",
            "untrained"]  # fmt: skip
@@ -133,14 +134,17 @@ class Trainer:
             head = f"adam.{name}."
             of_one = {key.removeprefix(head): one for key, one in state.items()
                       if key.startswith(head)}  # fmt: skip
-            self._adam.state[tensor] = {key: one.clone() for key, one in of_one.items()}
+            self._adam.state[tensor] = {
+                key: one.to(tensor.device, copy=True) for key, one in of_one.items()
+            }
         self._idle.copy_(state["idle"])
         least = float(state["threshold"])
         self._threshold = None if math.isnan(least) else least
 
     def finish(self) -> Coder:
-        """The autoencoder for raw inputs: biases and thresholds divided by the scale."""
-        found = {name: tensor.detach().clone() for name, tensor in self.part.items()}
+        """The autoencoder for raw inputs: biases and thresholds divided by the scale. It is the
+        processor's, wherever it was trained."""
+        found = {name: tensor.detach().to("cpu", copy=True) for name, tensor in self.part.items()}
         if self.config.kind == "jumprelu":
             found["threshold"] = found.pop("log_threshold").exp()
         if self.config.kind == "batchtopk":
@@ -162,12 +166,14 @@ def only_hook(store: ActivationStore, hook: str) -> str:
     return next(iter(store.facts.widths))
 
 
-def _moments(store: ActivationStore, hook: str, rows: int) -> tuple[Tensor, float]:
+def _moments(
+    store: ActivationStore, hook: str, rows: int, device: torch.device
+) -> tuple[Tensor, float]:
     x = next(store.batches(hook, min(rows, _SCALE_ROWS), stop=rows))
     norm = float(x.norm(dim=1).mean())
     if not norm:
         raise DataError(f"{hook}: the first {len(x)} activations are all 0; nothing to learn")
-    return x.mean(0), x.shape[1] ** 0.5 / norm
+    return x.mean(0).to(device), x.shape[1] ** 0.5 / norm
 
 
 def _share(step: int, steps: int, config: TrainConfig) -> float:
@@ -204,10 +210,10 @@ def run_trainers(
     say: Callable[[str], object] | None = None,
 ) -> tuple[list[Trainer], list[list[float]]]:
     """All steps of every configured autoencoder, and their losses; `keep` as in `train`."""
-    config = config.settled()
+    config, device = config.settled(), open_device(config.device)
     torch.set_num_threads(config.threads)
     hook, rows = only_hook(store, config.hook), trained_rows(store, config)
-    mean, scale = _moments(store, hook, rows)
+    mean, scale = _moments(store, hook, rows, device)
     trainers = [Trainer(one, mean, scale, dead_after=config.dead_after) for one in config.coders()]
     losses: list[list[float]] = [[] for _ in trainers]
     a_pass = rows // config.batch
@@ -218,7 +224,7 @@ def run_trainers(
         if step % a_pass == 0 or step == done:
             start = step % a_pass * config.batch
             batches = store.batches(hook, config.batch, start=start, stop=rows)
-        x = next(batches) * scale
+        x = next(batches).to(device) * scale
         for trainer, curve in zip(trainers, losses, strict=True):
             curve.append(trainer.step(x, _share(step, steps, config)))
         if say is not None and (step + 1) % max(steps // 10, 1) == 0:
@@ -244,7 +250,8 @@ def train(
     hook, start = only_hook(store, config.hook), store.split(config.held_out)
     for trainer, curve in zip(*run_trainers(store, config, keep=keep, say=say), strict=True):
         coder = trainer.finish()
-        quality = judge(coder, store.batches(hook, config.batch, start=start))
+        held_out = store.batches(hook, config.batch, start=start)
+        quality = judge(coder.to(config.device), held_out)
         yield Trained(config=trainer.config, coder=coder, quality=quality, losses=tuple(curve))
     if keep is not None:
         keep.unlink(missing_ok=True)
@@ -253,10 +260,12 @@ def train(
 def untrained(store: ActivationStore, config: TrainConfig, coder: CoderConfig) -> Trained:
     """The null: the same autoencoder with the random directions it began with."""
     hook, rows = only_hook(store, config.hook), trained_rows(store, config)
-    mean, scale = _moments(store, hook, rows)
+    device = open_device(config.device)
+    mean, scale = _moments(store, hook, rows, device)
     trainer = Trainer(coder, mean, scale)
-    trainer.settle(next(store.batches(hook, config.batch, stop=rows)) * scale)
+    first = next(store.batches(hook, config.batch, stop=rows))
+    trainer.settle(first.to(device) * scale)
     found = trainer.finish()
     start = store.split(config.held_out)
-    quality = judge(found, store.batches(hook, config.batch, start=start))
+    quality = judge(found.to(device), store.batches(hook, config.batch, start=start))
     return Trained(config=coder, coder=found, quality=quality)

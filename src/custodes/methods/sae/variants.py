@@ -39,7 +39,7 @@ def variant(language: LanguageModel, name: str, *, seed: int) -> LanguageModel:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             model = type(language.model)(copy.deepcopy(language.model.config))
-        model = model.to(language.model.device).eval()
+        model = model.to(language.device).eval()
     else:
         model = copy.deepcopy(language.model)
         if name in ("control", "control-matched"):
@@ -84,7 +84,7 @@ def _embed_noise(model: Any, seed: int, *, matched: bool) -> None:
         moments = float(embedded.mean()), float(embedded.std(correction=0))
 
     def noise(_: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
-        ids = args[0].detach().cpu().contiguous()
+        ids = args[0].cpu().contiguous()
         draw = torch.Generator().manual_seed(zlib.crc32(ids.numpy().tobytes()) * 1009 + seed)
         drawn = torch.randn(output.shape, generator=draw)
         return (drawn * moments[1] + moments[0]).to(output)
