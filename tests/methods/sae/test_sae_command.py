@@ -11,10 +11,12 @@ from custodes.measure import over_seeds
 from custodes.methods import sae
 from custodes.methods.sae import describing, method
 from custodes.methods.sae.command import app
+from custodes.methods.sae.config import CompareConfig
 from custodes.methods.sae.describing import run_describe
 from custodes.methods.sae.features import read_features
 from custodes.methods.sae.kept import Kept
 from custodes.methods.sae.page import FeatureView, feature_page, histogram
+from custodes.methods.sae.seeds import compare
 from custodes.methods.sae.steering import find_clamps
 
 
@@ -94,6 +96,30 @@ def test_compare_has_nulls_and_quality(made, tmp_path):
     assert "not known" in (tmp_path / "bare/report.html").read_text()
     with pytest.raises(DataError, match="fewer than two"):
         run("compare", folders[0], "--out", tmp_path)
+
+
+def test_a_killed_comparison_of_many_goes_on(made, tmp_path, monkeypatch):
+    folders = sorted((made / "run/artifacts").glob("*-seed*"))
+    config = CompareConfig()
+    method.run_compare(folders, config, tmp_path / "whole")
+    whole = json.loads((tmp_path / "whole" / "report.json").read_text())
+    asked = []
+
+    def counted(*pair, **given):
+        asked.append(pair)
+        if len(asked) == 4:
+            raise KeyboardInterrupt
+        return compare(*pair, **given)
+
+    monkeypatch.setattr(method, "compare", counted)
+    with pytest.raises(KeyboardInterrupt):
+        method.run_compare(folders, config, tmp_path / "killed")
+    method.run_compare(folders, config, tmp_path / "killed")
+    assert len(asked) == 4 + 8 - 3, "four autoencoders: six pairs and two nulls, three kept"
+    again = json.loads((tmp_path / "killed" / "report.json").read_text())
+    assert again["sections"] == whole["sections"]
+    with pytest.raises(ConfigError, match=r"compared\.json: left by a run of other settings"):
+        method.run_compare(folders[:2], config, tmp_path / "killed")
 
 
 @pytest.mark.parametrize("explainer", ["tokens", "scripted"])

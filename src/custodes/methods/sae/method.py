@@ -5,7 +5,8 @@ Descriptions have a file of their own, `describing.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import combinations
 from pathlib import Path
@@ -29,6 +30,7 @@ from custodes.methods.sae.config import (
 )
 from custodes.methods.sae.finished import load_finished, save_finished
 from custodes.methods.sae.formats import load_coder
+from custodes.methods.sae.kept import Kept
 from custodes.methods.sae.language import LanguageModel, load_language_model
 from custodes.methods.sae.metrics import Quality, ce_score, judge, substituted_losses
 from custodes.methods.sae.report import (
@@ -107,21 +109,31 @@ def run_compare(
     """All pairs of autoencoders, with nulls; with a store, their L0 and explained variance too.
 
     These are of the rows that a training with the same `held_out` leaves out; which rows an
-    autoencoder was trained on is not known here.
+    autoencoder was trained on is not known here. Pairs that are compared are kept in compared.json,
+    and the matching under way in artifacts/, so that a killed run goes on; `ConfigError` where the
+    folder holds those of other settings or autoencoders.
     """
     coders = {str(folder): load_coder(folder) for folder in folders}
     if len(coders) < 2:
         raise DataError("compare: got fewer than two autoencoders; give two folders or more")
+    kept = Kept(out / "compared.json", _compare_key(coders, config))
+    found = [Overlap(**one) for one in kept.load()]  # a refusal comes before anything is written
     run = Run(out, config, seed=config.seed)
-    alike = partial(compare, top=config.top, rounds=config.rounds, say=say)
+    matching = partial(
+        compare, top=config.top, rounds=config.rounds, keep=run.artifacts / "matching", say=say
+    )
+    for pair in _compared(coders, config.seed)[len(found) :]:
+        found.append(matching(*pair))
+        kept.save([overlap.values() for overlap in found])
+    names = list(combinations(coders, 2))
     pairs: dict[str, Overlap] = {}
-    for one, two in combinations(coders, 2):
-        pairs[f"{one} and {two}"] = alike(coders[one], coders[two])
-        run.log(first=one, second=two, **pairs[f"{one} and {two}"].values())
-    name, first = next(iter(coders.items()))
+    for (one, two), overlap in zip(names, found[:-2], strict=True):
+        pairs[f"{one} and {two}"] = overlap
+        run.log(first=one, second=two, **overlap.values())
+    name = next(iter(coders))
     nulls = {
-        f"{name} and random directions": alike(first, random_directions(first, config.seed)),
-        f"{name} and itself permuted": alike(first, permuted(first, config.seed)),
+        f"{name} and random directions": found[-2],
+        f"{name} and itself permuted": found[-1],
     }
     qualities: dict[str, Quality] = {}
     judged = ""
@@ -136,6 +148,19 @@ def run_compare(
     facts: dict[str, Cell] = {"autoencoders": len(coders)}
     report = compare_report(pairs, nulls, qualities, facts, judged=judged)
     return run.report(report.values(), report.html())
+
+
+def _compared(coders: Mapping[str, Coder], seed: int) -> list[tuple[Coder, Coder]]:
+    """All pairs, and behind them the nulls of the first."""
+    first = next(iter(coders.values()))
+    nulls = [(first, random_directions(first, seed)), (first, permuted(first, seed))]
+    return [*combinations(coders.values(), 2), *nulls]
+
+
+def _compare_key(coders: Mapping[str, Coder], config: CompareConfig) -> str:
+    """Tells what is compared, and how, from anything else; who judges quality is no part of it."""
+    settings = config.model_dump(mode="json", exclude={"held_out"})
+    return json.dumps([settings, [coder.checksum() for coder in coders.values()]])
 
 
 def _judged(store: ActivationStore, start: int, held_out: int) -> str:
