@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 from torch.testing import assert_close
 
-from custodes.classifiers import StageConfig, fit_stage, labelled_rows
+from custodes.classifiers import (
+    StageConfig,
+    fit_stage,
+    labelled_rows,
+    load_scorer,
+    save_scorer,
+)
+from custodes.errors import ConfigError
 from custodes.methods.decomposition import APDConfig, SPDConfig, decompose
 from custodes.types import Example, Message, Mode
 
@@ -83,3 +90,29 @@ def test_a_decomposition_found_there(elsewhere, tmp_path, method, kind, changes)
         assert found.device.type == "elsewhere"
         assert_close(found.cpu(), tensor, rtol=1e-3, atol=1e-5)
     assert here.judgment.figures.keys() == there.judgment.figures.keys()
+
+
+@pytest.mark.parametrize("features", ["activations", "encoder"])
+def test_a_stage_serves_where_this_machine_says(
+    elsewhere, tiny_folder, tiny_bert, features, tmp_path, monkeypatch
+):
+    """It was fitted on a processor, or on a device that is not here."""
+    monkeypatch.delenv("CUSTODES_DEVICE", raising=False)
+    settings = {
+        "activations": activations(tiny_folder, "cpu"),
+        "encoder": {"model": {"folder": str(tiny_bert), "device": "cpu"}, "window": 24,
+                    "stride": 8, "context_tokens": 6},
+    }[features]  # fmt: skip
+    scorer = fit_stage(ROWS, stage(features, settings, head="linear"), rules=("bites",), seed=0)
+    save_scorer(scorer, tmp_path / "cpu", features=features)
+    asked = [(Message("user", f"the 9 quick brown foxes {act}"),) for act in ACTS]
+    here = [point.logit for point in load_scorer(tmp_path / "cpu").score(asked, Mode.INPUT)]
+    text = (tmp_path / "cpu" / "scorer.json").read_text()
+    assert text.count('"cpu"') == 1
+    (tmp_path / "cpu" / "scorer.json").write_text(text.replace('"cpu"', '"cuda:99"'))
+    with pytest.raises(ConfigError, match="by CUSTODES_DEVICE"):
+        load_scorer(tmp_path / "cpu")
+    for device in ("cpu", elsewhere):
+        monkeypatch.setenv("CUSTODES_DEVICE", device)
+        found = load_scorer(tmp_path / "cpu").score(asked, Mode.INPUT)
+        assert [point.logit for point in found] == pytest.approx(here, rel=1e-4, abs=1e-5)

@@ -33,6 +33,7 @@ from custodes.classifiers.scorer import Calibration
 from custodes.config import Config, write_atomically
 from custodes.errors import ArtifactError, ConfigError, ModelRequestError
 from custodes.models import MODELS, GenerateModel, LogProbabilityModel, Reply, Sampling
+from custodes.models.devices import placed
 from custodes.types import Conversation, Message, Mode, RuleId
 
 __all__ = ["PROMPTED_FILE", "PromptedConfig", "PromptedScorer"]
@@ -106,7 +107,8 @@ class PromptedScorer:
         """With the backend that the settings name; `ConfigError` where it cannot answer so."""
         settings = dict(config.model)
         kind = MODELS.load(str(settings.pop("kind", "embedded")))
-        backend = kind(kind.Config.parse(settings, origin="settings of the prompted model"))
+        given = placed(settings, kind.Config)
+        backend = kind(kind.Config.parse(given, origin="settings of the prompted model"))
         needed: type = LogProbabilityModel if config.by == "log_probabilities" else GenerateModel
         if not isinstance(backend, needed):
             raise ConfigError(

@@ -5,14 +5,33 @@ Light to import: torch is loaded once a device is opened.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
+from custodes.config import Config
 from custodes.errors import ConfigError
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["open_device"]
+__all__ = ["DEVICE", "open_device", "placed"]
+
+DEVICE = "CUSTODES_DEVICE"
+"""Environment variable: where the models of guards compute on this machine."""
+
+
+def placed(settings: Mapping[str, Any], of: type[Config]) -> dict[str, Any]:
+    """Settings of a guard's model with the device of `CUSTODES_DEVICE` in place of their own.
+
+    A guard is fitted on one machine and serves on others. Left alone where the variable is not set,
+    where such a model has no device, and where it computes in 8 bits, as processors alone do.
+    """
+    device = os.environ.get(DEVICE)
+    in_8_bits = "int8" in (settings.get("dtype"), settings.get("precision"))
+    if not device or in_8_bits or "device" not in of.model_fields:
+        return dict(settings)
+    return {**settings, "device": device}
 
 
 def open_device(name: str) -> torch.device:
@@ -28,6 +47,7 @@ def open_device(name: str) -> torch.device:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise ConfigError(
             f"device: got {name!r}, which cannot be used on this machine ({reason}); expected cpu, "
-            "or a device that torch finds here, such as cuda, cuda:1 or mps"
+            "or a device that torch finds here, such as cuda, cuda:1 or mps (of a guard that was "
+            f"fitted on another machine: by {DEVICE})"
         ) from error
     return torch.device(name)

@@ -22,6 +22,7 @@ from custodes.classifiers.segments import Segment, Segmenter, segments
 from custodes.config import Config
 from custodes.errors import ConfigError
 from custodes.models import MODELS
+from custodes.models.devices import placed
 from custodes.types import Conversation, Message, Mode
 
 __all__ = ["ActivationFeatures", "ActivationsConfig"]
@@ -64,7 +65,8 @@ class ActivationFeatures(ModelFeatures):
 
     def __init__(self, config: ActivationsConfig) -> None:
         backend = MODELS.load(config.model)
-        settings = backend.Config.parse(config.settings, origin="model settings")
+        given = placed(config.settings, backend.Config)
+        settings = backend.Config.parse(given, origin="model settings")
         super().__init__(config, backend(settings))
 
     def trunk(self) -> Any:

@@ -20,6 +20,7 @@ from custodes.classifiers.features.base import Judged, Tokens
 from custodes.classifiers.segments import Segment, Segmenter, segments
 from custodes.config import Config
 from custodes.errors import ConfigError
+from custodes.models.devices import placed
 from custodes.types import Conversation, Mode
 
 __all__ = ["EncoderFeatures", "EncoderFeaturesConfig"]
@@ -50,7 +51,8 @@ class EncoderFeatures(ModelFeatures):
     def __init__(self, config: EncoderFeaturesConfig) -> None:
         from custodes.models.encoder import Encoder
 
-        model = Encoder(Encoder.Config.parse(config.model, origin="encoder settings"))
+        given = placed(config.model, Encoder.Config)
+        model = Encoder(Encoder.Config.parse(given, origin="encoder settings"))
         super().__init__(config, model)
         if not config.context_tokens < config.window <= self.model.longest:
             raise ConfigError(

@@ -23,6 +23,7 @@ from custodes.classifiers.features.record import PassRecord
 from custodes.config import Config
 from custodes.errors import ConfigError, InputError
 from custodes.models import MODELS, WatchedModel
+from custodes.models.devices import placed
 from custodes.types import Conversation, Message, Mode
 
 __all__ = ["GuardedConfig", "GuardedFeatures"]
@@ -73,7 +74,8 @@ class GuardedFeatures:
         with self._loading:
             if self._model is None:
                 kind = MODELS.load(self.config.model)
-                settings = kind.Config.parse(self.config.settings, origin="model settings")
+                given = placed(self.config.settings, kind.Config)
+                settings = kind.Config.parse(given, origin="model settings")
                 self._model = self._checked(kind(settings), self.config.model)
             return self._model
 
