@@ -8,11 +8,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
-from pydantic_core import PydanticUndefined
 
+from custodes.config import manual
 from custodes.server.config import GatewayConfig, KeyConfig
 from custodes.server.upstreams.http import HttpUpstreamConfig
 from custodes.server.upstreams.local import LocalUpstreamConfig
@@ -49,35 +48,12 @@ def _section(title: str, note: str, config: type[BaseModel]) -> Iterator[str]:
         yield f"{note}\n"
     yield "| setting | default | meaning |"
     yield "|---|---|---|"
-    for name, field in config.model_fields.items():
-        if not field.description:
-            raise SystemExit(f"{config.__name__}.{name} has no docstring")
-        meaning = " ".join(field.description.split())
-        if options := _options(field.annotation):
-            meaning += f" One of {options}."
-        yield f"| `{name}` | {_default(field)} | {_cell(meaning)} |"
+    for one in manual(config):
+        if not one.meaning:
+            raise SystemExit(f"{config.__name__}.{one.name} has no docstring")
+        default = f"`{one.default}`" if one.default else ""
+        yield f"| `{one.name}` | {_cell(default)} | {_cell(one.meaning)} |"
     yield ""
-
-
-def _default(field: Any) -> str:
-    if field.is_required():
-        return "required"
-    value = field.default
-    if value is PydanticUndefined:
-        value = field.get_default(call_default_factory=True)
-        value = {k: v.model_dump(exclude_defaults=True) for k, v in value.items()}
-    if isinstance(value, bool) or value is None:
-        return f"`{str(value).lower().replace('none', 'null')}`"
-    if isinstance(value, tuple):
-        return f"`[{', '.join(str(each) for each in value)}]`"
-    return f"`{value}`" if value != {} else "`{}`"
-
-
-def _options(annotation: Any) -> str:
-    """The words that a setting may be, where it is one of a few and its meaning names none."""
-    if get_origin(annotation) is Literal:
-        return ", ".join(f"`{each}`" for each in get_args(annotation))
-    return ""
 
 
 def _cell(text: str) -> str:
