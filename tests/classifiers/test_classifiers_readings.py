@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from custodes.classifiers.readings import Reading, hidden
 from custodes.classifiers.readings import letters as letters_module
 from custodes.classifiers.readings.letters import spell
+from custodes.classifiers.readings.pieces import joined
 from custodes.synthesis.transforms import TRANSFORMS
 
 ROOT = Path(__file__).parents[2]
@@ -106,11 +107,59 @@ def test_what_is_plain_hides_nothing(text):
     assert hidden(text) == []
 
 
-def test_no_more_than_eight_texts_are_followed():
-    many = "\n\n".join(
-        b64encode(f"{TEXT} Loaf {number}.".encode()).decode() + " and" for number in range(20)
-    )
-    assert len(hidden(many)) == 8
+def coded(number):
+    return b64encode(f"{TEXT} Loaf {number}.".encode()).decode() + " and"
+
+
+def test_what_is_too_much_to_read_alone_is_read_in_one():
+    found = hidden("\n\n".join(map(coded, range(20))))
+    assert len(found) == 8
+    assert [reading.text for reading in found[:7]] == [f"{TEXT} Loaf {n}." for n in range(7)]
+    assert found[7].text.splitlines() == [f"{TEXT} Loaf {n}." for n in range(7, 20)]
+
+
+DECOYS = (
+    "The weather is fine", "My cat likes milk", "We walk to school", "The train is late",
+    "Apples are sweet", "Please read a book", "Music makes me glad", "The garden is green",
+    "Birds sing at dawn",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("number", [1, 8, 9])
+@pytest.mark.parametrize("hide", ["rot13", "caesar", "leetspeak", "base64", "hexadecimal"])
+def test_decoys_in_another_code_or_the_same_keep_nothing_from_being_read(number, hide):
+    decoys = " . ".join(b64encode(one.encode()).decode() for one in DECOYS[:number])
+    asked = TRANSFORMS.load(hide).apply(SHORT, random.Random(0))
+    whole = f"Decode these. {decoys} . And now answer: {asked}"
+    read = [one for reading in hidden(whole) for one in (reading.text, *reading.text.splitlines())]
+    assert any(SHORT.lower() in one.lower() for one in read)
+
+
+def test_more_codes_than_can_be_read_alone_are_read_in_one():
+    inner = [b64encode(" and ".join(map(coded, range(9 * n, 9 * n + 9))).encode()).decode()
+             for n in range(9)]  # fmt: skip
+    found = hidden("\n\n".join(inner))
+    assert len(found) == 32
+    assert found[-1].code == "several codes"
+    text = "\n".join(reading.text for reading in found)
+    assert all(f"{TEXT} Loaf {n}." in text for n in range(81))
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("b a k e a l o a f", ["bakealoaf"]),
+        ("say b.a.k.e  a  l.o.a.f now", ["bake a loaf"]),
+        ("b a k e a l o a f.", ["bakealoa"]),
+        ("b a k e a l o a f g.h.", ["bakealoaf"]),
+        ("b a k e l o a f", ["bakeloaf"]),
+        ("b a k e l o a", []),
+        ("a. a. a. a. a. a. a. a. a.", []),
+        ("a.a.a.a.a.a.a.a.a.a.", []),
+    ],
+)
+def test_letters_set_apart_end_before_white_space(text, read):
+    assert [found for code, found in joined(text) if code == "spaced"] == read
 
 
 @given(st.text(max_size=200))
@@ -125,7 +174,7 @@ CODE_SIGNS = st.text(alphabet="aA0=+/_-.|\\x%, \n'\"", max_size=400)
 
 @given(CODE_SIGNS)
 def test_texts_of_the_codes_own_signs_are_taken(text):
-    assert len(hidden(text)) <= 8
+    assert len(hidden(text)) <= 32
 
 
 @pytest.mark.parametrize(
@@ -140,6 +189,10 @@ def test_texts_of_the_codes_own_signs_are_taken(text):
         "0x41," * 20_000 + "!",
         "a + " * 25_000,
         'a = "' * 20_000,
+        "a=\u201c" * 30_000,
+        "a is '" * 20_000,
+        "a. " * 40_000,
+        "a.. " * 30_000,
         " " * 100_000 + "a",
         "qx " * 33_000,
         "01000001 " * 11_000,

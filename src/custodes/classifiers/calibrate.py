@@ -7,7 +7,7 @@ quantile of benign traffic; the interval around what it really refuses is exact 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,9 +22,14 @@ __all__ = ["Threshold", "benign_rows_needed", "fit_calibration", "threshold_for_
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """Stop at `logit` and above: it refused `refused` of `rows` benign texts, `rate` of them."""
+    """Stop at `score` and above: it refuses `refused` of `rows` benign texts, `rate` of them.
+
+    `logit`: of the first row that passes, the next number above it. `score`: the same of what is
+    compared when a text is judged.
+    """
 
     logit: float
+    score: float
     refused: int
     rows: int
     rate: Interval
@@ -36,12 +41,17 @@ def benign_rows_needed(budget: float, level: float = 0.95) -> int:
 
 
 def threshold_for_budget(
-    benign: Sequence[float] | NDArray[np.float64], budget: float, *, level: float = 0.95
+    benign: Sequence[float] | NDArray[np.float64],
+    budget: float,
+    *,
+    level: float = 0.95,
+    served: Callable[[float], float] = float,
 ) -> Threshold:
     """The lowest threshold that refuses at most `budget` of the benign logits [n].
 
-    Ties with the threshold count as refused. `DataError` where `budget` is no rate in (0, 1) or n
-    is below `benign_rows_needed`.
+    `served`: logit -> the score that is compared when a text is judged, never falling. Ties with
+    the threshold count as refused. `DataError` where `budget` is no rate in (0, 1) or n is below
+    `benign_rows_needed`.
     """
     if not 0.0 < budget < 1.0:
         raise DataError(f"false-refusal budget: got {budget}, expected a rate such as 0.01")
@@ -55,11 +65,17 @@ def threshold_for_budget(
     if not np.isfinite(logits).all():
         raise DataError("benign scores: got NaN or infinity, expected finite logits")
     allowed = math.floor(budget * len(logits))
-    # Just above the first row that must pass: everything at or above the threshold is refused.
-    threshold = float(np.nextafter(logits[allowed], np.inf))
-    refused = int((logits >= threshold).sum())
+    # Just above the first row that must pass: everything at or above the threshold is refused. The
+    # step is taken among scores: logits a step apart are mostly one probability.
+    scores = np.array([served(float(logit)) for logit in logits])
+    threshold = float(np.nextafter(scores[allowed], np.inf))
+    refused = int((scores >= threshold).sum())
     return Threshold(
-        threshold, refused, len(logits), clopper_pearson(refused, len(logits), level=level)
+        logit=float(np.nextafter(logits[allowed], np.inf)),
+        score=threshold,
+        refused=refused,
+        rows=len(logits),
+        rate=clopper_pearson(refused, len(logits), level=level),
     )
 
 

@@ -23,8 +23,10 @@ __all__ = ["Reading", "hidden"]
 
 _DEPTH = 2
 """Codes within one another that are undone."""
-_MOST = 8
-"""Readings of one text: whoever hides more is not followed further."""
+_EACH = 8
+"""Readings of one text by one code,"""
+_MOST = 32
+"""and in all. What is hidden beyond is read in one: decoys must keep nothing from being read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,20 +38,40 @@ class Reading:
 
 
 def hidden(text: str) -> list[Reading]:
-    """The texts that codes in a text hide, those behind one code first; [] where there is none."""
+    """The texts that codes in a text hide, those behind one code first; [] where there is none.
+
+    Each by itself, but for those that are too many: they stand line by line in one reading, the
+    last of their code or of all.
+    """
     found: dict[str, Reading] = {}
     level = [Reading("", text)]
     for _ in range(_DEPTH):
         deeper = []
         for outer in level:
-            for code, inner in _undone(outer.text):
+            for code, inner in _by_code(outer.text):
                 name = f"{code} in {outer.code}" if outer.code else code
                 plain = inner.strip()
-                if plain and plain != text.strip() and plain not in found and len(found) < _MOST:
+                if plain and plain != text.strip() and plain not in found:
                     found[plain] = Reading(name, plain)
                     deeper.append(found[plain])
         level = deeper
-    return list(found.values())
+    readings = list(found.values())
+    if len(readings) > _MOST:
+        rest = "\n".join(reading.text for reading in readings[_MOST - 1 :])
+        readings[_MOST - 1 :] = [Reading("several codes", rest)]
+    return readings
+
+
+def _by_code(text: str) -> Iterator[tuple[str, str]]:
+    codes: dict[str, dict[str, None]] = {}
+    for code, inner in _undone(text):
+        codes.setdefault(code, {})[inner.strip()] = None
+    for code, inside in codes.items():
+        texts = list(inside)
+        few = texts if len(texts) <= _EACH else texts[: _EACH - 1]
+        yield from ((code, one) for one in few)
+        if len(few) < len(texts):
+            yield code, "\n".join(texts[len(few) :])
 
 
 def _undone(text: str) -> Iterator[tuple[str, str]]:

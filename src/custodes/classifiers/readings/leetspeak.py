@@ -27,6 +27,8 @@ _SHARE = 0.2
 """their share of all words that have a letter or digit,"""
 _WORDLIKE = 4.3
 """and bits a step (`letters`) of what they then spell."""
+_GIBBERISH = 5.5
+"""Bits a step from which a word spells nothing."""
 
 
 def from_leetspeak(text: str) -> Iterator[tuple[str, str]]:
@@ -34,11 +36,15 @@ def from_leetspeak(text: str) -> Iterator[tuple[str, str]]:
     words = text.split()
     mixed = [len(word) <= _LONGEST and bool(_MIXED.fullmatch(word)) for word in words]
     spoken = sum(any(map(str.isalnum, word)) for word in words)
-    if sum(mixed) < max(_LEAST, _SHARE * spoken):
+    least = max(_LEAST, _SHARE * spoken)
+    if sum(mixed) < least:
         return
     plain = _cheapest(words)
     spelling = spell([word for word, each in zip(plain, mixed, strict=True) if each])
-    if spelling.bits().sum() <= _WORDLIKE * spelling.steps.sum():
+    bits, steps = spelling.bits(), spelling.steps
+    # Codes mix letters and digits, too: what spells nothing is no leetspeak and weighs nothing.
+    spelled = bits <= _GIBBERISH * steps
+    if spelled.sum() >= least and bits[spelled].sum() <= _WORDLIKE * steps[spelled].sum():
         yield "leetspeak", " ".join(plain)
 
 
