@@ -3,7 +3,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from custodes.classifiers import benign_rows_needed, fit_calibration, threshold_for_budget
+from custodes.classifiers import (
+    Calibration,
+    benign_rows_needed,
+    fit_calibration,
+    threshold_for_budget,
+)
 from custodes.errors import DataError
 
 LOGITS = st.lists(st.integers(-5, 5).map(float), min_size=60, max_size=200)
@@ -18,6 +23,15 @@ def test_the_budget_is_never_exceeded_and_the_threshold_is_the_lowest(logits, bu
     below = max(logit for logit in logits if logit < found.logit)
     assert sum(logit >= below for logit in logits) > budget * len(logits)
     assert found.rate.low <= refused / len(logits) <= found.rate.high
+
+
+@given(LOGITS, st.sampled_from([0.05, 0.1, 0.3]), st.integers(0, 6).map(float))
+def test_the_budget_holds_for_the_probabilities_that_are_compared(logits, budget, shift):
+    served = Calibration(slope=1.7, intercept=shift).probability
+    found = threshold_for_budget(logits, budget, served=served)
+    refused = sum(served(logit) >= found.score for logit in logits)
+    assert refused == found.refused <= budget * len(logits)
+    assert served(max(logit for logit in logits if logit < found.logit)) < found.score
 
 
 def test_a_budget_too_small_for_the_rows_says_how_many_it_needs():

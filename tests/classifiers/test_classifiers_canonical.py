@@ -13,6 +13,8 @@ from custodes.classifiers.canonical import canonical
         ("plain", "plain"),
         (" pl\u200bain", " plain"),
         ("pа\u0456nt", "paint"),
+        ("p\ufe0fa\ufe0f\ufe0fi\ufe0en\ufe0ft\ufe0f", "paint"),
+        ("p\u034fa\u3164i\uffa0n\u180bt\U000e0101", "paint"),
         ("ｐａｉｎｔ", "paint"),
         (base64.b64encode(b"water the garden").decode(), "water the garden"),
         (base64.b64encode(b"water the gardens").decode(), "water the gardens"),
@@ -32,6 +34,8 @@ def test_a_disguise_comes_off(disguised, plain):
         "d41d8cd98f00b204e9800998ecf8427e",
         "https://example.org/a/b",
         "AAAAAAAAAAAAAAAA",
+        "\u2764\ufe0f",
+        "1\ufe0f\u20e3",
     ],
 )
 def test_what_is_no_disguise_stays(text):

@@ -21,6 +21,12 @@ _LOOKALIKES = str.maketrans(
     "аеорсухіјѕԁһԛԝвкмнтАВЕКМНОРСТУХІЈЅαεικνορτυχΑΒΕΖΗΙΚΜΝΟΡΤΥΧɑɡıⅼ",
     "aeopcyxijsdhqwbkmhtABEKMHOPCTYXIJSaeiknoptuxABEZHIKMNOPTYXagil",
 )
+# What is not drawn and no format character either (Unicode's Default_Ignorable_Code_Point). Behind
+# a sign, a variation selector says how the sign is drawn, and stays; behind a letter it hides.
+_UNSEEN = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\uffa0\ufff0-\ufff8\U000e0000-\U000e0fff]"
+    "|(?<=\\w)[\ufe00-\ufe0f]+(?!\u20e3)"
+)
 _BASE64 = re.compile(r"[A-Za-z0-9+/]{12,}={0,2}")
 _HEXADECIMAL = re.compile(r"(?:0x)?((?:[0-9A-Fa-f]{2}){8,})")
 
@@ -36,6 +42,7 @@ def canonical(segment: str) -> str:
         text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
         text = unicodedata.normalize("NFKC", text)
         text = "".join(c for c in text if unicodedata.category(c) != "Cf")
+        text = _UNSEEN.sub("", text)
         if any("a" <= c <= "z" or "A" <= c <= "Z" for c in text):
             # Only in company of Latin letters: a Russian or Greek word is no disguise.
             text = text.translate(_LOOKALIKES)
