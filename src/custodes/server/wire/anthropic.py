@@ -12,19 +12,20 @@ from typing import Any
 
 from custodes.errors import ModelServerError
 from custodes.server.wire import fields
+from custodes.server.wire.anthropic_turns import messages_of, texts_of
 from custodes.server.wire.base import (
     Asked,
     Kept,
     MalformedReplyError,
     Part,
     Piece,
-    RequestError,
     Ruling,
     Told,
     guard_object,
     parse_object,
     strings,
 )
+from custodes.server.wire.labels import unlabelled
 from custodes.server.wire.sse import encode, encode_json
 from custodes.types import Message
 
@@ -59,7 +60,7 @@ _MESSAGE = frozenset(
     ("role", "model", "content", "stop_reason", "stop_sequence", "usage", "stop_details")
 )
 """Fields of a message, and of its end, that hold no text of the model's or are read apart."""
-_UNREADABLE = frozenset(["image", "document", "container_upload"])
+_DELTA = frozenset(["type", "index", "delta"])
 _DELTAS = {"text_delta": ("text", "text"), "thinking_delta": ("thinking", "thinking")}
 _CATEGORY = {
     "malware": "cyber",
@@ -87,10 +88,10 @@ class Messages:
 
     def ask(self, body: fields.Body, *, allow_unjudged: bool) -> Asked:
         """Translate a request."""
-        system = "\n".join(_texts(body.get("system"), "system", allow_unjudged))
+        system = "\n".join(texts_of(body.get("system"), "system", allow_unjudged))
         turns = [Message("system", system)] if system else []
         for place, turn in enumerate(fields.items(body, "messages")):
-            turns += _turns(turn, f"messages[{place}]", allow_unjudged)
+            turns += messages_of(turn, f"messages[{place}]", allow_unjudged=allow_unjudged)
         return Asked(
             conversations=(tuple(turns),),
             model=fields.string(body, "model"),
@@ -178,14 +179,15 @@ class MessagesReply:
         if kind == "message_start":
             message = value["message"]
             yield from _blocks(message.get("content"))
-            yield from (("other", text) for text in strings(message, passed=_OPAQUE | _MESSAGE))
+            yield from _beside(message)
         elif kind == "content_block_start":
             block = value.get("content_block")
             yield from _block(block, value.get("index"))
         elif kind == "content_block_delta":
             yield from _delta(value.get("delta"), value.get("index"))
+            yield from (("other", text) for text in strings(value, passed=_DELTA))
         else:
-            yield from (("other", text) for text in strings(value, passed=_OPAQUE | _MESSAGE))
+            yield from _beside(value)
 
     def emit(self, piece: Piece, text: str | None) -> bytes:
         """The event that carries `text`; remembers which block the client has open."""
@@ -244,7 +246,7 @@ class MessagesReply:
         self._counted.update(usage if isinstance(usage, dict) else {})
         self._name(body)
         self._finish = body.get("stop_reason")
-        parts = _blocks(body["content"])
+        parts = (*_blocks(body["content"]), *_beside(body))
         found = [Piece(0, (part,), whole=part[0] not in ("text", "thinking")) for part in parts]
         return [*found, Piece(0, ends=True)]
 
@@ -278,6 +280,12 @@ def _details(ruling: Ruling) -> fields.Body:
 
 def _explained(ruling: Ruling) -> fields.Body:
     return {"guard": guard_object(ruling)} if ruling.explain else {}
+
+
+def _beside(value: fields.Body) -> Iterator[Part]:
+    """The text of a message or of an event outside its content."""
+    yield from (("other", text) for text in strings(value, passed=_OPAQUE | _MESSAGE))
+    yield from (("other", text) for text in unlabelled(value.get("usage")))
 
 
 def _blocks(content: Any) -> Iterator[Part]:
@@ -327,67 +335,3 @@ def _delta(delta: Any, index: Any) -> Iterator[Part]:
     else:
         channel = f"tool:{index}" if kind == "input_json_delta" else "other"
         yield from ((channel, text) for text in strings(delta, passed=_OPAQUE))
-
-
-def _turns(turn: Any, place: str, allow_unjudged: bool) -> Iterator[Message]:
-    """A turn; a tool's results in it become turns of their own, before the rest."""
-    role = turn.get("role") if isinstance(turn, dict) else None
-    if role not in ("user", "assistant", "system"):
-        raise RequestError(
-            f"{place}.role: got {role!r:.40}, expected user, assistant or system", param=place
-        )
-    content = turn.get("content")
-    blocks = content if isinstance(content, list) else []
-    for index, block in enumerate(blocks):
-        if isinstance(block, dict) and str(block.get("type")).endswith("_result"):
-            found = _texts(block.get("content"), f"{place}.content[{index}]", allow_unjudged)
-            yield Message("tool", "\n".join(found))
-    said = [
-        block
-        for block in blocks
-        if not (isinstance(block, dict) and str(block.get("type")).endswith("_result"))
-    ]
-    if said or not blocks:
-        texts = _texts(said or content, f"{place}.content", allow_unjudged)
-        yield Message(role, "\n".join(texts))
-
-
-def _texts(content: Any, place: str, allow_unjudged: bool) -> Iterator[str]:
-    """The texts of a content field: a string, or blocks."""
-    if content is None:
-        return
-    if isinstance(content, str):
-        yield content
-        return
-    if isinstance(content, dict):
-        content = [content]
-    if not isinstance(content, list):
-        raise RequestError(f"{place}: got {content!r:.40}, expected text or blocks", param=place)
-    for index, block in enumerate(content):
-        kind = block.get("type") if isinstance(block, dict) else None
-        if not isinstance(kind, str):
-            raise RequestError(
-                f"{place}[{index}]: got {block!r:.40}, expected a block with a type",
-                param=f"{place}[{index}]",
-            )
-        if (strange := _unreadable(block)) is None:
-            yield from _plain(block)
-        else:
-            fields.unjudged(f"{place}[{index}]", strange, allowed=allow_unjudged)
-
-
-def _unreadable(block: fields.Body) -> str | None:
-    """The type of the first thing in a block, at any depth, that is not text."""
-    stack: list[Any] = [block]
-    while stack:
-        item = stack.pop()
-        if isinstance(item, list):
-            stack.extend(reversed(item))
-        elif isinstance(item, dict):
-            kind, source = item.get("type"), item.get("source")
-            plain = isinstance(source, dict) and source.get("type") in ("text", "content")
-            readable = kind == "document" and plain
-            if isinstance(kind, str) and kind in _UNREADABLE and not readable:
-                return kind
-            stack.extend(value for key, value in item.items() if key != "input")
-    return None

@@ -10,7 +10,7 @@ from typing import Any
 
 from custodes.server.wire import fields
 from custodes.server.wire.base import Asked, Kept, MalformedReplyError, Part, RequestError, strings
-from custodes.server.wire.openai import Chat, ChatReply
+from custodes.server.wire.openai import Chat, ChatReply, logged
 from custodes.types import Message
 
 __all__ = ["Completions", "CompletionsReply"]
@@ -47,14 +47,15 @@ class Completions(Chat):
                 "expected a string or a list of strings",
                 param="prompt",
             )
-        after = body.get("suffix")
-        ending = f"\n{after}" if isinstance(after, str) else ""
+        ending = fields.string(body, "suffix") if body.get("suffix") is not None else ""
+        ending = f"\n{ending}" if ending else ""
+        fields.no_token_numbers(body, allowed=allow_unjudged)
         options = body.get("stream_options")
         return Asked(
             conversations=tuple((Message("user", each + ending),) for each in prompts),
             model=fields.string(body, "model"),
             stream=fields.flag(body, "stream"),
-            choices_each=fields.choices(body),
+            choices_each=fields.choices(body, prompts=len(prompts)),
             extras=fields.extras(body, _OUTSIDE),
             max_tokens=fields.integer(body, "max_tokens"),
             stop=fields.stops(body, "stop"),
@@ -72,6 +73,7 @@ class CompletionsReply(ChatReply):
 
     kind = "text_completion"
     texts = ("text",)
+    speaking = frozenset(["text"])
     empty: Mapping[str, Any] = {"text": ""}
 
     def parts(self, choice: fields.Body) -> tuple[Part, ...]:
@@ -80,7 +82,9 @@ class CompletionsReply(ChatReply):
         if not isinstance(text, str):
             raise MalformedReplyError(f"text: got {text!r:.60}, expected a string")
         spoken: tuple[Part, ...] = (("text", text),) if text else ()
-        return (*spoken, *(("other", each) for each in strings(choice, passed=_CHOICE)))
+        return (*spoken, *(("other", each) for each in strings(choice, passed=_CHOICE))) or logged(
+            choice
+        )
 
     def whole_parts(self, choice: fields.Body) -> tuple[Part, ...]:
         """The same as in a stream."""

@@ -6,6 +6,7 @@ Knows JSON values; knows no format.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isfinite
 from typing import Any, TypeVar
 
 from custodes.server.wire.base import RequestError, strings
@@ -17,6 +18,7 @@ __all__ = [
     "flag",
     "integer",
     "items",
+    "no_token_numbers",
     "number",
     "stops",
     "string",
@@ -28,6 +30,7 @@ Body = dict[str, Any]
 ValueT = TypeVar("ValueT")
 
 _MOST_CHOICES = 128
+"""Replies to one request, whatever it holds them for."""
 
 
 def _typed(body: Mapping[str, Any], name: str, kind: type[ValueT], expected: str) -> ValueT | None:
@@ -61,9 +64,16 @@ def integer(body: Mapping[str, Any], name: str, *, most: int | None = None) -> i
     return value
 
 
-def choices(body: Mapping[str, Any]) -> int:
-    """How many replies to each prompt are asked for."""
-    return integer(body, "n", most=_MOST_CHOICES) or 1
+def choices(body: Mapping[str, Any], *, prompts: int = 1) -> int:
+    """How many replies to each of the prompts are asked for."""
+    each = integer(body, "n", most=_MOST_CHOICES) or 1
+    if each * prompts > _MOST_CHOICES:
+        raise RequestError(
+            f"prompt: got {prompts} prompts with {each} replies each, expected at most "
+            f"{_MOST_CHOICES} replies in all: send them in several requests",
+            param="prompt",
+        )
+    return each
 
 
 def number(body: Mapping[str, Any], name: str) -> float:
@@ -71,7 +81,7 @@ def number(body: Mapping[str, Any], name: str) -> float:
     value = body.get(name)
     if value is None:
         return 0.0
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
         raise RequestError(f"{name}: got {value!r:.80}, expected a number", param=name)
     return float(value)
 
@@ -104,6 +114,13 @@ def unjudged(place: str, kind: Any, *, allowed: bool) -> None:
             param=place,
             code="unsupported_part",
         )
+
+
+def no_token_numbers(body: Mapping[str, Any], *, allowed: bool) -> None:
+    """Refuse to ask for token numbers: they say what a reply says, and no guard reads them."""
+    for name in ("return_token_ids", "return_tokens_as_token_ids"):
+        if body.get(name):
+            unjudged(name, "token numbers", allowed=allowed)
 
 
 def extras(body: Mapping[str, Any], known: frozenset[str]) -> tuple[str, ...]:

@@ -17,26 +17,18 @@ from custodes.server.wire.base import (
     MalformedReplyError,
     Part,
     Piece,
-    RequestError,
     Ruling,
     Told,
     guard_object,
     parse_object,
     strings,
 )
+from custodes.server.wire.labels import unlabelled
+from custodes.server.wire.openai_turns import message_of
 from custodes.server.wire.sse import encode, encode_json
-from custodes.types import Message, Role
 
-__all__ = ["Chat", "ChatReply"]
+__all__ = ["Chat", "ChatReply", "logged"]
 
-_ROLES: dict[str, Role] = {
-    "system": "system",
-    "developer": "system",
-    "user": "user",
-    "assistant": "assistant",
-    "tool": "tool",
-    "function": "tool",
-}
 _OUTSIDE = frozenset(
     (
         "messages",
@@ -59,13 +51,15 @@ _OUTSIDE = frozenset(
     )
 )
 """Request fields that are judged as messages or that no model reads as text."""
-_MESSAGE = frozenset(["role", "content", "tool_call_id", "id", "type", "cache_control"])
+_SPEAKERS = frozenset([None, "assistant", "tool", ""])
 _TEXTS = ("reasoning_content", "reasoning", "content", "refusal")
 """The fields of a delta that hold plain text; each is a channel."""
 _DELTA = frozenset((*_TEXTS, "role", "tool_calls"))
 _CALL = frozenset(["id", "index", "type"])
-_CHOICE = frozenset(("index", "finish_reason", "logprobs", "stop_reason"))
+_CHOICE = frozenset(("index", "finish_reason", "logprobs", "stop_reason", "content_filter_results"))
 _SPOKEN = {spoken: _CHOICE | {spoken} for spoken in ("delta", "message")}
+_RATED = ("content_filter_results", "prompt_filter_results", "usage")
+"""Fields of labels and numbers, as Azure fills them for every chunk."""
 _CHUNK = frozenset(
     (
         "id",
@@ -91,9 +85,10 @@ class Chat:
     def ask(self, body: fields.Body, *, allow_unjudged: bool) -> Asked:
         """Translate a request."""
         turns = [
-            _message(turn, f"messages[{place}]", allow_unjudged)
+            message_of(turn, f"messages[{place}]", allow_unjudged=allow_unjudged)
             for place, turn in enumerate(fields.items(body, "messages"))
         ]
+        fields.no_token_numbers(body, allowed=allow_unjudged)
         options = body.get("stream_options")
         return Asked(
             conversations=(tuple(turns),),
@@ -152,7 +147,7 @@ class ChatReply:
         if not isinstance(choices, list):
             raise MalformedReplyError(f"choices: got {choices!r:.60}, expected a list")
         self._remember(chunk)
-        other = "\n".join(strings(chunk, passed=_CHUNK))
+        other = "\n".join(_around(chunk))
         around = (("other", other),) if other else ()
         if not choices:
             return [Piece(-1, around, data=chunk)]
@@ -176,20 +171,28 @@ class ChatReply:
         """The piece of a chunk with one choice; `data`: the bytes it came in."""
         lane = _lane(choice, self._asked)
         parts = (*self.parts(choice), *around)
-        plain = len(parts) == 1 and parts[0][0] in self.texts and not choice.get("logprobs")
+        plain = len(parts) == 1 and parts[0][0] in self.texts and self.bare(choice)
         ends = choice.get("finish_reason") is not None
         if ends:
             self._finishes[lane] = choice["finish_reason"]
         return Piece(lane, parts, whole=ends or not plain, ends=ends, data=(data, chunk))
 
     texts: tuple[str, ...] = _TEXTS
+    speaking: frozenset[str] = frozenset(["delta"])
+    """Fields of a choice in a stream that hold what is said."""
+
+    def bare(self, choice: fields.Body) -> bool:
+        """Whether a choice says nothing beside its text, so that it may leave with less of it."""
+        delta = choice.get("delta")
+        known = choice.keys() <= _CHOICE | self.speaking and (not delta or delta.keys() <= _DELTA)
+        return known and not choice.get("logprobs")
 
     def parts(self, choice: fields.Body) -> tuple[Part, ...]:
         """Every text in a choice, with its channel."""
         delta = choice.get("delta") or {}
         if not isinstance(delta, dict):
             raise MalformedReplyError(f"delta: got {delta!r:.60}, expected an object")
-        return (*_spoken(delta), *_unknown(choice, "delta"))
+        return (*_spoken(delta), *_unknown(choice, "delta")) or logged(choice)
 
     def emit(self, piece: Piece, text: str | None) -> bytes:
         """The chunk that carries `text`."""
@@ -236,7 +239,7 @@ class ChatReply:
         if not isinstance(choices, list) or body.get("error"):
             raise MalformedReplyError(f"choices: got {choices!r:.60}, expected a list")
         self._remember(body)
-        other = tuple(("other", text) for text in strings(body, passed=_CHUNK))
+        other = tuple(("other", text) for text in _around(body))
         found = []
         for choice in choices:
             lane = _lane(choice, self._asked)
@@ -251,7 +254,7 @@ class ChatReply:
         message = choice.get("message")
         if not isinstance(message, dict):
             raise MalformedReplyError(f"message: got {message!r:.60}, expected an object")
-        return (*_spoken(message), *_unknown(choice, "message"))
+        return (*_spoken(message), *_unknown(choice, "message")) or logged(choice)
 
     def rebuild(
         self, body: fields.Body, kept: Mapping[int, Kept], cuts: Mapping[int, Ruling]
@@ -330,37 +333,35 @@ def _spoken(message: fields.Body) -> list[Part]:
     for place, call in enumerate(calls if isinstance(calls, list) else [calls] if calls else ()):
         index = call.get("index", place) if isinstance(call, dict) else place
         found += [(f"tool:{index}", text) for text in strings(call, passed=_CALL)]
+        if isinstance(call, dict):
+            found += [("other", text) for text in unlabelled(call.get("id"))]
+    if message.get("role") not in _SPEAKERS:
+        found += [("other", text) for text in unlabelled(message["role"])]
     found += [("other", text) for text in strings(message, passed=_DELTA)]
     return found
 
 
 def _unknown(choice: fields.Body, spoken: str) -> list[Part]:
     """The text of a choice outside the field that is known to speak."""
-    return [("other", text) for text in strings(choice, passed=_SPOKEN[spoken])]
+    found = [("other", text) for text in strings(choice, passed=_SPOKEN[spoken])]
+    return found + [("other", text) for text in unlabelled(choice.get("content_filter_results"))]
 
 
-def _message(turn: Any, place: str, allow_unjudged: bool) -> Message:
-    role = turn.get("role") if isinstance(turn, dict) else None
-    if not isinstance(role, str) or role not in _ROLES:
-        raise RequestError(
-            f"{place}.role: got {role!r:.40}, expected one of {', '.join(_ROLES)}", param=place
-        )
-    said = list(_content(turn.get("content"), f"{place}.content", allow_unjudged))
-    return Message(_ROLES[role], "\n".join([*said, *strings(turn, passed=_MESSAGE)]))
+def _around(chunk: fields.Body) -> Iterator[str]:
+    """The text of a chunk outside its choices."""
+    yield from strings(chunk, passed=_CHUNK)
+    for name in _RATED:
+        if name in chunk:
+            yield from unlabelled(chunk[name])
 
 
-def _content(content: Any, place: str, allow_unjudged: bool) -> Iterator[str]:
-    if content is None:
-        return
-    if isinstance(content, str):
-        yield content
-        return
-    if not isinstance(content, list):
-        raise RequestError(f"{place}: got {content!r:.40}, expected text or parts", param=place)
-    for index, part in enumerate(content):
-        kind = part.get("type") if isinstance(part, dict) else None
-        text = part.get(kind) if kind in ("text", "refusal") else None
-        if isinstance(text, str):
-            yield text
-        else:
-            fields.unjudged(f"{place}[{index}]", kind, allowed=allow_unjudged)
+def logged(choice: fields.Body) -> tuple[Part, ...]:
+    """The tokens of a choice that shows their probabilities and not their text."""
+    shown = choice.get("logprobs")
+    if not isinstance(shown, dict):
+        return ()
+    rows = [*(shown.get("content") or ()), *(shown.get("refusal") or ())]
+    tokens = [row.get("token") if isinstance(row, dict) else row for row in rows]
+    tokens += shown.get("tokens") or ()
+    told = "".join(token for token in tokens if isinstance(token, str))
+    return (("other", told),) if told else ()
