@@ -73,7 +73,7 @@ class CompletionsReply(ChatReply):
 
     kind = "text_completion"
     texts = ("text",)
-    speaking = frozenset(["text"])
+    bare_choice = _CHOICE
     empty: Mapping[str, Any] = {"text": ""}
 
     def parts(self, choice: fields.Body) -> tuple[Part, ...]:

@@ -77,6 +77,9 @@ _CHUNK = frozenset(
 )
 
 
+_PLAIN_CHUNK = _CHUNK - {*_RATED}
+
+
 class Chat:
     """`POST /v1/chat/completions`."""
 
@@ -147,7 +150,7 @@ class ChatReply:
         if not isinstance(choices, list):
             raise MalformedReplyError(f"choices: got {choices!r:.60}, expected a list")
         self._remember(chunk)
-        other = "\n".join(_around(chunk))
+        other = "" if chunk.keys() <= _PLAIN_CHUNK else "\n".join(_around(chunk))
         around = (("other", other),) if other else ()
         if not choices:
             return [Piece(-1, around, data=chunk)]
@@ -178,13 +181,13 @@ class ChatReply:
         return Piece(lane, parts, whole=ends or not plain, ends=ends, data=(data, chunk))
 
     texts: tuple[str, ...] = _TEXTS
-    speaking: frozenset[str] = frozenset(["delta"])
-    """Fields of a choice in a stream that hold what is said."""
+    bare_choice: frozenset[str] = _CHOICE | {"delta"}
+    """Fields of a choice in a stream that says nothing beside its text."""
 
     def bare(self, choice: fields.Body) -> bool:
         """Whether a choice says nothing beside its text, so that it may leave with less of it."""
         delta = choice.get("delta")
-        known = choice.keys() <= _CHOICE | self.speaking and (not delta or delta.keys() <= _DELTA)
+        known = choice.keys() <= self.bare_choice and (not delta or delta.keys() <= _DELTA)
         return known and not choice.get("logprobs")
 
     def parts(self, choice: fields.Body) -> tuple[Part, ...]:
@@ -333,8 +336,8 @@ def _spoken(message: fields.Body) -> list[Part]:
     for place, call in enumerate(calls if isinstance(calls, list) else [calls] if calls else ()):
         index = call.get("index", place) if isinstance(call, dict) else place
         found += [(f"tool:{index}", text) for text in strings(call, passed=_CALL)]
-        if isinstance(call, dict):
-            found += [("other", text) for text in unlabelled(call.get("id"))]
+        if isinstance(call, dict) and "id" in call:
+            found += [("other", text) for text in unlabelled(call["id"])]
     if message.get("role") not in _SPEAKERS:
         found += [("other", text) for text in unlabelled(message["role"])]
     found += [("other", text) for text in strings(message, passed=_DELTA)]
@@ -344,7 +347,8 @@ def _spoken(message: fields.Body) -> list[Part]:
 def _unknown(choice: fields.Body, spoken: str) -> list[Part]:
     """The text of a choice outside the field that is known to speak."""
     found = [("other", text) for text in strings(choice, passed=_SPOKEN[spoken])]
-    return found + [("other", text) for text in unlabelled(choice.get("content_filter_results"))]
+    rated = choice.get("content_filter_results")
+    return found if rated is None else found + [("other", text) for text in unlabelled(rated)]
 
 
 def _around(chunk: fields.Body) -> Iterator[str]:
