@@ -102,6 +102,33 @@ def test_raters_are_held_against_others_checks_and_the_ai():
     assert math.isnan(empty.gold.value)
 
 
+def test_a_rater_is_wrong_with_all_colleagues_at_once():
+    held = 0
+    for seed in range(60):
+        random = np.random.default_rng(seed)
+        same = random.random(30) < 0.7  # on how many of 30 items the first sides with the others
+        rows = [(f"i{n}", f"r{k}", "yes") for n in range(30) for k in range(1, 10)]
+        rows += [(f"i{n}", "first", "yes" if s else "no") for n, s in enumerate(same)]
+        scores = rater_scores(Ratings(rows, ("yes", "no")), gold={}, ai={})
+        (mine,) = [each.others for each in scores if each.rater == "first"]
+        assert mine.value == pytest.approx(same.mean())
+        held += mine.low <= 0.7 <= mine.high
+    assert held >= 51  # of 60 at 95 %; were the 270 pairs as many trials: about 30
+
+
+def test_few_items_that_all_agree_on_do_not_show_that_all_would():
+    rows = [(f"i{n}", rater, ("no", "yes")[n % 2]) for n in range(5) for rater in ("ann", "bob")]
+    ratings = Ratings(rows, ("no", "yes"))
+    found = agreement(ratings)
+    for figure in (found.alpha, found.fleiss, found.ac1, found.ac2, found.cohen["ann", "bob"]):
+        assert figure.value == 1
+        assert math.isnan(figure.low) and math.isnan(figure.high)
+    assert (found.observed.value, found.observed.high) == (1, 1)
+    assert found.observed.low == pytest.approx(0.478, abs=1e-3)  # 5 of 5, Clopper and Pearson
+    score = rater_scores(ratings, gold={}, ai={})[0]
+    assert score.others.low == pytest.approx(0.478, abs=1e-3)
+
+
 def test_split_items_come_first():
     rows = [("a", "x", "yes"), ("a", "y", "no"), ("b", "x", "yes"), ("b", "y", "yes"),
             ("c", "x", "yes")]  # fmt: skip

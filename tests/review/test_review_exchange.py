@@ -248,9 +248,23 @@ def test_simulated_trials_are_called_so(run, tmp_path):
                "items=24", database=False)  # fmt: skip
     assert "SIMULATED" in said
     assert "judgment against none" in said
+    assert "20 raters and 24 items, 2 raters an item" in said
     run("study", "analyze", str(tmp_path / "pilot.yaml"), "--trials", str(out), "--out",
         str(tmp_path / "study"))  # fmt: skip
     assert "SIMULATED RATERS" in (tmp_path / "study/report.html").read_text()
+
+
+def test_power_is_of_a_study_of_the_protocol_s_size(run, tmp_path):
+    (tmp_path / "pilot.yaml").write_text(PROTOCOL)
+    items = [make_case(n, answer="benign", meta={"truth": "benign"}) for n in range(12)]
+    put(tmp_path / "items.jsonl", [*items, make_case(90, gold="benign")])
+    power = ("study", "power", str(tmp_path / "pilot.yaml"), "--studies", "10")
+    assert "20 raters and 12 items" in run(*power, database=False)
+    said = run(*power, "--set", "items=16", "--set", "raters=2", database=False)
+    assert "2 raters and 16 items" in said
+    (tmp_path / "items.jsonl").unlink()
+    with pytest.raises(DataError, match=r"items\.jsonl"):
+        run(*power, database=False)
 
 
 def test_labels_retrain_a_guard_and_the_report_says_what_changed(run, tmp_path):

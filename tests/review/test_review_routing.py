@@ -68,6 +68,27 @@ def test_objectives_trade_people_for_errors():
         choose_threshold(rows, Objective(aim="beauty"))
 
 
+def judged(raters, seed):
+    """500 cases on which the AI errs at .07 whatever its confidence, judged by so many each."""
+    random = np.random.default_rng(seed)
+    wrong, sure = random.random(500) < 0.07, random.random(500)
+    repeated = np.repeat(np.arange(500), raters)
+    return Rows(confidence=sure[repeated], ai=1.0 - wrong[repeated], people=np.ones(len(repeated)),
+                groups=repeated.tolist(), slices=["s"] * len(repeated))  # fmt: skip
+
+
+def test_a_bound_on_risk_counts_a_case_once_however_many_judged_it():
+    aim = Objective(aim="risk", risk=0.05)
+    for seed in range(20):
+        alone = choose_threshold(judged(1, seed), aim)
+        assert choose_threshold(judged(5, seed), aim) == alone
+    groups = ["a"] * 8 + ["b"] * 2  # two claims of several cases: two trials, half an error each
+    rows = Rows(confidence=np.full(10, 0.9), ai=np.array([0.0, 1] * 5), people=np.ones(10),
+                groups=groups, slices=["s"] * 10)  # fmt: skip
+    assert choose_threshold(rows, Objective(aim="risk", risk=0.9)) == np.inf
+    assert choose_threshold(rows, Objective(aim="risk", risk=0.98)) == 0.9
+
+
 def test_routing_by_an_honest_confidence_beats_both_sides():
     chosen = choose_threshold(make_rows(4000, seed=1))
     other = make_rows(4000, seed=2)
@@ -151,6 +172,16 @@ def test_the_report_says_who_wins_where():
     wins = {row[0]: row[-1] for row in table["rows"]}
     assert next(iter(wins.values())) == "people"
     assert list(wins.values())[-1] == "AI"
+
+
+def test_two_claims_show_no_winner():
+    rows = Rows(confidence=np.array([0.5, 0.6, 0.5, 0.6]), ai=np.zeros(4), people=np.ones(4),
+                groups=["a", "a", "b", "b"], slices=["x", "y", "x", "y"])  # fmt: skip
+    report = complementarity_report(
+        rows, {"T": rows.confidence >= 0.8}, title="Who", summary="Made up.", seed=0
+    )
+    for table in report.values()["sections"][1]["blocks"][:2]:
+        assert {row[-1] for row in table["rows"]} == {"neither for sure"}
 
 
 def make_votes(path, claims=36):

@@ -1,5 +1,6 @@
 """Studies: balanced arms, reliance by hand, an analysis that finds what was put in."""
 
+import json
 import math
 
 import pytest
@@ -111,6 +112,76 @@ def test_confidence_is_judged_by_arm_and_the_ai_s_too():
     assert calibration_by_arm([trial("harmful")], seed=0)[0].arm == "the AI"
 
 
+@pytest.mark.parametrize("wrong", [(), (0, 1, 2, 3, 4, 5)])
+def test_answers_that_are_all_alike_hold_nothing(wrong):
+    arms = ("none", "judgment") * 3
+    trials = [
+        trial("benign" if n in wrong else "harmful", arm=arm, n=n) for n, arm in enumerate(arms)
+    ]
+    found = contrast(
+        trials, Contrast(arm="judgment", expects="not_lower"), level=0.95, seed=0, resamples=200
+    )
+    assert found.difference.value == 0
+    assert found.difference.low < -0.5 < 0.5 < found.difference.high
+    assert not found.holds
+    shares = accuracy_by_arm(trials, seed=0)
+    assert all(share.high - share.low > 0.5 for share in shares.values())
+
+
+def test_one_arm_that_is_always_wrong_is_not_sure_to_be_so():
+    trials = [trial("benign", n=n) for n in range(2)]
+    trials += [trial("harmful" if n % 4 else "benign", arm="none", n=n) for n in range(2, 12)]
+    found = contrast(trials, Contrast(arm="judgment", expects="lower"), level=0.95, seed=0)
+    assert found.difference.value == pytest.approx(-0.8)
+    assert not found.holds  # two trials
+
+
+def test_many_answers_that_are_all_alike_hold_something():
+    trials = [
+        Trial(rater=f"r{n % 90}", item=f"i{n % 100}", arm=("none", "judgment")[n // 900], order=n,
+              truth="a", answer="a", ai_answer="a", ai_confidence=0.8)
+        for n in range(1800)
+    ]  # fmt: skip
+    asked = Contrast(arm="judgment", expects="not_lower")
+    assert contrast(trials, asked, level=0.95, seed=0, resamples=50).holds
+
+
+def test_no_over_reliance_is_not_read_from_two_items():
+    trials = [
+        Trial(rater=f"r{rater}", item=f"i{item}", arm=arm, order=0, truth="a", answer="a",
+              ai_answer="b", ai_confidence=0.8, first="a")
+        for item in range(2)
+        for rater, arm in enumerate(("none", "judgment"))
+    ]  # fmt: skip
+    trials += [trial("harmful", arm=("none", "judgment")[n % 2], n=n) for n in range(4)]
+    (found,) = reliance(trials, seed=0)
+    assert found.when_wrong.low < -0.5
+    (told,) = [each for each in switches(trials, seed=0) if each.arm == "judgment"]
+    assert (told.rsr.value, told.could_lose) == (1, 2)
+    assert told.rsr.low < 0.5
+    page = study_report(trials, make_protocol(contrasts=[]))
+    rows = page.values()["sections"][2]["blocks"][0]["rows"]
+    assert [row[-1] for row in rows] == ["undecided"]
+    assert "Not fitted" in page.html()
+    with pytest.raises(DataError, match="all right or all wrong"):
+        mixed_logit(trials)
+
+
+def test_without_an_arm_without_help_another_is_the_reference():
+    config = PULLED.model_copy(update={"arms": (Arm.EVIDENCE, Arm.JUDGMENT), "items": 40})
+    trials = simulate(config)
+    fit = mixed_logit(trials)
+    assert fit.reference == "evidence"
+    assert "judgment" in fit.terms
+    assert not any(name.startswith("evidence") for name in fit.terms)
+    assert mixed_logit(trials) == fit
+    assert mixed_logit(simulate(PULLED)).reference == "none"
+    page = study_report(trials, make_protocol(arms=["evidence", "judgment"], contrasts=[]))
+    sections = {each["title"]: json.dumps(each) for each in page.values()["sections"]}
+    assert "held against evidence" in sections["Mixed logit (simulated raters)"]
+    assert "no arm without help" in sections["Reliance (simulated raters)"]
+
+
 def make_protocol(**fields):
     values = {
         "name": "pilot",
@@ -155,8 +226,6 @@ def test_a_protocol_has_a_fingerprint_and_a_queue():
 
 
 def test_trials_survive_a_file(tmp_path):
-    import json
-
     trials = simulate(PULLED)[:20]
     path = tmp_path / "trials.jsonl"
     path.write_text("".join(json.dumps(each.to_values()) + "\n" for each in trials))

@@ -93,10 +93,15 @@ def power(
     assign: Assignments = None,
     studies: Annotated[int, typer.Option(min=10, help="How many studies are simulated.")] = 100,
 ) -> None:
-    """How often each contrast of a protocol would hold, over SIMULATED studies of its size."""
+    """How often each contrast of a protocol would hold, over SIMULATED studies of its size.
+
+    Items are counted in the protocol's file, unless `--set items=N` tries another number; how many
+    raters will come no protocol says: `--set raters=N`.
+    """
     from custodes.config import load, override
     from custodes.review.study.analysis import power as power_of
     from custodes.review.study.protocol import Protocol
+    from custodes.review.study.runner import judged_items
     from custodes.review.study.simulated import SimulatedConfig
 
     settings = load(Protocol, protocol)
@@ -104,9 +109,15 @@ def power(
     values = override(given.model_dump(mode="json"), ())
     values |= {"arms": list(settings.arms), "raters_an_item": settings.raters_an_item,
                "blind": settings.blind}  # fmt: skip
+    if "items" not in given.model_fields_set:
+        values["items"] = len(judged_items(settings, base=protocol.parent))
     population = SimulatedConfig.parse(values)
     number = max(1, len(settings.contrasts))
     level = 1 - (1 - settings.level) / number
+    typer.echo(
+        f"{studies} studies of {population.raters} raters and {population.items} items, "
+        f"{min(population.raters_an_item, population.raters)} raters an item"
+    )
     typer.echo("SIMULATED raters: power under the assumptions of the population, no finding.")
     for asked in settings.contrasts:
         found = power_of(asked, population, studies=studies, level=level)

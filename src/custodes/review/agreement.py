@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from custodes.errors import DataError, MissingExtraError
 from custodes.measure import Interval, interval_of, resample
+from custodes.review.shares import Share
 
 __all__ = [
     "Agreement",
@@ -84,14 +85,20 @@ def agreement(
 ) -> Agreement:
     """Every figure; `pairs`: at most so many pairs of raters, those with most items in common.
 
-    Intervals resample items; those of Cohen's kappa are asymptotic (statsmodels).
+    Intervals resample items; those of Cohen's kappa are asymptotic (statsmodels). Where neither
+    shows any variation (everybody agrees) a coefficient has no interval, and the share of equal
+    answers Clopper and Pearson's over items.
     """
     counts, _ = ratings.counts()
     twice = int((counts.sum(axis=1) > 1).sum())
     if not twice:
         raise DataError("agreement: no item was judged by two people")
     return Agreement(
-        observed=_bootstrapped(_observed, counts, seed),
+        observed=Share(
+            value=_observed(counts),
+            draws=resample(_observed, counts, seed=seed, resamples=500),
+            units=twice,
+        ).interval(),
         alpha=_bootstrapped(lambda table: _alpha(table, level), counts, seed),
         fleiss=_bootstrapped(fleiss, counts, seed),
         ac1=_bootstrapped(gwet, counts, seed),
@@ -106,7 +113,12 @@ def _bootstrapped(
     statistic: Callable[[NDArray[np.int64]], float], counts: NDArray[np.int64], seed: int
 ) -> Interval:
     draws = resample(statistic, counts, seed=seed, resamples=500)
-    return interval_of(statistic(counts), draws)
+    return _with_width(interval_of(statistic(counts), draws))
+
+
+def _with_width(found: Interval) -> Interval:
+    """No interval where it has no width: few items that all agree do not show that all would."""
+    return found if found.low < found.high else Interval(found.value, math.nan, math.nan)
 
 
 def _observed(counts: NDArray[np.int64]) -> float:
@@ -193,8 +205,8 @@ def _cohen(ratings: Ratings, most: int) -> dict[tuple[str, str], Interval]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             kappa = cohens_kappa(table)
-        found[one, two] = Interval(
-            float(kappa.kappa), float(kappa.kappa_low), float(kappa.kappa_upp)
+        found[one, two] = _with_width(
+            Interval(float(kappa.kappa), float(kappa.kappa_low), float(kappa.kappa_upp))
         )
     return found
 
@@ -226,7 +238,10 @@ def item_splits(ratings: Ratings, limit: int = 20) -> list[ItemSplit]:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RaterScore:
     """One rater: ratings, agreement with the others on the same items, accuracy on checks,
-    agreement with the AI; intervals are exact or NaN where there is nothing."""
+    agreement with the AI; NaN where there is nothing.
+
+    Intervals of `others` resample items, since a rater who is wrong about one is so with all
+    colleagues at once; the other two are Wilson's, an item being one trial."""
 
     rater: str
     ratings: int
@@ -236,9 +251,9 @@ class RaterScore:
 
 
 def rater_scores(
-    ratings: Ratings, *, gold: Mapping[str, str], ai: Mapping[str, str]
+    ratings: Ratings, *, gold: Mapping[str, str], ai: Mapping[str, str], seed: int = 0
 ) -> list[RaterScore]:
-    """Every rater, the busiest first; `gold`, `ai`: item -> answer."""
+    """Every rater, the busiest first; `gold`, `ai`: item -> answer; `seed`: of the bootstrap."""
     by_item: dict[str, dict[str, str]] = defaultdict(dict)
     for item, rater, answer in ratings.rows:
         by_item[item][rater] = answer
@@ -246,21 +261,35 @@ def rater_scores(
     for rater, number in Counter(row[1] for row in ratings.rows).most_common():
         mine = {item: given[rater] for item, given in by_item.items() if rater in given}
         others = [
-            answer == mine[item]
+            [answer == mine[item] for name, answer in by_item[item].items() if name != rater]
             for item in mine
-            for name, answer in by_item[item].items()
-            if name != rater
         ]
         found.append(
             RaterScore(
                 rater=rater,
                 ratings=number,
-                others=_share(others),
+                others=_by_item([each for each in others if each], seed),
                 gold=_share([mine[item] == gold[item] for item in mine if item in gold]),
                 ai=_share([mine[item] == ai[item] for item in mine if item in ai]),
             )
         )
     return found
+
+
+def _by_item(equal: Sequence[Sequence[bool]], seed: int) -> Interval:
+    """The share of all comparisons that agree; a row is an item's."""
+    if not equal:
+        return Interval(math.nan, math.nan, math.nan)
+
+    def share(agreed: Floats, asked: Floats) -> float:
+        return float(agreed.sum() / asked.sum())
+
+    columns = [
+        np.array([float(sum(row)) for row in equal]),
+        np.array([float(len(row)) for row in equal]),
+    ]
+    draws = resample(share, *columns, seed=seed, resamples=500)
+    return Share(value=share(*columns), draws=draws, units=len(equal)).interval()
 
 
 def _share(right: Sequence[bool]) -> Interval:

@@ -155,7 +155,10 @@ def _by(rows: Rows, names: list[str], column: str, seed: int) -> Table:
             mean, part.ai, part.people, groups=list(part.groups), seed=seed, resamples=500
         )
         gap = interval_of(value, draws)
+        # Of a few groups that are all alike every resample is the same, which shows nothing.
+        known = gap.low < gap.high
         wins = "people" if gap.low > 0 else "AI" if gap.high < 0 else "neither for sure"
+        wins = wins if known else "neither for sure"
         lines.append([name, int(inside.sum()), float(part.ai.mean()), float(part.people.mean()),
                       gap, wins])  # fmt: skip
     return Table(

@@ -2,20 +2,21 @@
 
 Over and under by comparison with raters who had no help (arXiv 2510.26518); by switches where a
 first answer was recorded (Schemmer et al., "Appropriate Reliance on AI Advice", IUI 2023).
-Formulas on trials; intervals resample items or raters, whichever is said.
+Formulas on trials; intervals resample items or raters, whichever is said, and are exact where all
+answers are alike (`shares.py`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from custodes.measure import Interval, interval_of, resample
-from custodes.review.trials import Trial
+from custodes.measure import Interval, resample
+from custodes.review.shares import Share, difference
+from custodes.review.trials import Trial, units_of
 
 __all__ = ["Reliance", "Switches", "accuracy_by_arm", "reliance", "switches"]
 
@@ -51,105 +52,93 @@ class Switches:
     could_lose: int
 
 
-def _columns(trials: Sequence[Trial]) -> tuple[Floats, Floats, NDArray[np.object_]]:
-    right = np.array([float(trial.right) for trial in trials])
-    ai = np.array([float(trial.ai_right) for trial in trials])
-    return right, ai, np.array([trial.arm for trial in trials], dtype=object)
+By = Callable[[Trial], str]
+
+
+def _item(trial: Trial) -> str:
+    return trial.item
 
 
 def _mean(values: Floats) -> float:
     return float(values.mean()) if values.size else float("nan")
 
 
-def _intervals(
-    statistic: Callable[..., Floats],
-    arrays: Sequence[NDArray[Any]],
-    groups: Sequence[str],
-    seed: int,
-) -> list[Interval]:
-    values = statistic(*arrays)
-    draws = resample(statistic, *arrays, groups=groups, seed=seed, resamples=1000)
-    return [interval_of(float(value), draws[:, n]) for n, value in enumerate(values)]
+def _shares(
+    trials: Sequence[Trial], parts: Sequence[Callable[[Trial], bool]], *, seed: int, by: By
+) -> list[Share]:
+    """The share of right answers in each part of the trials, all on the same resamples."""
+    right = np.array([float(trial.right) for trial in trials])
+    inside = np.array([[part(trial) for part in parts] for trial in trials], dtype=bool)
+
+    def means(right: Floats, inside: NDArray[np.bool_]) -> Floats:
+        return np.array([_mean(right[column]) for column in inside.T])
+
+    groups = [by(trial) for trial in trials]
+    draws = resample(means, right, inside, groups=groups, seed=seed, resamples=1000)
+    return [
+        Share(value=value, draws=draws[:, n], units=units_of([t for t in trials if part(t)]))
+        for n, (part, value) in enumerate(zip(parts, means(right, inside).tolist(), strict=True))
+    ]
 
 
-def accuracy_by_arm(
-    trials: Sequence[Trial], *, seed: int, by: Callable[[Trial], str] = lambda trial: trial.item
-) -> dict[str, Interval]:
+def accuracy_by_arm(trials: Sequence[Trial], *, seed: int, by: By = _item) -> dict[str, Interval]:
     """Accuracy of each arm; intervals resample items (`by` says otherwise)."""
-    right, _, arm = _columns(trials)
-    names = sorted(set(arm))
-
-    def figures(right: Floats, arm: NDArray[np.object_]) -> Floats:
-        return np.array([_mean(right[arm == name]) for name in names])
-
-    found = _intervals(figures, [right, arm], [by(trial) for trial in trials], seed)
-    return dict(zip(names, found, strict=True))
+    names = sorted({trial.arm for trial in trials})
+    parts = [lambda trial, name=name: trial.arm == name for name in names]
+    found = _shares(trials, parts, seed=seed, by=by)
+    return {name: share.interval() for name, share in zip(names, found, strict=True)}
 
 
 def reliance(
-    trials: Sequence[Trial],
-    *,
-    seed: int,
-    without: str = "none",
-    by: Callable[[Trial], str] = lambda trial: trial.item,
+    trials: Sequence[Trial], *, seed: int, without: str = "none", by: By = _item
 ) -> list[Reliance]:
     """Every arm against the arm `without` help."""
-    right, ai, arm = _columns(trials)
-    groups = [by(trial) for trial in trials]
     found = []
-    for name in sorted(set(arm) - {without}):
-
-        def figures(
-            right: Floats, ai: Floats, arm: NDArray[np.object_], name: str = name
-        ) -> Floats:
-            with_help, plain = arm == name, arm == without
-            differences = [
-                _mean(right[with_help & which]) - _mean(right[plain & which])
-                for which in (np.ones(len(ai), dtype=bool), ai == 1, ai == 0)
-            ]
-            return np.array([*differences, 1 - _mean(right[with_help & (ai == 1)])])
-
-        overall, when_right, when_wrong, under = _intervals(figures, [right, ai, arm], groups, seed)
+    for name in sorted({trial.arm for trial in trials} - {without}):
+        parts = [
+            lambda trial, arm=arm, ai=ai: trial.arm == arm and trial.ai_right in ai
+            for ai in ((True, False), (True,), (False,))
+            for arm in (name, without)
+        ]
+        shares = _shares(trials, parts, seed=seed, by=by)
+        helped, plain = shares[::2], shares[1::2]
+        overall, when_right, when_wrong = map(difference, helped, plain)
+        gained = helped[1].interval()
         found.append(
             Reliance(
                 arm=name,
                 overall=overall,
                 when_right=when_right,
                 when_wrong=when_wrong,
-                under=under,
-                trials=int((arm == name).sum()),
+                under=Interval(1 - gained.value, 1 - gained.high, 1 - gained.low),
+                trials=sum(trial.arm == name for trial in trials),
             )
         )
     return found
 
 
-def switches(
-    trials: Sequence[Trial],
-    *,
-    seed: int,
-    by: Callable[[Trial], str] = lambda trial: trial.item,
-) -> list[Switches]:
+def switches(trials: Sequence[Trial], *, seed: int, by: By = _item) -> list[Switches]:
     """RAIR and RSR of every arm in which first answers were recorded; NaN where none could
     switch."""
+
+    def gains(trial: Trial) -> bool:
+        return trial.first != trial.truth and trial.ai_right
+
+    def loses(trial: Trial) -> bool:
+        return trial.first == trial.truth and not trial.ai_right
+
     found = []
     told = [trial for trial in trials if trial.first is not None]
     for name in sorted({trial.arm for trial in told}):
         mine = [trial for trial in told if trial.arm == name]
-        began = np.array([float(trial.first == trial.truth) for trial in mine])
-        right, ai, _ = _columns(mine)
-
-        def figures(began: Floats, right: Floats, ai: Floats) -> Floats:
-            gain, lose = (began == 0) & (ai == 1), (began == 1) & (ai == 0)
-            return np.array([_mean(right[gain]), _mean(right[lose])])
-
-        rair, rsr = _intervals(figures, [began, right, ai], [by(trial) for trial in mine], seed)
+        rair, rsr = _shares(mine, [gains, loses], seed=seed, by=by)
         found.append(
             Switches(
                 arm=name,
-                rair=rair,
-                rsr=rsr,
-                could_gain=int(((began == 0) & (ai == 1)).sum()),
-                could_lose=int(((began == 1) & (ai == 0)).sum()),
+                rair=rair.interval(),
+                rsr=rsr.interval(),
+                could_gain=sum(map(gains, mine)),
+                could_lose=sum(map(loses, mine)),
             )
         )
     return found

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import Literal
 
 import numpy as np
@@ -82,7 +83,8 @@ class Objective:
 
     accuracy: the most right answers. cost: the least `error_cost` a wrong answer plus
     `person_cost` a case that people judge. risk: as few cases to people as keep the AI's errors
-    among accepted cases at or below `risk`, by the upper bound of an exact one-sided 95 % interval.
+    among accepted cases at or below `risk`, by the upper bound of an exact one-sided 95 % interval
+    in which a group is one trial, however many people judged it.
     """
 
     aim: Aim = "accuracy"
@@ -169,7 +171,9 @@ def choose_threshold(rows: Rows, objective: Objective | None = None) -> float:
     elif aim.aim == "cost":
         value = -(aim.error_cost * (n - right) + aim.person_cost * (n - counts))
     elif aim.aim == "risk":
-        fine = np.array([_within(aim.risk, k, accepted_right[k]) for k in counts])
+        groups = [rows.groups[place] for place in order]
+        trials, errors = _by_group(groups, 1 - ai)
+        fine = np.array([_within(aim.risk, trials[k], errors[k]) for k in counts])
         value = np.where(fine, counts, -1)
     else:
         raise InputError(f"aim: got {aim.aim!r}, expected accuracy, cost or risk")
@@ -177,11 +181,26 @@ def choose_threshold(rows: Rows, objective: Objective | None = None) -> float:
     return float("inf") if best == 0 else float(sure[best - 1])
 
 
-def _within(risk: float, accepted: int, right: float) -> bool:
-    """One-sided 95 % upper bound of the error share, exact."""
-    if accepted == 0:
+def _by_group(groups: Sequence[Hashable], wrong: Floats) -> tuple[list[int], list[float]]:
+    """Of the first 0, 1 ... n rows: how many groups they are of, and the sum of the groups' shares
+    of wrong rows (of a case that several people judged: 0 or 1)."""
+    seen: dict[Hashable, tuple[float, int]] = {}
+    trials, errors = [0], [0.0]
+    for group, is_wrong in zip(groups, wrong.tolist(), strict=True):
+        had, rows = seen.get(group, (0.0, 0))
+        seen[group] = (had + is_wrong, rows + 1)
+        before = had / rows if rows else 0.0
+        errors.append(errors[-1] + (had + is_wrong) / (rows + 1) - before)
+        trials.append(len(seen))
+    return trials, errors
+
+
+def _within(risk: float, trials: int, errors: float) -> bool:
+    """One-sided 95 % upper bound of the error share: exact for whole errors, and safe for parts of
+    one, which are rounded up (sums of shares spread less than sums of zeros and ones)."""
+    if trials == 0:
         return True
-    return clopper_pearson(round(accepted - right), int(accepted), 0.9).high <= risk
+    return clopper_pearson(ceil(errors - 1e-6), trials, 0.9).high <= risk
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from custodes.data.tables import iterate_lines
 from custodes.errors import DataError
 from custodes.store import Rated
 
-__all__ = ["Trial", "read_trials", "trials_of", "usable"]
+__all__ = ["Trial", "read_trials", "trials_of", "units_of", "usable"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +98,11 @@ def read_trials(path: Path) -> list[Trial]:
             raise DataError(f"{place}: {error}; expected {', '.join(sorted(known))}") from None
         found.append(trial)
     return found
+
+
+def units_of(trials: Sequence[Trial]) -> int:
+    """How many independent units trials hold at least: their raters or items, the fewer."""
+    return min(len({trial.rater for trial in trials}), len({trial.item for trial in trials}))
 
 
 def usable(trials: Sequence[Trial]) -> list[Trial]:

@@ -130,12 +130,60 @@ def test_choices_have_epochs_of_their_own():
 
 def test_intervals_draw_every_factor():
     rng = np.random.default_rng(0)
-    seeds = rng.normal(1, 1, (6, 1, 1))
-    many = gaps.crossed_interval(seeds + np.zeros((6, 50, 2)), seed=0, resamples=500)
+    seeds = rng.normal(1, 1, (6, 1, 1, 1))
+    many = gaps.crossed_interval(seeds + np.zeros((6, 1, 50, 2)), seed=0, resamples=500)
     assert many.value == pytest.approx(seeds.mean())
     assert many.high - many.low > 0.5  # fifty paraphrases do not stand in for seeds
-    alone = gaps.crossed_interval(np.ones((1, 1, 1)), seed=0, resamples=5)
+    alone = gaps.crossed_interval(np.ones((1, 1, 1, 1)), seed=0, resamples=5)
     assert math.isnan(alone.low)
+    again = gaps.crossed_interval(seeds + np.zeros((6, 1, 50, 2)), seed=0, resamples=500)
+    assert again == many
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_intervals_over_few_seeds_hold_the_truth(seeds):
+    rng = np.random.default_rng(0)
+    held = 0
+    for number in range(200):
+        values = rng.normal(0, 1, (seeds, 1, 1, 1)) + rng.normal(0, 0.1, (seeds, 1, 4, 2))
+        found = gaps.crossed_interval(values, seed=number, resamples=100)
+        held += found.low <= 0 <= found.high
+    assert held >= 180  # of 200 at 95 %; draws of the seeds alone: about 110, 145 and 170
+
+
+def answered(kinds, seed=0, paraphrases=4, permutations=2):
+    """A cell that was asked questions of some kinds, whose reports are given by kind."""
+    asked = [
+        {"name": name, "paraphrase": n, "permutation": k, "value": value, "mass": 1.0}
+        for name, value in kinds.items()
+        for n in range(paraphrases)
+        for k in range(permutations)
+    ]
+    return {"seed": seed, "asked": {"own": asked}}
+
+
+def test_paraphrases_of_a_kind_are_no_more_than_one_question():
+    kinds = {"a": 0.8, "b": 0.9, "c": 0.9, "d": 0.0, "e": 0.0, "f": 0.0, "g": 0.1}
+    cells = [answered(kinds, seed) for seed in range(3)]
+    assert gaps.table_of(cells, "own").shape == (3, 7, 4, 2)
+    assert gaps.table_of(cells, "own", "b").shape == (3, 1, 4, 2)
+    all_kinds = gaps.shares(cells, "own")
+    assert all_kinds.value == pytest.approx(2.7 / 7)
+    assert all_kinds.high - all_kinds.low > 0.5  # as one draw of 28 questions: .33
+    one = gaps.shares(cells, "own", "b")
+    assert one.high - one.low < 1e-9
+    del cells[0]["asked"]["own"][0]
+    with pytest.raises(DataError, match="as many answers of each kind"):
+        gaps.table_of(cells, "own")
+
+
+def test_intervals_end_where_a_share_does():
+    cells = [answered({"a": value}, seed) for seed, value in enumerate((1.0, 0.9, 0.5))]
+    opposite = [answered({"a": 0.0}, seed) for seed in range(3)]
+    assert gaps.shares(cells, "own").high == 1
+    assert gaps.gap(cells, opposite, "own").high == 1
+    assert gaps.gap(opposite, cells, "own").low == -1
+    assert gaps.told_apart(cells, cells, "own").value == 0.5
 
 
 def study(tiny_folder, **settings):

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from custodes.errors import DataError, MissingExtraError
 from custodes.measure import Interval, brier, expected_calibration_error, interval_of, resample
+from custodes.review.shares import Share, difference
 from custodes.review.study.protocol import Contrast, Protocol
 from custodes.review.study.simulated import SimulatedConfig, simulate
-from custodes.review.trials import Trial
+from custodes.review.trials import Trial, units_of
 
 __all__ = [
     "Calibrated",
@@ -77,7 +78,8 @@ def contrast(
     """Difference in accuracy between two arms; the interval resamples raters *and* items.
 
     Items and raters are drawn independently, and a trial counts as often as both of its own were
-    drawn (the pigeonhole bootstrap of Owen 2007), since both are samples.
+    drawn (the pigeonhole bootstrap of Owen 2007), since both are samples. Where an arm's answers
+    are all alike, exact bounds say what drawing cannot (`custodes.review.shares`).
     """
     used = [t for t in trials if t.arm in (asked.arm, asked.against) and _WHERE[asked.where](t)]
     right = np.array([float(trial.right) for trial in used])
@@ -86,23 +88,30 @@ def contrast(
         raise DataError(
             f"contrast {asked.arm} against {asked.against} ({asked.where}): an arm has no trial"
         )
-    value = float(right[helped].mean() - right[~helped].mean())
     _, rater = np.unique([trial.rater for trial in used], return_inverse=True)
     _, item = np.unique([trial.item for trial in used], return_inverse=True)
     random = np.random.default_rng(seed)
-    draws = np.full(resamples, np.nan)
+    draws = np.full((2, resamples), np.nan)
     for n in range(resamples):
         weight = _drawn(rater, random) * _drawn(item, random)
         a, b = weight * helped, weight * ~helped
         if a.sum() and b.sum():
-            draws[n] = (a @ right) / a.sum() - (b @ right) / b.sum()
-    difference = interval_of(value, draws, level=level)
+            draws[:, n] = (a @ right) / a.sum(), (b @ right) / b.sum()
+    arms = [
+        Share(
+            value=float(right[inside].mean()),
+            draws=drawn,
+            units=units_of([t for t, mine in zip(used, inside, strict=True) if mine]),
+        )
+        for inside, drawn in zip((helped, ~helped), draws, strict=True)
+    ]
+    found = difference(*arms, level=level)
     holds = {
-        "higher": difference.low > 0,
-        "lower": difference.high < 0,
-        "not_lower": difference.low > -asked.margin,
+        "higher": found.low > 0,
+        "lower": found.high < 0,
+        "not_lower": found.low > -asked.margin,
     }[asked.expects]
-    return Found(contrast=asked, difference=difference, holds=bool(holds), trials=len(used))
+    return Found(contrast=asked, difference=found, holds=bool(holds), trials=len(used))
 
 
 def _drawn(place: NDArray[np.int64], random: np.random.Generator) -> Floats:
@@ -115,17 +124,22 @@ def _drawn(place: NDArray[np.int64], random: np.random.Generator) -> Floats:
 class MixedLogit:
     """Log-odds of a right answer: term -> posterior mean and 95 % interval (mean +- 1.96 sd).
 
-    `spread`: standard deviation of the random effects of items and of raters.
+    Terms of arms are against the arm `reference`, which has none of its own. `spread`: standard
+    deviation of the random effects of items and of raters.
     """
 
     terms: dict[str, Interval]
     spread: dict[str, float]
+    reference: str
     trials: int
 
 
 def mixed_logit(trials: Sequence[Trial], *, without: str = "none") -> MixedLogit:
     """Logistic regression of rightness on arm, on whether the AI is right, on both together and on
     practice (hundreds of trials), with crossed random effects of items and raters.
+
+    Arms are held against the arm `without` help; where the study has none, against the first by
+    name: with a term for every arm only the prior would tell their common height.
 
     statsmodels' variational Bayes (`BinomialBayesMixedGLM.fit_vb`), whose intervals are known to
     be somewhat narrow.
@@ -135,6 +149,10 @@ def mixed_logit(trials: Sequence[Trial], *, without: str = "none") -> MixedLogit
         from statsmodels.genmod.bayes_mixed_glm import BinomialBayesMixedGLM
     except ModuleNotFoundError as error:
         raise MissingExtraError(error.name or "statsmodels", "review") from error
+    if len({trial.right for trial in trials}) < 2:
+        raise DataError(
+            f"mixed logit: got {len(trials)} answers that are all right or all wrong; expected both"
+        )
     frame = pd.DataFrame(
         {
             "right": [int(trial.right) for trial in trials],
@@ -144,7 +162,9 @@ def mixed_logit(trials: Sequence[Trial], *, without: str = "none") -> MixedLogit
             "rater": [trial.rater for trial in trials],
         }
     )
-    arms = sorted({trial.arm for trial in trials} - {without})
+    arms = sorted({trial.arm for trial in trials})
+    reference = without if without in arms else arms[0]
+    arms.remove(reference)
     formula = ["ai_wrong", "practice"]
     for arm in arms:
         frame[arm] = [int(trial.arm == arm) for trial in trials]
@@ -158,7 +178,9 @@ def mixed_logit(trials: Sequence[Trial], *, without: str = "none") -> MixedLogit
             {"item": "0 + C(item)", "rater": "0 + C(rater)"},
             frame,
         )
-        fit = model.fit_vb()
+        # Given, since it is drawn without a seed otherwise: two fits of the same trials agree.
+        sd = np.full(model.k_fep + model.k_vcp + model.k_vc, np.exp(-0.5))
+        fit = model.fit_vb(sd=sd)
     terms = {
         name: Interval(float(mean), float(mean - 1.96 * sd), float(mean + 1.96 * sd))
         for name, mean, sd in zip(model.exog_names, fit.fe_mean, fit.fe_sd, strict=True)
@@ -167,7 +189,7 @@ def mixed_logit(trials: Sequence[Trial], *, without: str = "none") -> MixedLogit
         name: float(np.exp(value))
         for name, value in zip(("item", "rater"), fit.vcp_mean, strict=True)
     }
-    return MixedLogit(terms=terms, spread=spread, trials=len(trials))
+    return MixedLogit(terms=terms, spread=spread, reference=reference, trials=len(trials))
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,5 +243,9 @@ def power(
     held = 0
     for number in range(studies):
         trials = simulate(config.model_copy(update={"seed": config.seed * 100_003 + number}))
+        seen = {trial.arm for trial in trials if _WHERE[asked.where](trial)}
+        missing = {asked.arm, asked.against} - seen
+        if missing and missing <= set(config.arms):
+            continue  # a small study may have no such trial in an arm, and then shows nothing
         held += contrast(trials, asked, level=level, seed=number, resamples=300).holds
     return clopper_pearson(held, studies)

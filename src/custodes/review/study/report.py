@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from custodes.measure import Interval, Prose, Report, Section, Table
 from custodes.measure.report import Cell
+from custodes.review.arms import Arm
 from custodes.review.reliance import accuracy_by_arm, reliance, switches
 from custodes.review.study.analysis import (
     calibration_by_arm,
@@ -62,7 +63,8 @@ def _confirmatory(trials: Sequence[Trial], protocol: Protocol) -> Section:
         return Section("Confirmatory", [Prose("The protocol names no contrast.")])
     caption = (
         f"Difference in accuracy; {number} contrasts share the level {protocol.level:.0%} "
-        "(Bonferroni). Intervals resample raters and items."
+        "(Bonferroni). Intervals resample raters and items; where an arm's answers are all alike "
+        "they are exact, and the fewer of raters and items count."
     )
     columns = ["contrast", "where", "expected", "difference", "holds", "trials"]
     return Section("Confirmatory", [Table(columns, rows, caption, _SIGNED)])
@@ -74,15 +76,9 @@ def _exploratory(trials: Sequence[Trial], protocol: Protocol) -> list[Section]:
         [arm, sum(t.arm == arm for t in trials), share, _seconds(trials, arm)]
         for arm, share in accuracy_by_arm(trials, seed=seed).items()
     ]
-    relied: list[list[Cell]] = [
-        [r.arm, r.when_right, r.under, r.when_wrong, _reads(r.when_wrong)]
-        for r in reliance(trials, seed=seed)
-    ]
     changed: list[list[Cell]] = [
         [s.arm, s.rair, s.could_gain, s.rsr, s.could_lose] for s in switches(trials, seed=seed)
     ]
-    fit = mixed_logit(trials)
-    effects: list[list[Cell]] = [[name, term] for name, term in fit.terms.items()]
     honest: list[list[Cell]] = [
         [c.arm, c.brier, c.calibration_error, c.trials]
         for c in calibration_by_arm(trials, seed=seed)
@@ -90,26 +86,51 @@ def _exploratory(trials: Sequence[Trial], protocol: Protocol) -> list[Section]:
     return [
         Section("Accuracy by arm", [
             Table(["arm", "trials", "accuracy", "median seconds"], accuracy,
-                  "Intervals resample items."),
+                  "Intervals resample items; where all answers are alike they are exact, and the "
+                  "fewer of raters and items count."),
         ]),
         Section("Reliance", [
-            Table(["arm", "gain where the AI is right", "under-reliance", "loss where it is wrong",
-                   "reads"], relied,
-                  "Against the arm without help. Under-reliance: what is still missing to 1 where "
-                  "the AI is right. A loss below 0 where it is wrong is over-reliance.", _SIGNED),
+            _relied(trials, seed),
             *([Table(["arm", "RAIR", "could gain", "RSR", "could lose"], changed,
                      "By switches from first answers.")] if changed else []),
         ]),
-        Section("Mixed logit", [
-            Table(["term", "log-odds"], effects,
-                  f"Random effects: items {fit.spread['item']:.2f}, raters "
-                  f"{fit.spread['rater']:.2f} (standard deviations). Practice is in hundreds of "
-                  "trials. Variational Bayes; its intervals tend to be narrow.", _SIGNED),
-        ]),
+        Section("Mixed logit", [_fitted(trials)]),
         Section("Confidence", [
             Table(["who", "Brier", "calibration error", "judgments"], honest),
         ]),
     ]  # fmt: skip
+
+
+def _relied(trials: Sequence[Trial], seed: int) -> Table | Prose:
+    if not any(trial.arm == Arm.NONE for trial in trials):
+        return Prose(
+            "Not measured: the study has no arm without help (none) to hold the others against."
+        )
+    rows: list[list[Cell]] = [
+        [r.arm, r.when_right, r.under, r.when_wrong, _reads(r.when_wrong)]
+        for r in reliance(trials, seed=seed)
+    ]
+    return Table(
+        ["arm", "gain where the AI is right", "under-reliance", "loss where it is wrong", "reads"],
+        rows,
+        "Against the arm without help. Under-reliance: what is still missing to 1 where the AI is "
+        "right. A loss below 0 where it is wrong is over-reliance.",
+        _SIGNED,
+    )
+
+
+def _fitted(trials: Sequence[Trial]) -> Table | Prose:
+    if len({trial.right for trial in trials}) < 2:
+        return Prose("Not fitted: all answers are right, or all are wrong.")
+    fit = mixed_logit(trials)
+    return Table(
+        ["term", "log-odds"],
+        [[name, term] for name, term in fit.terms.items()],
+        f"Arms are held against {fit.reference}. Random effects: items {fit.spread['item']:.2f}, "
+        f"raters {fit.spread['rater']:.2f} (standard deviations). Practice is in hundreds of "
+        "trials. Variational Bayes; its intervals tend to be narrow.",
+        _SIGNED,
+    )
 
 
 def _seconds(trials: Sequence[Trial], arm: str) -> float:

@@ -11,7 +11,7 @@ from custodes.review.queue import Desk
 from custodes.review.study.protocol import Protocol
 from custodes.review.trials import Trial, trials_of
 
-__all__ = ["gather", "start_study"]
+__all__ = ["gather", "judged_items", "start_study"]
 
 _EVERYTHING = 10_000_000
 
@@ -36,9 +36,7 @@ def start_study(desk: Desk, protocol: Protocol, *, base: Path) -> int:
 
 def gather(desk: Desk, protocol: Protocol, *, base: Path) -> tuple[list[Trial], dict[str, float]]:
     """The study's trials, and rater -> share of right checks."""
-    truths = {
-        item.ref: str(item.meta["truth"]) for item in _items(protocol, base) if item.gold is None
-    }
+    truths = {item.ref: str(item.meta["truth"]) for item in judged_items(protocol, base=base)}
     rated = desk.rated(protocol.name, limit=_EVERYTHING)
     checks: dict[str, list[bool]] = {}
     for each in rated:
@@ -47,6 +45,11 @@ def gather(desk: Desk, protocol: Protocol, *, base: Path) -> tuple[list[Trial], 
             checks.setdefault(each.judgment.rater, []).append(right)
     trials = trials_of((each for each in rated if each.case.gold is None), truths)
     return trials, {rater: sum(right) / len(right) for rater, right in checks.items()}
+
+
+def judged_items(protocol: Protocol, *, base: Path) -> list[Case]:
+    """The study's items without its checks, which are no trials."""
+    return [item for item in _items(protocol, base) if item.gold is None]
 
 
 def _items(protocol: Protocol, base: Path) -> list[Case]:

@@ -22,9 +22,10 @@ Cells = Sequence[Mapping[str, Any]]
 _READING = (
     "A report is the share of the valid answers' probability that speaks for the behavior: 1 all, "
     "0 none. A gap is what the model tuned toward the behavior reports less what its opposite "
-    "reports. Intervals draw seeds, paraphrases and permutations anew, each with replacement; with "
-    "one seed they tell nothing of seeds. Mass is the probability of all valid answers together: "
-    "where it is small, the report is about words that the model hardly ever says."
+    "reports. Intervals draw seeds, kinds of questions, paraphrases of a kind and permutations "
+    "anew, each with replacement, and are never less than Student's t over seeds; with one seed "
+    "they tell nothing of seeds. Mass is the probability of all valid answers together: where "
+    "it is small, the report is about words that the model hardly ever says."
 )
 
 
