@@ -23,7 +23,7 @@ from custodes.server.wire.sse import encode, encode_json
 from custodes.types import Message, RuleId
 
 MARKER = "abba"
-CHANNELS = ("content", "reasoning", "tool:0")
+CHANNELS = ("content", "reasoning", "tool:0", "other")
 
 plain = st.text(st.characters(exclude_categories=("Cs",)), max_size=40)
 texts = st.lists(
@@ -135,6 +135,8 @@ def pass_through(
 def interrupted(pieces: list[Piece], lane: int, channel: str) -> bool:
     """Whether the choice leaves the channel and comes back to it."""
     order = [name for piece in pieces if piece.lane == lane for name, _ in piece.parts]
+    if channel != "other":  # which stands beside the others and does not end them
+        order = [name for name in order if name != "other"]
     runs = [name for name, before in zip(order, [None, *order], strict=False) if name != before]
     return runs.count(channel) > 1
 

@@ -3,8 +3,10 @@
 import hashlib
 
 import pytest
-from server_doubles import CAKE, MARKER, finishes, gateway, said
+from server_doubles import CAKE, MARKER, finishes, gateway, make_guard, said
 
+from custodes.classifiers.scripted import Fault
+from custodes.guard import Policy
 from custodes.server.scripted import Script
 
 HARM = Script(pieces=("Here is the ", MARKER, " recipe"))
@@ -80,6 +82,72 @@ def test_immediate_release_cuts_late(upstream):
         assert said(chunks).startswith("Here is the " + MARKER)
         assert finishes(chunks) == ["content_filter"]
         assert not said(chunks).endswith(" b")
+
+
+def slow_guard():
+    """Its first verdict comes with the end of a reply."""
+    return make_guard(step=200, policy=Policy())
+
+
+LATE = [
+    ("flagging", {}),
+    ("shadowing", {}),
+    ("enforcing", {"release": "immediate"}),
+]
+
+
+@pytest.mark.parametrize(("name", "settings"), LATE)
+@pytest.mark.parametrize("fault", [None, "drop"])
+def test_what_left_unjudged_is_judged_and_recorded_when_the_reply_breaks_off(
+    upstream, name, settings, fault
+):
+    keys = [key("flagging", mode="flag"), key("shadowing", mode="shadow"), key("enforcing")]
+    script = Script(
+        pieces=("Here is the ", MARKER, " recipe", *(" and",) * 100),
+        delay=0.05 if fault is None else 0,
+        fault=fault,
+        fault_at=3,
+    )
+    messages = [{"role": "user", "content": script.prompt()}]
+    body = {"model": "m", "stream": True, "messages": messages}
+    with gateway(upstream, slow_guard, keys=keys, **settings) as running:
+        read = ""
+        url = running.url + "/v1/chat/completions"
+        with running.http.stream("POST", url, json=body, headers=bearer(name)) as response:
+            for line in response.iter_lines():
+                read += line
+                if "recipe" in line:
+                    break  # the client leaves
+        assert MARKER in read
+        running.wait_for(lambda: len(running.sink.events) == 2)
+        found = [(event.judged, event.action) for event in running.sink.events]
+        assert found == [("input", "release"), ("exchange", "stop")]
+
+
+def test_what_was_never_sent_is_not_judged(upstream):
+    keys = [key("flagging", mode="flag")]
+    script = Script(pieces=("Here", *(" and",) * 40, MARKER), delay=0.05)
+    messages = [{"role": "user", "content": script.prompt()}]
+    body = {"model": "m", "stream": True, "messages": messages}
+    with gateway(upstream, slow_guard, keys=keys) as running:
+        url = running.url + "/v1/chat/completions"
+        with running.http.stream("POST", url, json=body, headers=bearer("flagging")) as response:
+            for line in response.iter_lines():
+                if "Here" in line:
+                    break
+        running.wait_for(lambda: len(running.sink.events) == 2)
+        assert running.sink.events[-1].action == "release"
+
+
+def test_the_shutdown_waits_for_verdicts_on_what_was_sent(upstream):
+    def slow():
+        return make_guard(step=200, policy=Policy(), fault=Fault.STALL, stall_seconds=0.5)
+
+    keys = [key("shadowing", mode="shadow")]
+    with gateway(upstream, slow, keys=keys) as running:
+        assert said(running.chat(HARM, headers=bearer("shadowing"))) == TEXT
+        sink = running.sink
+    assert ("exchange", "stop") in [(event.judged, event.action) for event in sink.events]
 
 
 @pytest.mark.parametrize(

@@ -161,6 +161,7 @@ SAFE = {"hate": {"filtered": False, "severity": "safe"}}
         ({"delta": {"content": "x"}, "content_filter_results": SAFE}, {}),
         ({"delta": {"content": "x", "role": "assistant"}}, {"usage": {"service_tier": "default"}}),
         ({"delta": {"content": "x"}}, {"prompt_filter_results": [SAFE]}),
+        ({"delta": {"content": "x", "new": None}, "flag": True}, {}),
     ],
 )
 def test_ratings_are_no_text(choice, around):
@@ -192,6 +193,7 @@ def test_what_a_chunk_says_elsewhere_is_judged(choice, around):
     [
         {"delta": {"content": "x"}, "token_ids": [1]},
         {"delta": {"content": "x", "token_ids": [1]}},
+        {"delta": {"content": "x"}, "token_id": 1},
         {"delta": {"content": "x"}, "logprobs": {"content": [{"token": "x"}]}},
     ],
 )

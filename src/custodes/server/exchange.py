@@ -248,10 +248,9 @@ class Exchange(Response):
                 await _send(send, data, more=True)
         finally:
             await output.aclose()  # type: ignore[attr-defined]
+            self._linger(flow)
         if flow.fault is not None:
             self._count(flow.fault)
-        if not self._terms.patient:
-            self._service.background(flow.linger())
         await _send(send, b"", more=False)
 
     async def _whole(
@@ -267,9 +266,13 @@ class Exchange(Response):
             body = reply.rebuild(body, outcome.kept, outcome.cuts)
         elif self._terms.explain and (worst := outcome.worst) is not None:
             body = {**body, "guard": guard_object(worst)}
-        if not self._terms.patient:
-            self._service.background(flow.linger())
+        self._linger(flow)
         await self._send_json(send, 200, body)
+
+    def _linger(self, flow: Flow) -> None:
+        """Whatever became of the client: what it has got is judged and recorded."""
+        if flow.owing:
+            self._service.background(flow.linger())
 
     async def _refusal_of(self, upstream: Upstream, answered: Answered) -> RequestError:
         """An upstream's error for the client; its words only where they were judged and clean."""

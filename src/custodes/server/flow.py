@@ -99,11 +99,13 @@ class Flow:
         self._judging: asyncio.Task[list[Answer]] | None = None
         self._worst = noted
         self._told = False
+        self._concluded = False
 
     # Streams
 
     async def stream(self, events: AsyncIterator[ServerEvent]) -> AsyncIterator[bytes]:
-        """What goes to the client; closing the iterator stops the reading and the judging."""
+        """What goes to the client; closing the iterator stops the reading, and the judging where
+        nothing unjudged has left."""
         reader = self._loop.create_task(self._read(events))
         late = self._loop.call_at(self._terms.until, self._expire)
         try:
@@ -120,17 +122,29 @@ class Flow:
             late.cancel()
             reader.cancel()
             await asyncio.gather(reader, return_exceptions=True)
-            if self._judging is not None and self._terms.patient:
+            if self._judging is not None and not self.owing:
                 self._judging.cancel()
 
+    @property
+    def owing(self) -> bool:
+        """Whether text has left whose verdict is not yet reported."""
+        free = self._bench is not None and self._gate.open
+        return free and not self._concluded and not self._gate.over
+
     async def linger(self) -> None:
-        """After a stream that did not wait for its verdicts: wait for them and report them."""
-        if self._fault is not None:
-            return
-        self._judging = self._judging or self._ask()
-        while self._judging is not None:
-            await asyncio.wait([self._judging])
-            self._advance()
+        """When the client has got all that it will get: judge that to its end and report it.
+
+        Two batches at most: the one that is being judged, and all that has come since.
+        """
+        self._gate.complete()
+        judging = self._judging or self._ask()
+        while judging is not None:
+            try:
+                await asyncio.wait([judging])
+            finally:
+                judging.cancel()
+            self._act(self._verdicts(judging))
+            judging = self._ask()
         self._conclude()
 
     async def _read(self, events: AsyncIterator[ServerEvent]) -> None:
@@ -252,6 +266,7 @@ class Flow:
         return sent + self._reply.close()
 
     def _conclude(self) -> bytes:
+        self._concluded = True
         return self._act(self._gate.conclude())
 
     @property
@@ -277,6 +292,7 @@ class Flow:
                 judging.cancel()
             self._note(outcome, self._verdicts(judging))
         self._note(outcome, self._gate.conclude())
+        self._concluded = True
         outcome.worst = self._worst
         return outcome
 

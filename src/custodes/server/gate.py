@@ -6,7 +6,11 @@ and the answers back.
 - Pieces of a choice leave in the order in which they came. One leaves when all of its text is
   cleared; one that may be cut leaves as far as its text is cleared.
 - Where a choice turns from one channel to another (from reasoning to content, to a tool call)
-  the first is judged as complete, so that its end does not keep the second waiting.
+  the first is judged as complete, so that its end does not keep the second waiting. A channel
+  that comes back is judged anew from its beginning, which costs; one that has come back too often
+  is complete at the choice's end alone, and what comes between waits for that.
+- What stands beside the text (channel other) may come with every piece: it is a channel of its own
+  that does not end the one that it interrupts. It is complete where a piece has none of it.
 - After a cut nothing of that choice ever leaves.
 - Pieces of the stream as a whole (lane -1) leave when nothing of any choice is waiting.
 - A gate that is `open` lets every piece go at once; what is asked and answered is the same.
@@ -25,6 +29,10 @@ from custodes.types import Action, Verdict
 __all__ = ["Answer", "Ask", "Cut", "Gate", "Leave", "Settled"]
 
 _STREAM = -1
+_BESIDE = "other"
+"""The channel of text outside the fields that are known to speak."""
+_MOST_REOPENINGS = 64
+"""A channel that has come back so often is no longer taken for complete where it is left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +84,8 @@ class _Channel:
     received: int = 0
     cleared: int = 0
     left: int = 0
+    complete: bool = False
+    reopened: int = 0
 
 
 @dataclass(slots=True)
@@ -91,6 +101,8 @@ class _Lane:
     queue: deque[_Held] = field(default_factory=deque)
     channels: dict[str, _Channel] = field(default_factory=dict)
     current: str | None = None
+    beside: bool = False
+    """Whether the last text came with some of the channel other."""
     cut: bool = False
     unjudged: bool = False
     worst: Decision | None = None
@@ -110,6 +122,9 @@ class Gate:
         self._enforce = enforce
         self._lanes: dict[int, _Lane] = {}
         self._asks: list[Ask] = []
+        self._cut = 0
+        self._ended = 0
+        """Choices that are cut, and that are cut or at their end."""
 
     def add(self, piece: Piece) -> None:
         """Take one piece; what is to be asked and what leaves is found by the other methods."""
@@ -119,11 +134,22 @@ class Gate:
         if lane.cut:
             return
         ends = []
+        if lane.beside and piece.parts and all(name != _BESIDE for name, _ in piece.parts):
+            self._leave_channel(piece.lane, lane, _BESIDE)
+            lane.beside = False
         for name, text in piece.parts:
             channel = lane.channels.get(name)
             if channel is None:
                 channel = lane.channels[name] = _Channel()
-            self._turn(piece.lane, lane, name)
+            elif channel.complete:
+                channel.complete = False
+                channel.reopened += 1
+            if name == _BESIDE:
+                lane.beside = True
+            elif name != lane.current:
+                if lane.current is not None:
+                    self._leave_channel(piece.lane, lane, lane.current)
+                lane.current = name
             channel.received += len(text)
             ends.append((channel, channel.received))
             self._asks.append(Ask(piece.lane, name, text))
@@ -167,11 +193,14 @@ class Gate:
 
     def leaving(self) -> Iterator[Cut | Leave | Settled]:
         """What may leave as things stand."""
+        stream = None
+        waiting = False
         for number, lane in self._lanes.items():
-            if number != _STREAM:
+            if number == _STREAM:
+                stream = lane
+            elif lane.queue:
                 yield from self._drain(number, lane)
-        stream = self._lanes.get(_STREAM)
-        waiting = any(lane.queue for number, lane in self._lanes.items() if number != _STREAM)
+                waiting = waiting or bool(lane.queue)
         if stream is not None and (self._open or not waiting):
             yield from self._drain(_STREAM, stream)
 
@@ -192,27 +221,38 @@ class Gate:
         yield from self.leaving()
 
     @property
+    def open(self) -> bool:
+        """Whether pieces leave before a verdict covers them."""
+        return self._open
+
+    @property
     def over(self) -> bool:
         """Whether every choice that was asked for is cut."""
-        lanes = [self._lanes.get(number) for number in range(self._choices)]
-        return all(lane is not None and lane.cut for lane in lanes)
+        return self._cut >= self._choices
 
     @property
     def ended(self) -> bool:
         """Whether every choice that was asked for has come to its end or is cut."""
-        lanes = [self._lanes.get(number) for number in range(self._choices)]
-        return all(lane is not None and (lane.cut or lane.ended) for lane in lanes)
+        return self._ended >= self._choices
 
-    def _turn(self, number: int, lane: _Lane, channel: str) -> None:
-        if lane.current not in (None, channel):
-            self._asks.append(Ask(number, str(lane.current), None))
-        lane.current = channel
+    def _leave_channel(self, number: int, lane: _Lane, name: str) -> None:
+        channel = lane.channels[name]
+        if channel.reopened < _MOST_REOPENINGS:
+            channel.complete = True
+            self._asks.append(Ask(number, name, None))
 
     def _end(self, number: int, lane: _Lane) -> None:
-        if lane.current is not None:
-            self._asks.append(Ask(number, lane.current, None))
-            lane.current = None
-        lane.ended = True
+        for name, channel in lane.channels.items():
+            if not channel.complete:
+                channel.complete = True
+                self._asks.append(Ask(number, name, None))
+        lane.current, lane.beside = None, False
+        self._count_end(number, lane)
+
+    def _count_end(self, number: int, lane: _Lane) -> None:
+        if not lane.ended:
+            lane.ended = True
+            self._ended += number != _STREAM
 
     def _stop(
         self, number: int, lane: _Lane, channel: _Channel, decision: Decision
@@ -224,6 +264,8 @@ class Gate:
         yield from self._drain(number, lane, to_the_cut=True)
         lane.cut = True
         lane.queue.clear()
+        self._cut += number != _STREAM
+        self._count_end(number, lane)
         yield Cut(number, decision, channel.left)
 
     def _drain(

@@ -1,6 +1,7 @@
 """The sessions of one reply: what the gate asks, the guard answers.
 
-Runs on a judging thread, one call at a time. No I/O, no event loop.
+Runs on a judging thread, one call at a time, and ends soon after it was given up: long texts are
+fed in slices, which no verdict depends on. No I/O, no event loop.
 """
 
 from __future__ import annotations
@@ -8,19 +9,21 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 from custodes.classifiers.features.record import PassRecord
 from custodes.guard import Decision, Guard, Response, Session, mode_of
 from custodes.server.gate import Answer, Ask
+from custodes.server.judging import checkpoint
 from custodes.server.wire.base import Asked
 from custodes.types import Action, Conversation, Message, Mode, Role, Verdict
 
 __all__ = ["Hearing", "Intake", "failure", "judge_text"]
 
 _MAIN = ("content", "text")
-_MOST_REOPENINGS = 64
+_SLICE = 500
+"""Characters that are judged before anybody looks whether the job was given up."""
 
 
 @dataclass(slots=True)
@@ -32,7 +35,6 @@ class _Trial:
     released: int = 0
     cleared: int = 0
     finished: bool = False
-    reopened: int = 0
 
 
 class Hearing:
@@ -82,7 +84,7 @@ class Hearing:
             if trial.finished:
                 self._reopen(trial, ask)
             trial.texts.append(ask.text)
-            decision = self._reopening_failed(trial) or trial.session.feed(ask.text)
+            decision = _feed(trial.session, ask.text)
         trial.released += len(decision.release)
         trial.cleared = max(trial.cleared, trial.released - trial.before)
         return Answer(ask.lane, ask.channel, trial.cleared, decision)
@@ -92,7 +94,7 @@ class Hearing:
         asked = any(message.role == "user" for message in context)
         guard = self._listening(ask, len(begun))
         session = guard.open(context, Mode.EXCHANGE if asked else Mode.OUTPUT)
-        released = len(session.feed(begun).release) if begun else 0
+        released = len(_feed(session, begun).release) if begun else 0
         return _Trial(session, len(begun), released=released)
 
     def _listening(self, ask: Ask, after: int) -> Guard:
@@ -114,14 +116,7 @@ class Hearing:
     def _reopen(self, trial: _Trial, ask: Ask) -> None:
         fresh = self._open(ask)
         trial.session, trial.released, trial.finished = fresh.session, fresh.released, False
-        trial.reopened += 1
-        if trial.reopened <= _MOST_REOPENINGS:
-            trial.released += len(trial.session.feed("".join(trial.texts)).release)
-
-    def _reopening_failed(self, trial: _Trial) -> Decision | None:
-        if trial.reopened <= _MOST_REOPENINGS:
-            return None
-        return trial.session.fail(f"the reply changed channels more than {_MOST_REOPENINGS} times")
+        trial.released += len(_feed(trial.session, "".join(trial.texts)).release)
 
 
 class Intake:
@@ -141,43 +136,49 @@ class Intake:
     def judge(self, asked: Asked) -> Decision:
         """The first stop, else the decision of greatest score."""
         worst: Decision | None = None
-        for conversation in self._texts(asked):
-            decision = self._recall(conversation)
+        for key, conversation, place in self._texts(asked):
+            checkpoint()
+            decision = self._recall(key)
+            if decision is None:
+                decision = judge_text(self._guard, conversation[: place + 1])
+                self._keep(key, decision)
             if decision.action is Action.STOP:
                 return decision
             worst = _greater(worst, decision)
         return worst or judge_text(self._guard, (Message("user", ""),))
 
-    def _texts(self, asked: Asked) -> list[Conversation]:
-        found: list[Conversation] = [(Message("system", text),) for text in asked.extras]
+    def _texts(self, asked: Asked) -> Iterator[tuple[bytes, Conversation, int]]:
+        """What is to be judged: its conversation and place, and the hash of all up to there."""
+        for text in asked.extras:
+            alone = Message("system", text)
+            yield hashlib.sha256(_framed(alone)).digest(), (alone,), 0
         for conversation in asked.conversations:
-            found += [
-                conversation[: place + 1]
-                for place, message in enumerate(conversation)
-                if message.role in self._roles and message.content
-            ]
-        return found
+            state = hashlib.sha256()
+            for place, message in enumerate(conversation):
+                state.update(_framed(message))
+                if message.role in self._roles and message.content:
+                    yield state.digest(), conversation, place
 
-    def _recall(self, conversation: Conversation) -> Decision:
-        key = _digest(conversation)
+    def _recall(self, key: bytes) -> Decision | None:
         with self._lock:
             known = self._known.get(key)
             if known is not None:
                 self._known.move_to_end(key)
-                return known
-        decision = judge_text(self._guard, conversation)
-        if decision.verdict is not None and decision.verdict.failure is None:
-            with self._lock:
-                self._known[key] = decision
-                while len(self._known) > self._remember:
-                    self._known.popitem(last=False)
-        return decision
+            return known
+
+    def _keep(self, key: bytes, decision: Decision) -> None:
+        if decision.verdict is None or decision.verdict.failure is not None:
+            return
+        with self._lock:
+            self._known[key] = decision
+            while len(self._known) > self._remember:
+                self._known.popitem(last=False)
 
 
 def judge_text(guard: Guard, conversation: Conversation) -> Decision:
     """The final decision on the last turn of a whole conversation, with the stages' logits."""
     session = guard.open(conversation[:-1], mode_of(conversation))
-    decision = session.feed(conversation[-1].content)
+    decision = _feed(session, conversation[-1].content)
     return decision if decision.action is Action.STOP else session.finish()
 
 
@@ -200,10 +201,24 @@ def _greater(old: Decision | None, new: Decision) -> Decision:
     return new if new.verdict.score > old.verdict.score else old
 
 
-def _digest(conversation: Conversation) -> bytes:
-    state = hashlib.sha256()
-    for message in conversation:
-        content = message.content.encode("utf-8", errors="surrogatepass")
-        state.update(f"{message.role}:{len(content)}:".encode())
-        state.update(content)
-    return state.digest()
+def _feed(session: Session, text: str) -> Decision:
+    """`session.feed`, slice by slice: the last decision with a verdict, else the last one, with all
+    that was released."""
+    checkpoint()
+    decision = session.feed(text[:_SLICE])
+    released = decision.release
+    for start in range(_SLICE, len(text), _SLICE):
+        if decision.action is Action.STOP:
+            break
+        checkpoint()
+        further = session.feed(text[start : start + _SLICE])
+        released += further.release
+        if further.verdict is not None or decision.verdict is None:
+            decision = further
+    return decision if len(text) <= _SLICE else replace(decision, release=released)
+
+
+def _framed(message: Message) -> bytes:
+    """A turn, so that no two different sequences of turns come to the same bytes."""
+    content = message.content.encode("utf-8", errors="surrogatepass")
+    return f"{message.role}:{len(content)}:".encode() + content

@@ -1,8 +1,8 @@
 """Threads that judge, so that the event loop never waits for a classifier.
 
 numpy, torch and hashing give up the interpreter's lock while they work. A job that is given up
-keeps its thread until it returns; another thread takes its place, up to a limit. Knows nothing
-of guards.
+keeps its thread until it returns, or comes to a `checkpoint`; another thread takes its place, up to
+a limit. Knows nothing of guards.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from custodes.errors import CustodesError
 
-__all__ = ["JudgePool", "JudgingError"]
+__all__ = ["JudgePool", "JudgingError", "checkpoint"]
 
 ResultT = TypeVar("ResultT")
 
@@ -33,6 +33,22 @@ class _Job:
     running: bool = False
     finished: bool = False
     given_up: bool = False
+
+
+class _Place(threading.local):
+    """The job that this thread is at."""
+
+    job: _Job | None = None
+
+
+_HERE = _Place()
+
+
+def checkpoint() -> None:
+    """Called by a long job on its way: `JudgingError` where nobody waits for it any more."""
+    job = _HERE.job
+    if job is not None and job.given_up:
+        raise JudgingError("the judging was given up")
 
 
 class JudgePool:
@@ -109,7 +125,9 @@ class JudgePool:
                 if job.given_up:
                     continue
                 job.running = True
+            _HERE.job = job
             result, error = _attempt(job.work)
+            _HERE.job = None
             if self._back(job):
                 return
             _deliver(job, result, error)

@@ -1,7 +1,7 @@
 """A model in this process as an upstream: the embedded one, a scripted one, any of `MODELS`.
 
-The model works on a thread of its own and waits where the client is slow; a client that leaves
-ends the reply at the model's next piece. Text only: no tools.
+The model works on threads of the upstream's own and waits where the client is slow; a client that
+leaves ends the reply at the model's next piece, streamed or whole. Text only: no tools.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -63,7 +64,8 @@ class LocalUpstream:
         self._new_id = new_id
         self._model: Any = None
         self._loading = threading.Lock()
-        self._free = asyncio.Semaphore(config.concurrency)
+        # A reply has its thread until it returns, whoever left meanwhile: no more than these write.
+        self._threads = ThreadPoolExecutor(config.concurrency, f"custodes-{name}")
 
     def serves(self, route: str) -> bool:
         """It speaks every format."""
@@ -74,22 +76,22 @@ class LocalUpstream:
         return list(self._config.models) or [self.name]
 
     async def close(self) -> None:
-        """Nothing is held open."""
+        """Begin no further reply; those that nobody waits for end at their next piece."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
     @asynccontextmanager
     async def ask(self, call: Call) -> AsyncIterator[Answered]:
         """Ask; leaving the context ends the reply at the model's next piece."""
         speech = Speech(call.route, call.asked, id_=self._new_id(), created=int(self._clock()))
-        async with self._free:
-            if not call.asked.stream:
-                yield Answered(status=200, body=await _in_thread(lambda: self._whole(call, speech)))
-                return
-            stopped = threading.Event()
-            try:
-                events = _pumped(lambda: self._events(call, speech, stopped), stopped)
-                yield Answered(status=200, events=events)
-            finally:
-                stopped.set()
+        stopped = threading.Event()
+        try:
+            if call.asked.stream:
+                yield Answered(status=200, events=self._pumped(call, speech, stopped))
+            else:
+                body = await self._in_thread(lambda: self._whole(call, speech, stopped))
+                yield Answered(status=200, body=body)
+        finally:
+            stopped.set()
 
     def resident(self) -> Any:
         """The model itself, loaded if it is not yet."""
@@ -108,10 +110,39 @@ class LocalUpstream:
             stop=asked.stop,
         )
 
-    def _whole(self, call: Call, speech: Speech) -> dict[str, Any]:
+    def _whole(self, call: Call, speech: Speech, stopped: threading.Event) -> dict[str, Any]:
+        """A whole reply, choice by choice; of one that nobody waits for only the beginning."""
         model = self.resident()
-        if call.records:
-            return self._watched(call, speech)
+        if not isinstance(model, StreamModel):
+            return self._generated(call, speech)
+        sampling = self._sampling(call)
+        texts: list[str] = []
+        counts: list[int] = []
+        for lane in range(call.asked.choices):
+            pieces = []
+            for text in self._pieces(call, lane, sampling):
+                pieces.append(text)
+                if stopped.is_set():
+                    return {}
+            texts.append("".join(pieces))
+            counts.append(len(pieces))
+        return speech.whole(
+            texts,
+            cut_short=[count >= sampling.max_tokens for count in counts],
+            tokens=(self._prompt_tokens(call), sum(counts)),
+        )
+
+    def _prompt_tokens(self, call: Call) -> int:
+        """As far as the model tells, 0 where it does not."""
+        prompt_ids = getattr(self.resident(), "prompt_ids", None)
+        if prompt_ids is None:
+            return 0
+        prompts = [len(prompt_ids(each)) for each in call.asked.conversations]
+        return sum(prompts) * call.asked.choices_each
+
+    def _generated(self, call: Call, speech: Speech) -> dict[str, Any]:
+        """By a model that writes whole replies alone, which cannot be ended on the way."""
+        model = self.resident()
         if not isinstance(model, GenerateModel):
             raise ConfigError(f"upstream {self.name}: {self._config.model} cannot generate")
         conversations = [
@@ -125,18 +156,6 @@ class LocalUpstream:
                 sum(reply.prompt_tokens or 0 for reply in replies),
                 sum(reply.reply_tokens or 0 for reply in replies),
             ),
-        )
-
-    def _watched(self, call: Call, speech: Speech) -> dict[str, Any]:
-        """A whole reply whose passes are recorded: choice by choice."""
-        sampling = self._sampling(call)
-        pieces = [list(self._pieces(call, lane, sampling)) for lane in range(call.asked.choices)]
-        counts = [len(each) for each in pieces]
-        prompts = [len(self.resident().prompt_ids(each)) for each in call.asked.conversations]
-        return speech.whole(
-            ["".join(each) for each in pieces],
-            cut_short=[count >= sampling.max_tokens for count in counts],
-            tokens=(sum(prompts) * call.asked.choices_each, sum(counts)),
         )
 
     def _pieces(self, call: Call, lane: int, sampling: Sampling) -> Iterator[str]:
@@ -172,44 +191,36 @@ class LocalUpstream:
             yield from speech.end(lane, cut_short=count >= sampling.max_tokens, tokens=count)
         yield from speech.close(total)
 
-
-async def _in_thread(work: Callable[[], ResultT]) -> ResultT:
-    try:
-        return await asyncio.to_thread(work)
-    except ModelError:
-        raise
-    except (ConfigError, RuntimeError, OSError, ValueError) as error:
-        raise ModelServerError(f"the model failed: {type(error).__name__}: {error}") from error
-
-
-async def _pumped(
-    make: Callable[[], Iterator[Named]], stopped: threading.Event
-) -> AsyncIterator[ServerEvent]:
-    """Run an iterator on a thread of its own, at most `_AHEAD` events ahead."""
-    loop = asyncio.get_running_loop()
-    inbox: asyncio.Queue[Named | None] = asyncio.Queue()
-    room = threading.Semaphore(_AHEAD)
-
-    def put(item: Named | None) -> None:
-        loop.call_soon_threadsafe(inbox.put_nowait, item)
-
-    def work() -> None:
+    async def _in_thread(self, work: Callable[[], ResultT]) -> ResultT:
         try:
-            for named in make():
+            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        except ModelError:
+            raise
+        except (ConfigError, RuntimeError, OSError, ValueError) as error:
+            raise ModelServerError(f"the model failed: {type(error).__name__}: {error}") from error
+
+    async def _pumped(
+        self, call: Call, speech: Speech, stopped: threading.Event
+    ) -> AsyncIterator[ServerEvent]:
+        """The events of a reply that a thread writes, at most `_AHEAD` ahead."""
+        loop = asyncio.get_running_loop()
+        inbox: asyncio.Queue[Named | None] = asyncio.Queue()
+        room = threading.Semaphore(_AHEAD)
+
+        def work() -> None:
+            for named in self._events(call, speech, stopped):
                 while not room.acquire(timeout=0.1):
                     if stopped.is_set():
                         return
-                put(named)
-        finally:
-            put(None)
+                loop.call_soon_threadsafe(inbox.put_nowait, named)
 
-    running = asyncio.ensure_future(_in_thread(work))
-    try:
-        while (named := await inbox.get()) is not None:
-            room.release()
-            yield ServerEvent(*named)
-        await running
-    finally:
-        stopped.set()
-        if not running.done():
-            running.add_done_callback(lambda done: done.cancelled() or done.exception())
+        running = asyncio.ensure_future(self._in_thread(work))
+        running.add_done_callback(lambda _: inbox.put_nowait(None))
+        try:
+            while (named := await inbox.get()) is not None:
+                room.release()
+                yield ServerEvent(*named)
+            await running
+        finally:
+            stopped.set()
+            running.cancel()

@@ -187,8 +187,9 @@ class ChatReply:
     def bare(self, choice: fields.Body) -> bool:
         """Whether a choice says nothing beside its text, so that it may leave with less of it."""
         delta = choice.get("delta")
-        known = choice.keys() <= self.bare_choice and (not delta or delta.keys() <= _DELTA)
-        return known and not choice.get("logprobs")
+        if choice.get("logprobs") or (delta and not _mute(delta, _DELTA)):
+            return False
+        return _mute(choice, self.bare_choice)
 
     def parts(self, choice: fields.Body) -> tuple[Part, ...]:
         """Every text in a choice, with its channel."""
@@ -342,6 +343,13 @@ def _spoken(message: fields.Body) -> list[Part]:
         found += [("other", text) for text in unlabelled(message["role"])]
     found += [("other", text) for text in strings(message, passed=_DELTA)]
     return found
+
+
+def _mute(value: fields.Body, known: frozenset[str]) -> bool:
+    """Whether fields that are not known say nothing: a number may be that of a token."""
+    return value.keys() <= known or all(
+        value[name] is None or isinstance(value[name], bool) for name in value.keys() - known
+    )
 
 
 def _unknown(choice: fields.Body, spoken: str) -> list[Part]:
