@@ -1,14 +1,15 @@
 import dataclasses
 import random
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from custodes.classifiers import load_scorer
+from custodes.classifiers import Calibration, load_scorer
 from custodes.constitution import Constitution
 from custodes.errors import ArtifactError, ConfigError, DataError
-from custodes.guard import Cascade, load_guard
+from custodes.guard import Cascade, Guard, load_guard, save_guard
 from custodes.guard.build import GuardConfig, build_guard, default_stages
 from custodes.guard.calibration import CalibrationConfig, calibrate_guard
 from custodes.guard.outcome import outcomes
@@ -126,6 +127,79 @@ def test_the_threshold_is_set_on_ordinary_traffic_where_there_is_enough(built, t
     assert report.thresholds[Mode.INPUT].rows == 100
     few = calibrate_guard(built, rows(400, 1000), FIVE, folder=tmp_path / "h", benign=ordinary[:20])
     assert few.thresholds[Mode.INPUT].rows == 200
+
+
+def suspicious(seed):
+    """200 benign texts that sound harmful: their probabilities are close to 1."""
+    rng = random.Random(seed)
+    return [
+        dataclasses.replace(
+            row,
+            text=f"{rng.choice(BENIGN)}, {rng.choice(BENIGN)}, {rng.choice(HARMFUL)} {row.id}",
+            label=0,
+            rule="growing",
+        )
+        for row in rows(200, 20_000 + 1000 * seed)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("examples", "extra"),
+    [
+        (0, {}),
+        (400, {}),
+        (400, {"escalate": {"first": 0.3}}),
+        (400, {"escalate": {"first": 0.3}, "alone": {"second": 0.4}}),
+    ],
+    ids=["thresholds only", "anew", "escalating", "alone"],
+)
+def test_what_calibration_counts_as_refused_is_refused(built, tmp_path, examples, extra):
+    benign = suspicious(0)
+    config = CalibrationConfig(budget=0.05, **extra)
+    report = calibrate_guard(
+        built, rows(examples, 1000), config, folder=tmp_path / "g", benign=benign
+    )
+    guard = load_guard(tmp_path / "g")
+    texts = [(Message("user", row.text),) for row in benign]
+    judged = [one.action is Action.STOP for one in guard.judge_many(texts)]
+    streamed = []
+    for (message,), stop in zip(texts, judged, strict=True):
+        session = guard.open((), Mode.INPUT)
+        stops = [session.feed(message.content).action, session.finish().action]
+        streamed.append(Action.STOP in stops)
+        assert streamed[-1] == stop
+    assert sum(judged) == report.thresholds[Mode.INPUT].refused <= 10
+
+
+def test_rows_that_are_all_harmful_for_certain_leave_no_threshold(built, tmp_path):
+    benign = [dataclasses.replace(row, label=0) for row in rows(400, 20_000) if row.label == 1]
+    with pytest.raises(DataError, match="have a probability of harm of 1"):
+        calibrate_guard(built, rows(400, 1000), FIVE, folder=tmp_path / "g", benign=benign)
+    assert not (tmp_path / "g").exists()
+
+
+def test_thresholds_alone_are_set_on_the_combined_calibration(built, tmp_path):
+    guard = load_guard(built)
+    fits = {Mode.INPUT: Calibration(slope=0.5, intercept=-1.0)}
+    own = Guard(
+        guard.cascade,
+        guard.policy,
+        edition=guard.edition,
+        artifact="",
+        clock=time.monotonic,
+        calibration=fits,
+    )
+    places = {name: built / "stages" / name for name in ("first", "second")}
+    save_guard(tmp_path / "own", own, scorers=places, card="# Card\n")
+    benign = suspicious(0)
+    report = calibrate_guard(tmp_path / "own", [], FIVE, folder=tmp_path / "g", benign=benign)
+    after = load_guard(tmp_path / "g")
+    assert after.calibration == fits
+    judged = after.judge_many([(Message("user", row.text),) for row in benign])
+    stopped = sum(one.action is Action.STOP for one in judged)
+    assert stopped == report.thresholds[Mode.INPUT].refused > 0
+    calibrate_guard(tmp_path / "own", rows(400, 1000), FIVE, folder=tmp_path / "h")
+    assert not load_guard(tmp_path / "h").calibration
 
 
 def test_a_stage_that_speaks_alone_gets_its_share_of_the_budget(built, tmp_path):

@@ -83,6 +83,25 @@ def test_log_odds_have_no_calibration() -> None:
     assert "calibration_error" not in found
 
 
+def test_the_calibration_error_lies_in_its_interval_and_so_does_none() -> None:
+    holds, none, off = 0, 0, 0
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        scores = rng.random(300)
+        labels = rng.random(300) < scores
+        found = evaluate(labels, scores, 0.5, seed=0).overall.metrics["calibration_error"]
+        holds += 0 <= found.low <= found.value <= found.high
+        none += found.low == 0
+        off += evaluate(labels, scores**4, 0.5, seed=0).overall.metrics["calibration_error"].low > 0
+    assert (holds, off) == (40, 40)
+    assert none >= 34  # 38 expected; quantiles of resampled errors held 0 in none
+
+
+def test_one_group_has_no_interval() -> None:
+    found = measured(groups=[1] * ROWS).overall.metrics["calibration_error"]
+    assert found.value > 0 and math.isnan(found.low) and math.isnan(found.high)
+
+
 def test_leaks_are_measured_over_harmful_streamed_replies() -> None:
     found = measured(replies=REPLIES)
     assert found.overall.leak.replies == 100
@@ -111,7 +130,24 @@ def test_the_report_shows_every_slice() -> None:
     assert "✓ target met" in html
     assert "resamples of rows" in html
     assert report.values()["facts"]["seed"] == "3"
+    for budget, met in ((1.0, True), (0.0, False)):
+        values = to_report(measured(), title="T", budget=budget).values()
+        assert [c["met"] for c in _cards(values) if c["label"] == "false refusals"] == [met]
     assert "target missed" in to_report(measured(), title="T", budget=0.0).html()
+
+
+def _cards(values: dict) -> list[dict]:
+    return values["sections"][0]["blocks"][0]["cards"]
+
+
+def test_a_budget_that_few_rows_leave_open_is_met_by_value() -> None:
+    found = evaluate([0] * 5 + [1] * 5, [0.1] * 5 + [0.9] * 5, 0.5, seed=0)
+    report = to_report(found, title="T", budget=0.01)
+    met = {card["label"]: card["met"] for card in _cards(report.values())}
+    assert met["false refusals"] == "by value"
+    assert met["recall"] is None
+    assert "target met by value: an end of the interval misses it" in report.html()
+    assert "✓ target met" not in report.html()
 
 
 @pytest.mark.parametrize(("label", "told"), [(1, "are stopped"), (0, "are refused")])

@@ -13,6 +13,7 @@ from custodes.measure import (
     bootstrap,
     bootstrap_difference,
     clopper_pearson,
+    crossed_rate,
     interval_of,
     resample,
     wilson,
@@ -154,6 +155,47 @@ def test_arrays_of_two_dimensions_are_drawn_by_rows() -> None:
 def test_bad_bootstraps_are_errors(arrays, options, message) -> None:
     with pytest.raises((DataError, InputError), match=message):
         bootstrap(lambda *_: 0.0, *arrays, seed=0, **options)
+
+
+def test_a_crossed_rate_holds_what_wilson_holds_and_more_where_columns_differ() -> None:
+    tries = np.ones((41, 8))
+    none = crossed_rate(np.zeros((41, 8)), tries, seed=0)
+    assert none == wilson(0, 328)
+    one_column = np.zeros((41, 8))
+    one_column[:, 2] = 1
+    for table, counts in (
+        (one_column, tries),
+        (one_column.T, tries.T),
+        (3 * one_column, 3 * tries),
+    ):
+        found = crossed_rate(table, counts, seed=0)
+        assert found == crossed_rate(table, counts, seed=0)
+        assert (found.value, found.low) == (1 / 8, 0.0) and found.high >= 3 / 8
+
+
+def test_a_crossed_rate_covers_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(0)
+    held = np.zeros(2)
+    for _ in range(200):
+        odds = -2.0 + rng.normal(size=(20, 1)) + rng.normal(size=(1, 20))
+        broken = rng.random((20, 20)) < 1 / (1 + np.exp(-odds))
+        crossed = crossed_rate(broken, np.ones((20, 20)), seed=0)
+        for place, found in enumerate((wilson(int(broken.sum()), 400), crossed)):
+            held[place] += found.low <= 0.1841 <= found.high  # the mean over both normals
+    assert held[0] / 200 < 0.75
+    assert held[1] / 200 >= 0.9
+
+
+def test_a_single_row_draws_its_columns_and_a_single_cell_is_wilsons() -> None:
+    row = [[9, 9, 0, 0, 0, 0, 0, 0]]
+    assert crossed_rate(row, [[9] * 8], seed=0).high > wilson(18, 72).high
+    assert crossed_rate([[3]], [[9]], seed=0) == wilson(3, 9)
+    nothing = crossed_rate(np.zeros((0, 0)), np.zeros((0, 0)), seed=0)
+    assert math.isnan(nothing.value) and (nothing.low, nothing.high) == (0.0, 1.0)
+    # Most resamples of a table with one filled cell are empty.
+    assert crossed_rate([[1, 0], [0, 0]], [[2, 0], [0, 0]], seed=0) == wilson(1, 2)
+    with pytest.raises(DataError, match=r"shape \(2,\)"):
+        crossed_rate([1, 0], [1, 1], seed=0)
 
 
 def test_a_thousand_resamples_of_auprc_are_quick() -> None:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from custodes.errors import InputError
+from custodes.errors import DataError, InputError
 from custodes.measure import (
     f1_at,
     precision_at,
@@ -66,6 +66,15 @@ def test_rounding_does_not_cost_a_row() -> None:
 def test_the_extremes_of_the_rate() -> None:
     assert threshold_at_fpr([0.1, 0.2], 1.0) == -math.inf
     assert rate_above([0.1, 0.2], threshold_at_fpr([0.1, 0.2], 0.0)) == 0.0
+
+
+def test_no_threshold_lies_above_scores_without_end() -> None:
+    scores = [math.inf, math.inf, 0.0, 0.0]
+    with pytest.raises(DataError, match="no threshold lies above inf"):
+        threshold_at_fpr(scores, 0.25)
+    assert rate_above(scores, threshold_at_fpr(scores, 0.5)) == 0.5
+    assert recall_at_fpr([0, 0, 0, 0, 1], [*scores, math.inf], 0.25) == 0.0
+    assert recall_at_fpr([0, 0, 0, 0, 1], [*scores, 1.0], 0.5) == 1.0
 
 
 def test_recall_at_fpr_takes_the_threshold_from_the_benign_rows() -> None:

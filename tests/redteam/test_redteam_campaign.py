@@ -1,4 +1,5 @@
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -6,6 +7,7 @@ from redteam_doubles import ANSWER, SET
 
 from custodes.engine import ENGINES
 from custodes.errors import ConfigError, DataError
+from custodes.measure import wilson
 from custodes.redteam import (
     Attempt,
     CampaignConfig,
@@ -27,8 +29,10 @@ from custodes.redteam.report import judges_agreement
 from custodes.redteam.tally import (
     past_the_guard,
     per_thousand,
+    success_by_attack,
     success_by_budget,
     success_by_question,
+    success_per_attempt,
     success_rate,
     universality,
 )
@@ -240,6 +244,31 @@ def test_success_is_counted_by_pairs_and_by_budget():
     assert curve[-1] == pytest.approx(7 / 16)
     assert success_by_question(fights())["q0"].value == 1.0
     assert success_by_question(fights())["q7"].value == 0.0
+    assert math.isnan(success_rate([]).value)
+
+
+def test_questions_that_differ_widen_the_interval_of_success():
+    def campaign(broken):
+        return [
+            Fight(
+                attack=f"a{row}",
+                attempts=tuple(
+                    Attempt(attack=f"a{row}", question=question, query=1, turns=user("x"),
+                            success=question in broken)
+                    for question in (f"q{n}" for n in range(8))
+                ),
+                queries={f"q{n}": 1 for n in range(8)},
+            )
+            for row in range(41)
+        ]  # fmt: skip
+
+    one = campaign({"q3"})  # every attack breaks it, and no other question
+    for rate in (success_rate(one), success_per_attempt(one)):
+        assert rate == success_rate(one) and rate.value == 1 / 8
+        assert rate.low == 0.0 and rate.high >= 0.25  # pairs as such: .094 to .165
+    assert success_rate(campaign(set())) == wilson(0, 328)
+    assert past_the_guard(campaign(set())) == wilson(328, 328)
+    assert success_by_attack(one)["a0"] == wilson(1, 8)
 
 
 def test_transcripts_are_searched(questions, tmp_path):

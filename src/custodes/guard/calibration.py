@@ -34,6 +34,7 @@ from custodes.classifiers import (
     threshold_for_budget,
 )
 from custodes.classifiers.artifact import features_of
+from custodes.classifiers.scorer import Calibration
 from custodes.config import Config
 from custodes.errors import ArtifactError, ConfigError, DataError
 from custodes.guard.cascade import Cascade, Stage
@@ -111,18 +112,27 @@ def calibrate_guard(
     enough = benign_rows_needed(config.budget) if 0 < config.budget < 1 and by_mode else 0
     pools = by_mode | {mode: rows for mode, rows in ordinary.items() if len(rows) >= enough}
     cascade = _speaking_alone(cascade, pools, config)
-    thresholds, skipped = _thresholds(cascade, pools, config.budget)
+    # New probabilities of the stages leave nothing that the old ones' average was calibrated for.
+    combined = {} if by_mode else guard.calibration
+    thresholds, skipped = _thresholds(cascade, pools, config.budget, combined)
     if config.stages or config.escalate:
         skipped |= dict.fromkeys(
             set(guard.policy.thresholds) - set(pools),
             "no benign texts of it were given, and it was set for other stages or escalation",
         )
     cascade = _alone_within(cascade, thresholds, config)
-    found_now = {mode: _probability(one.logit) for mode, one in thresholds.items()}
+    found_now = {mode: one.score for mode, one in thresholds.items()}
     policy = guard.policy.model_copy(
         update={"thresholds": {**guard.policy.thresholds, **found_now}}
     )
-    calibrated = Guard(cascade, policy, edition=guard.edition, artifact="", clock=time.monotonic)
+    calibrated = Guard(
+        cascade,
+        policy,
+        edition=guard.edition,
+        artifact="",
+        clock=time.monotonic,
+        calibration=combined,
+    )
     return CalibrationReport(
         thresholds=thresholds,
         skipped=skipped,
@@ -236,14 +246,28 @@ def _benign_logits(
 
 
 def _thresholds(
-    cascade: Cascade, pools: Mapping[Mode, list[LabelledRow]], budget: float
+    cascade: Cascade,
+    pools: Mapping[Mode, list[LabelledRow]],
+    budget: float,
+    combined: Mapping[Mode, Calibration],
 ) -> tuple[dict[Mode, Threshold], dict[Mode, str]]:
     """Thresholds of the modes that have enough benign rows, and why the others have none."""
     thresholds: dict[Mode, Threshold] = {}
     skipped: dict[Mode, str] = {}
     for mode, rows in pools.items():
         try:
-            thresholds[mode] = threshold_for_budget(_worst_of_benign(cascade, rows, mode), budget)
+            found = threshold_for_budget(
+                _worst_of_benign(cascade, rows, mode),
+                budget,
+                served=combined.get(mode, Calibration()).probability,
+            )
+            if found.score > 1:
+                raise DataError(
+                    f"false-refusal budget {budget}: more of {found.rows} benign rows than it "
+                    "allows have a probability of harm of 1, which no threshold tells apart; give "
+                    "a larger budget, or train on benign rows like these"
+                )
+            thresholds[mode] = found
         except DataError as error:
             skipped[mode] = str(error)
     if not thresholds:
@@ -348,7 +372,3 @@ def _quantile(benign: NDArray[np.float64], share: float, *, name: str) -> float:
             f"escalate: got no benign rows of a mode that stage {name} judges, expected some"
         )
     return float(np.quantile(benign, 1.0 - share))
-
-
-def _probability(logit: float) -> float:
-    return float(1.0 / (1.0 + np.exp(-logit)))

@@ -14,7 +14,13 @@ from custodes.measure.benchmark import (
     target_met,
     write_results,
 )
-from custodes.measure.bootstrap import bootstrap, bootstrap_difference, interval_of, resample
+from custodes.measure.bootstrap import (
+    bootstrap,
+    bootstrap_difference,
+    crossed_rate,
+    interval_of,
+    resample,
+)
 from custodes.measure.calibration import (
     Reliability,
     brier,
@@ -71,6 +77,7 @@ __all__ = [
     "clopper_pearson",
     "cohen_kappa",
     "collect_results",
+    "crossed_rate",
     "evaluate",
     "expected_calibration_error",
     "f1_at",

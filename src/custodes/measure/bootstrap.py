@@ -1,8 +1,9 @@
-"""Intervals by resampling rows, or whole groups of rows, with replacement.
+"""Intervals by resampling rows, whole groups of rows, or rows and columns, with replacement.
 
-Efron and Tibshirani 1993, chapters 13 and 16. It knows nothing of the statistic except that it
-is a function of the arrays. A resample on which the statistic is NaN (one class only, say) is
-left out; where more than half are, the bounds are NaN.
+Efron and Tibshirani 1993, chapters 13 and 16; of a table Owen 2007 (Annals of Applied Statistics 1:
+the pigeonhole bootstrap). It knows nothing of the statistic except that it is a function of the
+arrays. A resample on which the statistic is NaN (one class only, say) is left out; where more than
+half are, the bounds are NaN.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from custodes.errors import DataError, InputError
 from custodes.measure.arrays import FloatArray, check_share, same_length
-from custodes.measure.intervals import Interval
+from custodes.measure.intervals import Interval, wilson
 
-__all__ = ["bootstrap", "bootstrap_difference", "interval_of", "resample"]
+__all__ = ["bootstrap", "bootstrap_difference", "crossed_rate", "interval_of", "resample"]
 
 Statistic = Callable[..., Any]
 Method = Literal["percentile", "basic"]
@@ -89,6 +90,45 @@ def resample(
     draws = map(np.sort, _draws(members, np.random.default_rng(seed), resamples))
     return np.array(
         [statistic(*(column[rows] for column in columns)) for rows in draws], dtype=np.float64
+    )
+
+
+def crossed_rate(
+    successes: ArrayLike,
+    trials: ArrayLike,
+    *,
+    seed: int,
+    resamples: int = 1000,
+    level: float = 0.95,
+) -> Interval:
+    """The rate of successes among all trials of a table, both [rows, columns] of whole numbers.
+
+    Rows and columns are drawn, each on their own: cells of one row, or of one column, do not count
+    as independent. Of a single row (column) the columns (rows) alone are drawn. Never narrower than
+    `wilson` of the sums, so that a table without successes has no interval of no width.
+    """
+    won, tried = np.asarray(successes, np.float64), np.asarray(trials, np.float64)
+    if won.ndim != 2 or won.shape != tried.shape:
+        raise DataError(
+            f"crossed rate: got successes of shape {won.shape} and trials of shape {tried.shape}, "
+            "expected two tables [rows, columns] of one shape"
+        )
+    least = wilson(int(won.sum()), int(tried.sum()), level)
+    if won.size < 2 or not tried.any():
+        return least
+    rng = np.random.default_rng(seed)
+    rows, columns = (
+        rng.multinomial(count, np.full(count, 1 / count), resamples).astype(np.float64)
+        for count in won.shape
+    )
+    hits, all_ = (((rows @ table) * columns).sum(axis=1) for table in (won, tried))
+    draws = np.divide(hits, all_, out=np.full(resamples, np.nan), where=all_ > 0)
+    drawn = interval_of(least.value, draws, level=level)
+    # The other's bound where one is NaN: of a table nearly without trials few draws are defined.
+    return Interval(
+        least.value,
+        float(np.fmin(least.low, drawn.low)),
+        float(np.fmax(least.high, drawn.high)),
     )
 
 

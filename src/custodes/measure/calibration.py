@@ -14,7 +14,13 @@ from custodes.errors import InputError
 from custodes.measure.arrays import BoolArray, FloatArray, labels_and, probabilities
 from custodes.measure.intervals import clopper_pearson
 
-__all__ = ["Reliability", "brier", "expected_calibration_error", "reliability_curve"]
+__all__ = [
+    "Reliability",
+    "brier",
+    "calibration_gaps",
+    "expected_calibration_error",
+    "reliability_curve",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +48,17 @@ def expected_calibration_error(
     The form for a binary probability of Naeini et al. (2015). It depends on `bins` and is biased
     upwards on few rows: state both.
     """
+    return float(np.sum(np.abs(calibration_gaps(labels, probabilities, bins))))
+
+
+def calibration_gaps(labels: ArrayLike, probabilities: ArrayLike, bins: int = 15) -> FloatArray:
+    """Harmful share less mean probability of each bin, [bins], weighed by its share of the rows.
+
+    Their sizes sum to the expected calibration error.
+    """
     truth, values = _judged(labels, probabilities)
     place = _bin(values, bins)
-    gaps = np.bincount(place, weights=truth - values, minlength=bins)
-    return float(np.sum(np.abs(gaps)) / values.size)
+    return np.bincount(place, weights=truth - values, minlength=bins) / values.size
 
 
 def reliability_curve(

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from custodes.errors import InputError
 from custodes.measure.arrays import BoolArray, FloatArray, labels_and, same_length
 from custodes.measure.bootstrap import interval_of, resample
-from custodes.measure.calibration import brier, expected_calibration_error
+from custodes.measure.calibration import brier, calibration_gaps
 from custodes.measure.intervals import Interval, clopper_pearson
 from custodes.measure.leak import LeakSummary, summarize_leaks
 from custodes.measure.ranking import auprc, auroc
@@ -178,15 +178,26 @@ class _Table:
         labels, scores = self.labels[rows], self.scores[rows]
         if labels.all() or not labels.any():
             return {}
-        statistics = self._statistics(labels)
+        statistics, probable = self._statistics(labels), self._probable
 
         def all_of(truth: BoolArray, values: FloatArray) -> list[float]:
-            return [statistic(truth, values) for statistic in statistics.values()]
+            gaps = calibration_gaps(truth, values).tolist() if probable else []
+            return [*(statistic(truth, values) for statistic in statistics.values()), *gaps]
 
         groups = None if self.groups is None else [self.groups[row] for row in rows]
         draws = resample(all_of, labels, scores, groups=groups, seed=self.seed, resamples=RESAMPLES)
-        found = zip(statistics, all_of(labels, scores), draws.T, strict=True)
-        return {name: interval_of(value, drawn, level=LEVEL) for name, value, drawn in found}
+        found, first = all_of(labels, scores), len(statistics)
+        drawn = zip(statistics, found, draws.T, strict=False)
+        figures = {name: interval_of(value, of, level=LEVEL) for name, value, of in drawn}
+        if probable:
+            error = _calibration_error(np.array(found[first:]), draws[:, first:])
+            figures["calibration_error"] = error
+        return figures
+
+    @property
+    def _probable(self) -> bool:
+        """Whether the scores can be probabilities."""
+        return bool(self.scores.min() >= 0 and self.scores.max() <= 1)
 
     def _statistics(self, labels: BoolArray) -> dict[str, Statistic]:
         chosen: dict[str, Statistic] = {
@@ -199,8 +210,7 @@ class _Table:
             chosen["recall_at_fpr_1%"] = lambda truth, values: recall_at_fpr(truth, values, 0.01)
         if benign >= 1000:
             chosen["recall_at_fpr_0.1%"] = lambda truth, values: recall_at_fpr(truth, values, 0.001)
-        if self.scores.min() >= 0 and self.scores.max() <= 1:
-            chosen["calibration_error"] = expected_calibration_error
+        if self._probable:
             chosen["brier"] = brier
         return chosen
 
@@ -215,6 +225,18 @@ class _Table:
         stop_at = [replies.stop_at[row] for row in kept]
         length = np.array([replies.length[row] for row in kept], dtype=np.float64)
         return summarize_leaks(stop_at, onset, length, level=LEVEL)
+
+
+def _calibration_error(gaps: FloatArray, draws: FloatArray) -> Interval:
+    """The sum of the sizes of the gaps [bins], and how far it can be off; `draws`: [resamples,
+    bins].
+
+    Chance adds to a sum of sizes, and to a resample's once more: quantiles of that lie too high,
+    even reflected. But it is off by no more than its gaps together (triangle inequality).
+    """
+    value = float(np.abs(gaps).sum())
+    reach = float(np.quantile(np.abs(draws - gaps).sum(axis=1), LEVEL))
+    return Interval(value, max(value - reach, 0.0), min(value + reach, 1.0))
 
 
 def _columns_of(replies: Replies | None) -> dict[str, Sequence[Any]]:

@@ -12,8 +12,8 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from custodes.errors import InputError
-from custodes.measure.arrays import check_share, labels_and, numbers
+from custodes.errors import DataError, InputError
+from custodes.measure.arrays import FloatArray, check_share, labels_and, numbers
 
 __all__ = [
     "f1_at",
@@ -54,26 +54,38 @@ def threshold_at_fpr(benign_scores: ArrayLike, fpr: float) -> float:
 
     With ties the realised share stays below the target, never above. It is the next double above
     a benign score (keep it in double precision), or -inf where `fpr` lets everything through.
+    `DataError` where more scores than that are inf: no threshold lies above them.
     """
     check_share("fpr", fpr)
-    descending = np.sort(numbers("benign_scores", benign_scores))[::-1]
-    allowed = _at_most(fpr, descending.size)
-    if allowed == descending.size:
+    passing = _first_passing(numbers("benign_scores", benign_scores), fpr)
+    if passing is None:
         return -math.inf
-    return float(np.nextafter(descending[allowed], np.inf))
+    if passing == math.inf:
+        raise DataError(
+            f"benign_scores: got more that are inf than a rate of {fpr} allows, and no threshold "
+            "lies above inf; give finite scores, or a higher rate"
+        )
+    return float(np.nextafter(passing, np.inf))
 
 
 def recall_at_fpr(labels: ArrayLike, scores: ArrayLike, fpr: float) -> float:
     """Recall at the lowest threshold whose false-positive rate is at most `fpr`.
 
-    The threshold comes from the benign rows of the same sample (`threshold_at_fpr`). NaN with
-    one class only.
+    The threshold comes from the benign rows of the same sample (`threshold_at_fpr`); where they
+    are inf it would flag nothing, and recall is 0. NaN with one class only.
     """
     check_share("fpr", fpr)
     truth, values = labels_and(labels, scores)
     if truth.all() or not truth.any():
         return math.nan
-    return rate_above(values[truth], threshold_at_fpr(values[~truth], fpr))
+    passing = _first_passing(values[~truth], fpr)
+    return 1.0 if passing is None else float(np.mean(values[truth] > passing))
+
+
+def _first_passing(benign: FloatArray, fpr: float) -> float | None:
+    """The greatest of these scores that must not be flagged; None where all may be."""
+    allowed = _at_most(fpr, benign.size)
+    return None if allowed == benign.size else float(np.sort(benign)[::-1][allowed])
 
 
 def _at_most(share: float, total: int) -> int:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from jinja2 import StrictUndefined, Template
 from jinja2.sandbox import SandboxedEnvironment
@@ -46,12 +46,15 @@ class Prose:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """One headline figure; `spec` formats it, `met` says whether its target is reached."""
+    """One headline figure; `spec` formats it.
+
+    `met` says whether its target is reached; by value: though an end of its interval misses it.
+    """
 
     label: str
     value: Cell
     note: str = ""
-    met: bool | None = None
+    met: bool | Literal["by value"] | None = None
     spec: str = ".3f"
 
     def values(self) -> dict[str, Any]:
