@@ -95,7 +95,7 @@ def test_a_message_is_judged_whole(role, block):
 
 
 def test_labels_of_a_message_add_nothing():
-    signature = "EqQBCgIYAhIM1gbcDa9GJwZA2b3hGgxBdjrkzLoky3dl1pkiMOYds" * 3
+    signature = "QUJDREVGR0g=" * 12
     blocks = [
         {"type": "thinking", "thinking": "hm", "signature": signature},
         {"type": "redacted_thinking", "data": signature},
