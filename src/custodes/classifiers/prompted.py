@@ -107,8 +107,7 @@ class PromptedScorer:
         """With the backend that the settings name; `ConfigError` where it cannot answer so."""
         settings = dict(config.model)
         kind = MODELS.load(str(settings.pop("kind", "embedded")))
-        given = placed(settings, kind.Config)
-        backend = kind(kind.Config.parse(given, origin="settings of the prompted model"))
+        backend = kind(placed(settings, kind.Config, origin="settings of the prompted model"))
         needed: type = LogProbabilityModel if config.by == "log_probabilities" else GenerateModel
         if not isinstance(backend, needed):
             raise ConfigError(

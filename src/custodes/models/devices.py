@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from custodes.config import Config
 from custodes.errors import ConfigError
@@ -21,7 +21,10 @@ DEVICE = "CUSTODES_DEVICE"
 """Environment variable: where the models of guards compute on this machine."""
 
 
-def placed(settings: Mapping[str, Any], of: type[Config]) -> dict[str, Any]:
+ConfigT = TypeVar("ConfigT", bound=Config)
+
+
+def placed(settings: Mapping[str, Any], of: type[ConfigT], *, origin: str) -> ConfigT:
     """Settings of a guard's model with the device of `CUSTODES_DEVICE` in place of their own.
 
     A guard is fitted on one machine and serves on others. Left alone where the variable is not set,
@@ -29,9 +32,8 @@ def placed(settings: Mapping[str, Any], of: type[Config]) -> dict[str, Any]:
     """
     device = os.environ.get(DEVICE)
     in_8_bits = "int8" in (settings.get("dtype"), settings.get("precision"))
-    if not device or in_8_bits or "device" not in of.model_fields:
-        return dict(settings)
-    return {**settings, "device": device}
+    elsewhere = device and not in_8_bits and "device" in of.model_fields
+    return of.parse({**settings, "device": device} if elsewhere else settings, origin=origin)
 
 
 def open_device(name: str) -> torch.device:

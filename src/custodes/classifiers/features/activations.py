@@ -65,8 +65,7 @@ class ActivationFeatures(ModelFeatures):
 
     def __init__(self, config: ActivationsConfig) -> None:
         backend = MODELS.load(config.model)
-        given = placed(config.settings, backend.Config)
-        settings = backend.Config.parse(given, origin="model settings")
+        settings = placed(config.settings, backend.Config, origin="model settings")
         super().__init__(config, backend(settings))
 
     def trunk(self) -> Any:

@@ -51,8 +51,7 @@ class EncoderFeatures(ModelFeatures):
     def __init__(self, config: EncoderFeaturesConfig) -> None:
         from custodes.models.encoder import Encoder
 
-        given = placed(config.model, Encoder.Config)
-        model = Encoder(Encoder.Config.parse(given, origin="encoder settings"))
+        model = Encoder(placed(config.model, Encoder.Config, origin="encoder settings"))
         super().__init__(config, model)
         if not config.context_tokens < config.window <= self.model.longest:
             raise ConfigError(

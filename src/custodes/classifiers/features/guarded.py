@@ -74,8 +74,7 @@ class GuardedFeatures:
         with self._loading:
             if self._model is None:
                 kind = MODELS.load(self.config.model)
-                given = placed(self.config.settings, kind.Config)
-                settings = kind.Config.parse(given, origin="model settings")
+                settings = placed(self.config.settings, kind.Config, origin="model settings")
                 self._model = self._checked(kind(settings), self.config.model)
             return self._model
 

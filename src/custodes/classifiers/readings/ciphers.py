@@ -14,7 +14,7 @@ from string import ascii_lowercase, ascii_uppercase
 import numpy as np
 from numpy.typing import NDArray
 
-from custodes.classifiers.readings.letters import LETTERS, Spelling, spell
+from custodes.classifiers.readings.letters import GIBBERISH, LETTERS, Spelling, spell
 
 __all__ = ["deciphered"]
 
@@ -29,9 +29,6 @@ _SAVED_EACH = 0.6
 """and a step."""
 _WORDLIKE = 4.1
 """Bits a step at most of what comes out."""
-_GIBBERISH = 5.5
-"""Bits a step of a word from which it saves nothing: other codes and random letters beside a
-cipher, which chance makes a little cheaper, must not widen the run until it is like no words."""
 _WORD = 3
 _WORDS = 3
 """Words of `_WORD` letters or more that a run must have: names and formulas have fewer."""
@@ -95,7 +92,10 @@ def _best(spelling: Spelling, costs: NDArray[np.float64]) -> tuple[_Cipher, int,
     for cipher in _CIPHERS:
         plain = spelling.bits(cipher.moved, backwards=cipher.backwards)
         gains = costs - plain
-        gains[plain > _GIBBERISH * steps] = np.minimum(gains[plain > _GIBBERISH * steps], 0)
+        # Other codes and random letters beside a cipher, which chance makes a little cheaper, must
+        # not widen the run until it is like no words.
+        nothing = plain > GIBBERISH * steps
+        gains[nothing] = np.minimum(gains[nothing], 0)
         saved, first, last = _greatest_run(gains)
         length = steps[first:last].sum()
         believed = (

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from custodes.classifiers.readings.letters import spell
+from custodes.classifiers.readings.letters import GIBBERISH, spell
 
 __all__ = ["from_leetspeak"]
 
@@ -27,8 +27,6 @@ _SHARE = 0.2
 """their share of all words that have a letter or digit,"""
 _WORDLIKE = 4.3
 """and bits a step (`letters`) of what they then spell."""
-_GIBBERISH = 5.5
-"""Bits a step from which a word spells nothing."""
 
 
 def from_leetspeak(text: str) -> Iterator[tuple[str, str]]:
@@ -43,7 +41,7 @@ def from_leetspeak(text: str) -> Iterator[tuple[str, str]]:
     spelling = spell([word for word, each in zip(plain, mixed, strict=True) if each])
     bits, steps = spelling.bits(), spelling.steps
     # Codes mix letters and digits, too: what spells nothing is no leetspeak and weighs nothing.
-    spelled = bits <= _GIBBERISH * steps
+    spelled = bits <= GIBBERISH * steps
     if spelled.sum() >= least and bits[spelled].sum() <= _WORDLIKE * steps[spelled].sum():
         yield "leetspeak", " ".join(plain)
 
