@@ -25,7 +25,13 @@ import awareness
 import documents
 import throughput
 
-from custodes.measure import merge_section, read_results, write_figures
+from custodes.measure import (
+    check_sections,
+    measure_section,
+    merge_section,
+    read_results,
+    write_figures,
+)
 from custodes.methods.behaviors.reproduce import paper_folder
 
 HERE = Path(__file__).parent
@@ -60,9 +66,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="default: beside this file if full, else --work")
     options = parser.parse_args()
     names = options.only.split(",")
-    unknown = set(names) - set(SECTIONS)
-    if unknown:
-        parser.error(f"got {', '.join(sorted(unknown))}; sections are {', '.join(SECTIONS)}")
+    check_sections(parser, names, SECTIONS)
     if "make-me-say" in names and paper_folder() is None:
         parser.error("make-me-say reads the paper's dialogues; set CUSTODES_DATA_DIR")
     options.work.mkdir(parents=True, exist_ok=True)
@@ -72,11 +76,8 @@ def main() -> None:
     out = options.out or home / "results.json"
     asked = options.seeds
     for name in names:
-        print(f"== {name}", flush=True)
         options.seeds = asked or (SEEDS.get(name, 5) if options.size == "full" else 1)
-        rows = SECTIONS[name](options)
-        for row in rows:
-            print(f"  {row['figure']}: {row['value']}", flush=True)
+        rows = measure_section(name, SECTIONS[name], options)
         command = f"python benchmarks/behaviors/run.py --size {options.size} --only {name}"
         if name not in ("throughput", "variety"):
             command += f" --seeds {options.seeds}"

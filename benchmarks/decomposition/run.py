@@ -24,7 +24,13 @@ from pathlib import Path
 import speed
 
 import models
-from custodes.measure import merge_section, read_results, write_figures
+from custodes.measure import (
+    check_sections,
+    measure_section,
+    merge_section,
+    read_results,
+    write_figures,
+)
 
 HERE = Path(__file__).parent
 SECTIONS = {
@@ -46,17 +52,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="default: beside this file if full, else --work")
     options = parser.parse_args()
     names = options.only.split(",")
-    unknown = set(names) - set(SECTIONS)
-    if unknown:
-        parser.error(f"got {', '.join(sorted(unknown))}; sections are {', '.join(SECTIONS)}")
+    check_sections(parser, names, SECTIONS)
     options.work.mkdir(parents=True, exist_ok=True)
     home = HERE if options.size == "full" else options.work
     out = options.out or home / "results.json"
     for name in names:
-        print(f"== {name}", flush=True)
-        rows = SECTIONS[name](options)
-        for row in rows:
-            print(f"  {row['figure']}: {row['value']}", flush=True)
+        rows = measure_section(name, SECTIONS[name], options)
         merge(out, name, rows, options)
     known = {row.figure.split(":")[0] for row in read_results(out)}
     for name in models.TARGETS:

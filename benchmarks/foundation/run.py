@@ -17,7 +17,13 @@ import engines
 import events
 import tables
 
-from custodes.measure import merge_section, read_results, write_figures
+from custodes.measure import (
+    check_sections,
+    measure_section,
+    merge_section,
+    read_results,
+    write_figures,
+)
 
 HERE = Path(__file__).parent
 SECTIONS = {
@@ -37,18 +43,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="default: beside this file if full, else --work")
     options = parser.parse_args()
     names = options.only.split(",")
-    unknown = set(names) - set(SECTIONS)
-    if unknown:
-        parser.error(f"got {', '.join(sorted(unknown))}; sections are {', '.join(SECTIONS)}")
+    check_sections(parser, names, SECTIONS)
     options.repeats = options.repeats or (5 if options.size == "full" else 2)
     options.work.mkdir(parents=True, exist_ok=True)
     home = HERE if options.size == "full" else options.work
     out = options.out or home / "results.json"
     for name in names:
-        print(f"== {name}", flush=True)
-        rows = SECTIONS[name](options)
-        for row in rows:
-            print(f"  {row['figure']}: {row['value']}", flush=True)
+        rows = measure_section(name, SECTIONS[name], options)
         command = f"python benchmarks/foundation/run.py --size {options.size} --only {name}"
         merge_section(out, name, rows, order=list(SECTIONS), command=command)
     if out.parent == HERE:

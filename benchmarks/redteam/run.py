@@ -25,7 +25,15 @@ import hardening
 import headline
 import throughput
 
-from custodes.measure import Figure, merge_section, read_results, write_figures, write_results
+from custodes.measure import (
+    Figure,
+    check_sections,
+    measure_section,
+    merge_section,
+    read_results,
+    write_figures,
+    write_results,
+)
 
 HERE = Path(__file__).parent
 SECTIONS = {
@@ -80,15 +88,11 @@ def main() -> None:
     parser.add_argument("--peer", type=Path, help="python of an environment with pyrit")
     options = parser.parse_args()
     names = options.only.split(",")
-    if unknown := set(names) - set(SECTIONS):
-        parser.error(f"got {', '.join(sorted(unknown))}; sections are {', '.join(SECTIONS)}")
+    check_sections(parser, names, SECTIONS)
     options.work.mkdir(parents=True, exist_ok=True)
     home = HERE if options.size == "full" else options.work
     for name in names:
-        print(f"== {name}", flush=True)
-        rows = SECTIONS[name](options)
-        for row in rows:
-            print(f"  {row['figure']}: {row['value']}", flush=True)
+        rows = measure_section(name, SECTIONS[name], options)
         if rows:
             command = f"python benchmarks/redteam/run.py --size {options.size} --only {name}"
             merge_section(home / "results.json", name, rows, order=list(SECTIONS), command=command)

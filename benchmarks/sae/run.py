@@ -32,7 +32,15 @@ import toy
 from promised import PROMISED
 from stores import LAYER
 
-from custodes.measure import Figure, merge_section, read_results, write_figures, write_results
+from custodes.measure import (
+    Figure,
+    check_sections,
+    measure_section,
+    merge_section,
+    read_results,
+    write_figures,
+    write_results,
+)
 
 HERE = Path(__file__).parent
 SECTIONS = {
@@ -63,10 +71,7 @@ def main() -> None:
         declare(out)
     else:
         for name in options.only.split(","):
-            print(f"== {name}", flush=True)
-            rows = SECTIONS[name](options)
-            for row in rows:
-                print(f"  {row['figure']}: {row['value']}", flush=True)
+            rows = measure_section(name, SECTIONS[name], options)
             merge(out, name, rows, options.size)
     if out.parent == HERE:
         write_figures(HERE / "README.md", read_results(out), digits=4)
@@ -105,9 +110,7 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     of.add_argument("--minilm", type=Path, help="of descriptions: the judge's folder")
     options = parser.parse_args(given)
     options.only = options.only or ",".join(NO_MODEL)
-    unknown = set(options.only.split(",")) - set(SECTIONS)
-    if unknown:
-        parser.error(f"got {', '.join(sorted(unknown))}; sections are {', '.join(SECTIONS)}")
+    check_sections(parser, options.only.split(","), SECTIONS)
     if LAYER not in options.layers:
         parser.error(f"--layers: got {options.layers}; {LAYER}, of the other axes, must be one")
     full = options.size == "full"

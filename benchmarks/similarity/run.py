@@ -25,7 +25,15 @@ import scale
 import trials
 import weak_to_strong
 
-from custodes.measure import Figure, merge_section, read_results, write_figures, write_results
+from custodes.measure import (
+    Figure,
+    check_sections,
+    measure_section,
+    merge_section,
+    read_results,
+    write_figures,
+    write_results,
+)
 
 HERE = Path(__file__).parent
 SECTIONS = {
@@ -63,17 +71,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="default: beside this file if full, else --work")
     options = parser.parse_args()
     names = options.only.split(",")
-    unknown = set(names) - set(SECTIONS)
-    if unknown:
-        parser.error(f"got {', '.join(sorted(unknown))}; sections are {', '.join(SECTIONS)}")
+    check_sections(parser, names, SECTIONS)
     options.work.mkdir(parents=True, exist_ok=True)
     home = HERE if options.size == "full" else options.work
     out = options.out or home / "results.json"
     for name in names:
-        print(f"== {name}", flush=True)
-        rows = SECTIONS[name](options)
-        for row in rows:
-            print(f"  {row['figure']}: {row['value']}", flush=True)
+        rows = measure_section(name, SECTIONS[name], options)
         if rows:  # a section that was skipped leaves the rows that are there
             merge(out, name, rows, options)
     if out.parent == HERE:

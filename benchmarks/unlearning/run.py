@@ -17,9 +17,16 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("GOMP_SPINCOUNT", "0")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+from functools import partial
 from pathlib import Path
 
-from custodes.measure import merge_section, read_results, write_figures
+from custodes.measure import (
+    check_sections,
+    measure_section,
+    merge_section,
+    read_results,
+    write_figures,
+)
 from custodes.methods.unlearning.config import METHODS
 from custodes.methods.unlearning.method import run_study
 from custodes.methods.unlearning.report import TITLES
@@ -44,17 +51,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="default: beside this file if full, else --work")
     options = parser.parse_args()
     names = [name for name in options.only.split(",") if name]
-    unknown = set(names) - set(SECTIONS)
-    if unknown:
-        parser.error(f"got {', '.join(sorted(unknown))}; sections are {', '.join(SECTIONS)}")
+    check_sections(parser, names, SECTIONS)
     options.work.mkdir(parents=True, exist_ok=True)
     home = HERE if options.size == "full" else options.work
     out = options.out or home / "results.json"
     for name in names:
-        print(f"== {name}", flush=True)
-        found = rows(name, options)
-        for row in found:
-            print(f"  {row['figure']}: {row['value']}", flush=True)
+        found = measure_section(name, partial(rows, name), options)
         merge(out, name, found, options)
     there = read_results(out) if out.exists() else []
     for name in set(SECTIONS) - {row.figure.split(":")[0] for row in there}:

@@ -1,11 +1,18 @@
 """A benchmark made in sections: what a run replaces, and the table it shows."""
 
+import argparse
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from custodes.errors import DataError
-from custodes.measure import merge_section, read_results, write_figures
+from custodes.measure import (
+    check_sections,
+    measure_section,
+    merge_section,
+    read_results,
+    write_figures,
+)
 
 ORDER = ("size", "speed")
 
@@ -63,3 +70,14 @@ def test_sections_that_end_at_once_all_stay(tmp_path):
     with ThreadPoolExecutor(12) as pool:
         list(pool.map(end, names))
     assert [row.figure for row in read_results(path)] == [f"{name}: a" for name in names]
+
+
+def test_a_section_is_checked_measured_and_said(capsys):
+    parser = argparse.ArgumentParser(prog="run")
+    check_sections(parser, ["speed"], {"speed": 0, "size": 0})
+    with pytest.raises(SystemExit):
+        check_sections(parser, ["speed", "sped"], {"speed": 0, "size": 0})
+    assert "got sped; sections are speed, size" in capsys.readouterr().err
+    rows = measure_section("speed", lambda n: [{"figure": "f", "value": n}], 3)
+    assert rows == [{"figure": "f", "value": 3}]
+    assert capsys.readouterr().out == "== speed\n  f: 3\n"

@@ -50,7 +50,12 @@ from custodes.measure.rates import (
     threshold_at_fpr,
 )
 from custodes.measure.report import Card, Cards, Plot, Plots, Prose, Report, Section, Table
-from custodes.measure.sections import merge_section, write_figures
+from custodes.measure.sections import (
+    check_sections,
+    measure_section,
+    merge_section,
+    write_figures,
+)
 
 __all__ = [
     "Card",
@@ -74,6 +79,7 @@ __all__ = [
     "bootstrap",
     "bootstrap_difference",
     "brier",
+    "check_sections",
     "clopper_pearson",
     "cohen_kappa",
     "collect_results",
@@ -89,6 +95,7 @@ __all__ = [
     "interval_of",
     "leak_before_stop",
     "line_plot",
+    "measure_section",
     "merge_section",
     "over_seeds",
     "pr_curve",

@@ -5,17 +5,39 @@ A row of a section is named "section: figure". How a figure is measured is not k
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from argparse import ArgumentParser
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from custodes.config import environment, write_atomically
 from custodes.measure.benchmark import Figure, read_results, write_results
 
-__all__ = ["merge_section", "write_figures"]
+__all__ = ["check_sections", "measure_section", "merge_section", "write_figures"]
 
 _MARK = "<!-- figures -->"
 _LOCK_SECONDS = 60
+
+
+def check_sections(parser: ArgumentParser, names: Iterable[str], known: Collection[str]) -> None:
+    """The parser's error where one of the names is no section."""
+    if unknown := set(names) - set(known):
+        parser.error(f"got {', '.join(sorted(unknown))}; sections are {', '.join(known)}")
+
+
+def measure_section(
+    name: str,
+    measure: Callable[[Any], list[dict[str, Any]]],
+    options: Any,
+    *,
+    say: Callable[..., object] = print,
+) -> list[dict[str, Any]]:
+    """The rows that `measure` gives for the options, and each of them said."""
+    say(f"== {name}", flush=True)
+    rows = measure(options)
+    for row in rows:
+        say(f"  {row['figure']}: {row['value']}", flush=True)
+    return rows
 
 
 def merge_section(
