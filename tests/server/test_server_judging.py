@@ -2,6 +2,8 @@
 is given up."""
 
 import asyncio
+import subprocess
+import sys
 import threading
 import time
 
@@ -36,10 +38,48 @@ def test_a_job_that_was_given_up_ends_at_its_next_checkpoint():
         while pool.stuck:
             await asyncio.sleep(0.001)
         assert await pool.run(lambda: checkpoint() or 1) == 1
-        pool.close()
+        assert await pool.close(5)
 
     asyncio.run(main())
     checkpoint()  # on any other thread nothing happens
+
+
+def test_closing_waits_for_judging_that_nobody_waits_for():
+    async def main():
+        pool = JudgePool(threads=2, seconds=0.05)
+        free = threading.Event()
+        with pytest.raises(JudgingError):
+            await pool.run(lambda: free.wait(30))
+        assert not await pool.close(0.05)
+        free.set()
+        assert await pool.close(5)
+
+    asyncio.run(main())
+    assert "custodes-judge" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_a_process_that_closed_its_pool_may_end_in_the_middle_of_a_product():
+    program = """
+import asyncio, torch
+from custodes.server.judging import JudgePool, JudgingError, checkpoint
+torch.set_num_threads(1)
+square = torch.randn(3000, 3000)
+def judging():
+    while True:
+        square @ square
+        checkpoint()
+async def main():
+    pool = JudgePool(threads=1, seconds=0.2)
+    try:
+        await pool.run(judging)
+    except JudgingError:
+        pass
+    assert await pool.close(30)
+asyncio.run(main())
+"""
+    # What a thread does that is inside torch while the interpreter ends: SIGABRT.
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=60)
+    assert done.returncode == 0, done.stderr
 
 
 def slow_texts(turns):
@@ -64,7 +104,7 @@ def test_judging_that_nobody_waits_for_ends(kind):
         while pool.stuck:
             assert time.monotonic() < began + 5
             await asyncio.sleep(0.01)
-        pool.close()
+        assert await pool.close(5)
 
     asyncio.run(main())
 

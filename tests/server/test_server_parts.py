@@ -36,7 +36,7 @@ def test_a_pool_gives_results_and_errors():
         ]
         with pytest.raises(JudgingError, match="ZeroDivisionError"):
             await pool.run(lambda: 1 / 0)
-        pool.close()
+        assert await pool.close(5)
 
     asyncio.run(main())
 
@@ -60,7 +60,7 @@ def test_a_job_that_hangs_costs_a_spare_thread_until_it_returns():
             assert time.monotonic() < until
             await asyncio.sleep(0.01)
         assert await pool.run(lambda: 3) == 3
-        pool.close()
+        assert await pool.close(5)
 
     asyncio.run(main())
 
@@ -79,7 +79,7 @@ def test_a_caller_that_leaves_gives_its_job_up():
         hold.set()
         assert await pool.run(lambda: 1) == 1
         assert ran == []
-        pool.close()
+        assert await pool.close(5)
 
     asyncio.run(main())
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -64,6 +65,7 @@ class JudgePool:
         self._lock = threading.Lock()
         self._stuck = 0
         self._threads = threads
+        self._alive: list[threading.Thread] = []
         for _ in range(threads):
             self._start()
 
@@ -92,10 +94,20 @@ class JudgePool:
             late.cancel()
         return result
 
-    def close(self) -> None:
-        """Let every thread end after the job that it is at."""
+    async def close(self, seconds: float) -> bool:
+        """End every thread after the job that it is at; whether all did within `seconds`.
+
+        A thread that is inside torch when the interpreter ends takes the process down with it
+        (SIGABRT), whatever was recorded before.
+        """
         for _ in range(self._threads + self._spare):
             self._jobs.put(None)
+        until = time.monotonic() + seconds
+        while any(thread.is_alive() for thread in self._alive):
+            if time.monotonic() > until:
+                return False
+            await asyncio.sleep(0.01)
+        return True
 
     def _give_up(self, job: _Job) -> None:
         self._abandon(job)
@@ -117,7 +129,9 @@ class JudgePool:
             self._start()
 
     def _start(self) -> None:
-        threading.Thread(target=self._work, name="custodes-judge", daemon=True).start()
+        thread = threading.Thread(target=self._work, name="custodes-judge", daemon=True)
+        self._alive = [*(one for one in self._alive if one.is_alive()), thread]
+        thread.start()
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:

@@ -338,4 +338,5 @@ class Service:
         await self.recorder.close()
         for upstream in self.upstreams.values():
             await upstream.close()
-        self.pool.close()
+        if not await self.pool.close(self.config.drain_seconds):
+            _log.warning("judging goes on that nobody waits for; the process may end as aborted")
