@@ -3,8 +3,8 @@
     python benchmarks/decomposition/run.py --size full
     python benchmarks/decomposition/run.py --size full --only apd-tms-5-2,spd-tms-5-2
 
-Sections: speed, permutation, and a section a model and method. `--only` leaves the rows of the
-others as they are. Models go on where a killed run stopped (their folders are below --work).
+Sections: losses, speed, permutation, and a section a model and method. `--only` leaves the rows of
+the others as they are. Models go on where a killed run stopped (their folders are below --work).
 `--short` takes fewer steps of fewer rows than the papers, an hour of one core where they take a
 day; so do `--steps` and `--batch`; the rows say so. Times are of the processor, on one thread.
 """
@@ -34,6 +34,7 @@ from custodes.measure import (
 
 HERE = Path(__file__).parent
 SECTIONS = {
+    "losses": speed.losses,
     "speed": speed.steps,
     "permutation": speed.permutation,
     **{name: partial(models.rows, name) for name in models.TARGETS},

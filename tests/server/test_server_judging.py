@@ -78,7 +78,9 @@ async def main():
 asyncio.run(main())
 """
     # What a thread does that is inside torch while the interpreter ends: SIGABRT.
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=False, capture_output=True, timeout=60
+    )
     assert done.returncode == 0, done.stderr
 
 

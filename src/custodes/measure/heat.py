@@ -54,14 +54,18 @@ def heat_map(
     *,
     title: str,
     diverging: bool = False,
+    bounds: tuple[float, float] | None = None,
 ) -> str:
     """A matrix [rows x columns]; NaN cells stay empty.
 
     `diverging` puts white at zero and red below it; otherwise light is low and dark is high.
+    `bounds`: the values that are lightest and darkest, so that maps compare; default: the least
+    and the greatest.
     """
     matrix, known = _checked(values, rows, columns)
     low, high = float(known.min()), float(known.max())
     reach = f"values from {low:.3g} to {high:.3g}"
+    low, high = bounds or (low, high)
     described = f"{len(rows)} rows, {len(columns)} columns, {reach}"
     if diverging:
         high = max(abs(low), abs(high))

@@ -141,6 +141,37 @@ def test_a_run_of_a_constant_rate_goes_on_with_more_steps(method, tmp_path):
         run("annealed", 12, schedule="cosine")
 
 
+def test_tied_factors_move_by_both_sides_steps(tmp_path):
+    """As where two parameters lie in one memory and Adam steps each, one after the other."""
+    config = spd(tied_steps=2, nulls=0)
+    ours = Training(*_built(config, tmp_path))
+    decomposition, _, draw = _built(config, tmp_path)
+    held = decomposition.parameters
+    for name, source in (("unembed.V", "embed.U"), ("unembed.U", "embed.V")):
+        held[name] = held[source].data.mT  # one memory
+    for tensor in held.values():
+        tensor.requires_grad_(True)
+    optimizer = torch.optim.Adam(list(held.values()), lr=config.rate)
+    for step in range(4):
+        ours.step()
+        optimizer.zero_grad()
+        batch = decomposition.target.sample(draw, config.batch)
+        decomposition.losses(batch, step / config.steps)["total"].sum().backward()
+        optimizer.step()
+    for name, tensor in ours.decomposition.parameters.items():
+        torch.testing.assert_close(tensor, held[name], atol=1e-6, rtol=1e-5)
+    once = Training(*_built(spd(nulls=0), tmp_path))
+    for _ in range(4):
+        once.step()
+    apart = once.decomposition.sums()["embed"] - ours.decomposition.sums()["embed"]
+    assert apart.abs().max() > config.rate
+
+
+def _built(config, cache):
+    decomposition, draw = build("spd", config, cache=cache)
+    return decomposition, config, draw
+
+
 def test_a_finished_run_can_be_read(method, tmp_path):
     result = decompose(method, config_of(method), tmp_path / "run", cache=tmp_path)
     found = load_decomposition(tmp_path / "run", cache=tmp_path)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from custodes.errors import ConfigError
 from custodes.methods.decomposition.config import APDConfig
 from custodes.methods.decomposition.losses import (
     divergence,
@@ -219,6 +220,11 @@ class APD:
         if config.activations:
             with torch.no_grad():
                 kept = target.hidden(batch.inputs, plain)
+            if not kept:
+                raise ConfigError(
+                    f"activations: got {config.activations:g}, and this target has no hidden "
+                    "activations; expected 0"
+                )
             terms = [
                 divergence(got, want, batch.weight, "mse")
                 for got, want in zip(target.hidden(batch.inputs, active), kept, strict=True)
@@ -230,6 +236,10 @@ class APD:
     def importances(self, batch: Batch) -> dict[str, Tensor]:
         """1 for the components that are active on a row, 0 for the others."""
         return self._active(batch, self.config.top_k)
+
+    def floors(self, batch: Batch) -> dict[str, Tensor]:
+        """The same: nothing else can be masked."""
+        return self.importances(batch)
 
     def probed(self, batch: Batch) -> dict[str, Tensor]:
         """The same with one component a row on average: `top_k` counts empty rows too."""

@@ -49,6 +49,10 @@ class Decomposition(Protocol):
         """How much each component is needed, 0 to 1: [I, N, C] by group of components."""
         ...
 
+    def floors(self, batch: Batch) -> dict[str, Tensor]:
+        """The same, with 0 for what is no component and may be masked as well."""
+        ...
+
     def probed(self, batch: Batch) -> dict[str, Tensor]:
         """The same on inputs with one feature each."""
         ...

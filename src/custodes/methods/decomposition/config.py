@@ -41,7 +41,9 @@ class TMSConfig(Config):
     batch: int = Field(default=1024, ge=1)
     """Rows of a training step."""
     rate: float = Field(default=5e-3, gt=0)
-    """Learning rate of AdamW, falling linearly to 0."""
+    """Learning rate of AdamW."""
+    schedule: Schedule = "linear"
+    """How it falls: linear; constant; or cosine, a quarter of its period from 1 to 0."""
 
 
 class ResidualConfig(Config):
@@ -199,6 +201,15 @@ class APDConfig(RunConfig):
     attributions: Literal["target", "components"] = "target"
     """Whose gradients say which components matter: the target's, or the components' own sum."""
 
+    @model_validator(mode="after")
+    def _one_active(self) -> APDConfig:
+        if self.top_k * min(self.batch, self.judged_rows) < 1:
+            raise ValueError(
+                f"top_k {self.top_k:g} of a batch of {self.batch} rows (judged: "
+                f"{self.judged_rows}) leaves no component active; give more rows or a greater top_k"
+            )
+        return self
+
 
 class SPDConfig(RunConfig):
     """Stochastic parameter decomposition (arXiv 2506.20790), and its later practical recipe."""
@@ -207,6 +218,9 @@ class SPDConfig(RunConfig):
     """Hidden neurons of a causal-importance function."""
     samples: int = Field(default=1, ge=1)
     """Masks drawn for a row in a step."""
+    tied_steps: Literal[1, 2] = 1
+    """Factors of two tied matrices move once a step, by the sum of both gradients; or twice, by
+    each with moments of its own, as in the authors' code."""
     faithfulness: float = Field(default=1.0, ge=0)
     """Weight: the subcomponents add up to the target's matrices."""
     stochastic: float = Field(default=1.0, ge=0)

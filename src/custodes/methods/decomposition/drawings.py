@@ -90,16 +90,25 @@ def importance_map(importances: Floats, pattern: Pattern | None, *, title: str) 
         [f"feature {row}" for row in range(rows)],
         [f"component {column}" for column in shown],
         title=title,
+        bounds=(0.0, 1.0),
     )
 
 
 def curve_plot(
     curve: Sequence[Mapping[str, Any]], losses: Sequence[str], instance: slice, *, title: str
 ) -> str:
-    """Losses along training, mean over the instances, as powers of ten."""
-    steps = [line["step"] for line in curve]
+    """Losses along training as powers of ten: the mean over the instances that are finite there.
+
+    `DataError` where none is anywhere.
+    """
     series = []
     for name in losses:
-        values = np.array([np.mean(line[name][instance]) for line in curve])
-        series.append(Series(name, steps, np.log10(np.maximum(values, 1e-12))))
+        steps, means = [], []
+        for line in curve:
+            values = np.array(line[name][instance], dtype=np.float64)
+            if np.isfinite(values).any():
+                steps.append(line["step"])
+                means.append(float(values[np.isfinite(values)].mean()))
+        if steps:
+            series.append(Series(name, steps, np.log10(np.maximum(means, 1e-12))))
     return line_plot(series, title=title, x_label="step", y_label="log10 of the loss")

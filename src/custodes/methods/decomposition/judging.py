@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,10 +30,10 @@ _JUDGE = 4  # purpose of generators
 class Judgment:
     """What was found.
 
-    `figures`: name -> one value an instance. `probes`: group of components -> importances on
-    one-hot inputs [I, features, C]; empty where inputs have no features. `alive`: group -> [I, C].
-    `matchings`: (seed, seed, group) -> how well their living components match; empty where the
-    seeds have targets of their own.
+    `figures`: name -> one value an instance, NaN where training diverged. `probes`: group of
+    components -> importances on one-hot inputs [I, features, C]; empty where inputs have no
+    features. `alive`: group -> [I, C]. `matchings`: (seed, seed, group) -> how well their living
+    components match; empty where the seeds have targets of their own.
     """
 
     figures: dict[str, list[float]]
@@ -60,7 +61,7 @@ def judge(decomposition: Decomposition, config: RunConfig, seeds: Sequence[int])
         found[f"alive, {group}"] = _list(living[group].sum(dim=1).float())
         found[f"active, {group}"] = _list(active_per_row(importances, batch.weight))
     probes = _probe(decomposition)
-    found |= _directions(decomposition, len(seeds)) | _errors(decomposition, probes)
+    found |= _directions(decomposition, living) | _errors(decomposition, probes)
     real = range(config.seeds)
     compare = {} if config.target.own else _compare(decomposition, living, seeds, real)
     return Judgment(figures=found, probes=probes, alive=living, matchings=compare)
@@ -82,24 +83,29 @@ def _probe(decomposition: Decomposition) -> dict[str, NDArray[np.float64]]:
     weight = torch.ones(inputs.shape[:2], device=inputs.device)
     with torch.no_grad():
         found = decomposition.probed(Batch(inputs, weight, inputs.shape[1]))
-    return {group: value.double().cpu().numpy() for group, value in found.items()}
+    return {group: value.cpu().double().numpy() for group, value in found.items()}
 
 
-def _directions(decomposition: Decomposition, instances: int) -> dict[str, list[float]]:
+def _directions(
+    decomposition: Decomposition, living: Mapping[str, Tensor]
+) -> dict[str, list[float]]:
     """MMCS and ML2R of the known columns, or of mechanisms that were coded by hand."""
     target = decomposition.target
     found: dict[str, list[float]] = {}
     with torch.no_grad():
         if (name := target.facts.columns) is not None:
-            matched = [
-                match_columns(target.weights[name][i], decomposition.matrices(name, i))
-                for i in range(instances)
-            ]
-            found |= {"MMCS": [m.mmcs for m in matched], "ML2R": [m.ml2r for m in matched]}
+            of_all, of_living = [], []
+            for i, alive_here in enumerate(living[decomposition.group_of(name)]):
+                columns, components = target.weights[name][i], decomposition.matrices(name, i)
+                of_all.append(match_columns(columns, components))
+                of_living.append(match_columns(columns, components[alive_here]))
+            found |= {"MMCS": [m.mmcs for m in of_all], "ML2R": [m.ml2r for m in of_all]}
+            found["MMCS, living"] = [m.mmcs for m in of_living]
+            found["ML2R, living"] = [m.ml2r for m in of_living]
         for name, truth in target.facts.truth.items():
             matched = [
                 match_mechanisms(truth[i], decomposition.matrices(name, i))
-                for i in range(instances)
+                for i in range(len(truth))
             ]
             found[f"MMCS, {name}"] = [m.mmcs for m in matched]
             found[f"ML2R, {name}"] = [m.ml2r for m in matched]
@@ -115,7 +121,8 @@ def _errors(
         group = decomposition.group_of(name)
         if group in probes and probes[group].shape[2] >= pattern.count:
             found[f"wrong importances, {name}"] = [
-                float(wrong(one, pattern)) for one in probes[group]
+                float(wrong(one, pattern)) if np.isfinite(one).all() else math.nan
+                for one in probes[group]
             ]
     return found
 

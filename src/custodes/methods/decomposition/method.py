@@ -22,7 +22,7 @@ from custodes.methods.decomposition.config import APDConfig, RunConfig, SPDConfi
 from custodes.methods.decomposition.judging import Judgment, judge
 from custodes.methods.decomposition.report import run_report
 from custodes.methods.decomposition.spd import SPD
-from custodes.methods.decomposition.targets.base import Target, generators
+from custodes.methods.decomposition.targets.base import Target, content_of_target, generators
 from custodes.methods.decomposition.targets.making import make_target, with_nulls
 from custodes.methods.decomposition.tensors import content_of, read_tensors, write_tensors
 from custodes.methods.decomposition.training import Training, check_folder, read_curve, train
@@ -76,6 +76,7 @@ def build(
         target = with_nulls(
             target, config.seeds, config.nulls, seed=config.target.seed, device=device
         )
+    _check_precision(target)
     draw = generators(seeds, device, purpose=_TRAIN)
     if isinstance(config, APDConfig) and method == "apd":
         return APD(target, config, draw), draw
@@ -85,6 +86,16 @@ def build(
         f"method: got {method!r} with {type(config).__name__}; expected apd with APDConfig or "
         "spd with SPDConfig"
     )
+
+
+def _check_precision(target: Target) -> None:
+    """`ConfigError` unless the matrices are of float32, as all that is computed here is."""
+    for name, weight in target.weights.items():
+        if weight.dtype != torch.float32:
+            raise ConfigError(
+                f"target: its matrix {name} is of {weight.dtype}, expected torch.float32; give the "
+                "module as module.float()"
+            )
 
 
 def decompose(
@@ -114,7 +125,7 @@ def decompose(
         "format": _FORMAT,
         "method": method,
         "config": config.model_dump(mode="json"),
-        "target": content_of(decomposition.target.weights),
+        "target": content_of_target(decomposition.target),
     }
     path = run.artifacts / "components.safetensors"
     write_tensors(path, decomposition.parameters, facts)
@@ -152,8 +163,9 @@ def load_decomposition(
         built, _ = build("apd", APDConfig.parse(values), target=target, cache=cache)
     else:
         built, _ = build("spd", SPDConfig.parse(values), target=target, cache=cache)
-    # Files of version 0.1 do not say which target they are of.
-    if facts.get("target", "") not in ("", content_of(built.target.weights)):
+    # Files of version 0.1 do not say which target they are of; others said its matrices alone.
+    of_matrices = content_of(built.target.weights)
+    if facts.get("target", "") not in ("", of_matrices, content_of_target(built.target)):
         raise ArtifactError(
             f"{path}: its components are of another target than "
             f"{'the one given' if target is not None else 'the one that its settings make here'}; "

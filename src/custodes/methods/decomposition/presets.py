@@ -21,20 +21,24 @@ __all__ = ["PRESETS", "preset_config", "preset_names"]
 
 _SMALL = {"features": 5, "hidden": 2, "steps": 5000, "batch": 1024}
 _LARGE = {"features": 40, "hidden": 10, "steps": 2000, "batch": 2048}
+# SPD's paper trained its own.
+_LONGER = {"steps": 10_000, "schedule": "constant"}
+_SMALL_OF_SPD = {**_SMALL, **_LONGER}
+_LARGE_OF_SPD = {**_LARGE, **_LONGER, "batch": 8192}
 
 
 def _tms(shape: Mapping[str, Any], *, identity: bool = False) -> dict[str, Any]:
     return {"kind": "tms", "tms": {**shape, "identity": identity}}
 
 
-def _residual(layers: int, neurons: int, features: int = 100) -> dict[str, Any]:
-    shape = {"layers": layers, "neurons": neurons, "features": features}
+def _residual(layers: int, neurons: int, features: int = 100, steps: int = 1000) -> dict[str, Any]:
+    shape = {"layers": layers, "neurons": neurons, "features": features, "steps": steps}
     return {"kind": "residual-mlp", "residual": shape}
 
 
 _SPD_SMALL = {
     "components": 20, "steps": 40_000, "batch": 4096, "rate": 1e-3, "schedule": "cosine",
-    "importance": 3e-3, "p": 1.0,
+    "importance": 3e-3, "p": 1.0, "tied_steps": 2,
 }  # fmt: skip
 _SPD_LARGE = {**_SPD_SMALL, "components": 200, "importance": 1e-4, "p": 2.0}
 _SPD_RESIDUAL = {
@@ -62,10 +66,14 @@ PRESETS: Mapping[tuple[str, str], Mapping[str, Any]] = {
         "rate": 3e-3, "top_k": 0.4, "faithfulness": 0.1, "minimality": 5.0, "simplicity": 5.0,
         "p": 1.0,
     },
-    ("spd", "tms-5-2"): {**_SPD_SMALL, "target": _tms(_SMALL)},
-    ("spd", "tms-5-2-identity"): {**_SPD_SMALL, "target": _tms(_SMALL, identity=True)},
-    ("spd", "tms-40-10"): {**_SPD_LARGE, "target": _tms(_LARGE)},
-    ("spd", "tms-40-10-identity"): {**_SPD_LARGE, "target": _tms(_LARGE, identity=True)},
+    ("spd", "tms-5-2"): {**_SPD_SMALL, "target": _tms(_SMALL_OF_SPD)},
+    ("spd", "tms-5-2-identity"): {
+        **_SPD_SMALL, "target": _tms(_SMALL_OF_SPD, identity=True)
+    },
+    ("spd", "tms-40-10"): {**_SPD_LARGE, "target": _tms(_LARGE_OF_SPD)},
+    ("spd", "tms-40-10-identity"): {
+        **_SPD_LARGE, "target": _tms(_LARGE_OF_SPD, identity=True)
+    },
     ("spd", "residual-mlp-1"): {
         **_SPD_RESIDUAL, "target": _residual(1, 50), "components": 100, "steps": 30_000,
         "rate": 2e-3,
@@ -74,8 +82,8 @@ PRESETS: Mapping[tuple[str, str], Mapping[str, Any]] = {
         **_SPD_RESIDUAL, "target": _residual(2, 25), "components": 400, "steps": 50_000,
     },
     ("spd", "residual-mlp-3"): {
-        **_SPD_RESIDUAL, "target": _residual(3, 17, 102), "components": 500, "steps": 200_000,
-        "importance": 5e-6, "gate_neurons": 128,
+        **_SPD_RESIDUAL, "target": _residual(3, 17, 102, 10_000), "components": 500,
+        "steps": 200_000, "importance": 5e-6, "gate_neurons": 128,
     },
     ("spd", "gated"): {
         "target": {"kind": "gated"}, "components": 16, "steps": 20_000, "batch": 2048,
@@ -107,8 +115,11 @@ def preset_config(
     values = dict(PRESETS[method, name])
     if path is not None:
         values = _merged(values, load(_Anything, path).model_dump())
+    # Section by section: `target={seed: 1}` must not bring back the default network.
+    for assignment in assignments:
+        values = _merged(values, override({}, [assignment]))
     cls: type[APDConfig] | type[SPDConfig] = APDConfig if method == "apd" else SPDConfig
-    return cls.parse(override(values, assignments), origin=f"{method} {name}")
+    return cls.parse(values, origin=f"{method} {name}")
 
 
 class _Anything(Config):

@@ -5,6 +5,7 @@ Takes a judged decomposition; draws and arranges.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from custodes.measure import (
     Card,
     Cards,
+    Interval,
     Plot,
     Plots,
     Prose,
@@ -47,8 +49,9 @@ for all rows), and with none, which is the scale of the others. alive: component
 needed on some row. active: needed on a row, on average.
 
 MMCS and ML2R: is there a component for each known column, of its direction (1 is the same) and \
-of its length (1 is the same)? wrong importances: entries that are off what one feature alone \
-should need, after the best permutation; 0 is solved.
+of its length (1 is the same)? In few dimensions a dead component may point along a column by \
+chance, so read them of living ones, too. wrong importances: entries that are off what one feature \
+alone should need, after the best permutation; 0 is solved.
 
 The random network has the same shape and nothing learned in the decomposed matrices. A figure \
 that is as good there says nothing about what the target has learned."""
@@ -66,7 +69,7 @@ def run_report(
         Section("In short", [Cards(_cards(config, judgment))]),
         Section("Figures", [_figures(config, judgment), Prose(_READING)]),
     ]
-    if pictures := _pictures(config, decomposition):
+    if pictures := _pictures(_shown(config, judgment), decomposition):
         sections.append(Section("What was found", [Plots([one]) for one in pictures]))
     if judgment.probes:
         sections.append(_importances(config, decomposition, judgment))
@@ -96,19 +99,39 @@ def run_report(
 def _cards(config: RunConfig, judgment: Judgment) -> list[Card]:
     figures, real = judgment.figures, slice(0, config.seeds)
     cards = []
+    if lost := _diverged(config, judgment):
+        cards.append(Card("diverged", f"{len(lost)} of {config.seeds}", "seeds, not in the means"))
     for name in figures:
-        if name.startswith(("MMCS", "ML2R")):
-            cards.append(Card(name, over_seeds(figures[name][real]), "mean over seeds", spec=".4f"))
+        if name.startswith(("MMCS", "ML2R")) and not name.endswith("living"):
+            cards.append(Card(name, _mean(figures[name][real]), "mean over seeds", spec=".4f"))
         if name.startswith("wrong"):
             solved = sum(value == 0 for value in figures[name][real])
             cards.append(Card(name, f"{solved} of {config.seeds}", "seeds with none wrong"))
     scale = np.array(figures["reconstruction, none"][real])
     for kind, name in (("important", "important components"), ("worst", "worst masks")):
         share = np.array(figures[f"reconstruction, {kind}"][real]) / np.maximum(scale, 1e-30)
-        cards.append(
-            Card(f"error, {name}", over_seeds(share.tolist()), "1: no component", spec=".2g")
-        )
+        cards.append(Card(f"error, {name}", _mean(share.tolist()), "1: no component", spec=".2g"))
     return cards
+
+
+def _mean(values: Sequence[float]) -> Interval:
+    """Over the seeds that did not diverge; of none, NaN."""
+    finite = [value for value in values if math.isfinite(value)]
+    return over_seeds(finite or [math.nan])
+
+
+def _diverged(config: RunConfig, judgment: Judgment) -> list[int]:
+    """The instances among the seeds whose components are not finite."""
+    values = judgment.figures["faithfulness"][: config.seeds]
+    return [i for i, value in enumerate(values) if not math.isfinite(value)]
+
+
+def _shown(config: RunConfig, judgment: Judgment) -> list[tuple[int, str]]:
+    """Whom pictures are of: the first seed that did not diverge, and a random network likewise."""
+    whole = [math.isfinite(value) for value in judgment.figures["faithfulness"]]
+    seeds = [(i, f"seed {config.first_seed + i}") for i in range(config.seeds) if whole[i]]
+    nulls = [(i, _NULL) for i in range(config.seeds, len(whole)) if whole[i]]
+    return seeds[:1] + nulls[:1]
 
 
 def _figures(config: RunConfig, judgment: Judgment) -> Table:
@@ -116,25 +139,22 @@ def _figures(config: RunConfig, judgment: Judgment) -> Table:
     columns += [f"seed {config.first_seed + i}" for i in range(config.seeds)]
     columns += [_NULL if config.nulls == 1 else f"{_NULL} {i + 1}" for i in range(config.nulls)]
     rows: list[list[Cell]] = [
-        [name, over_seeds(values[: config.seeds]), *values]
-        for name, values in judgment.figures.items()
+        [name, _mean(values[: config.seeds]), *values] for name, values in judgment.figures.items()
     ]
     return Table(columns, rows, "95 % intervals are Student's t over seeds", spec=".4g")
 
 
 def _numpy(tensor: Any) -> NDArray[np.float64]:
-    return np.asarray(tensor.detach().double().cpu().numpy())
+    return np.asarray(tensor.detach().cpu().double().numpy())
 
 
-def _pictures(config: RunConfig, decomposition: Decomposition) -> list[Plot]:
+def _pictures(shown: Sequence[tuple[int, str]], decomposition: Decomposition) -> list[Plot]:
     """Vectors of a TMS with two hidden numbers, contributions of a residual MLP."""
     target, pictures = decomposition.target, []
     name = target.facts.columns
-    shown = [0] + ([config.seeds] if config.nulls else [])
-    captions = [f"seed {config.first_seed}", _NULL]
     if name is not None and target.weights[name].shape[2] == 2:
         sums = decomposition.sums()[name]
-        for instance, caption in zip(shown, captions, strict=False):
+        for instance, caption in shown:
             svg = vector_panels(
                 _numpy(target.weights[name][instance]),
                 _numpy(sums[instance]),
@@ -143,7 +163,7 @@ def _pictures(config: RunConfig, decomposition: Decomposition) -> list[Plot]:
             )
             pictures.append(Plot(svg, caption))
     if isinstance(target, ResidualMLP):
-        for instance, caption in zip(shown, captions, strict=False):
+        for instance, caption in shown:
             wanted, found = _contributions(target, decomposition, instance)
             svg = contribution_scatter(wanted, found, title="Neuron contributions")
             pictures.append(Plot(svg, caption))
@@ -185,10 +205,7 @@ def _importances(config: RunConfig, decomposition: Decomposition, judgment: Judg
     for group, values in judgment.probes.items():
         pattern = patterns.get(group)
         fits = pattern is not None and values.shape[2] >= max(pattern.count, values.shape[1])
-        for instance, caption in (
-            (0, f"seed {config.first_seed}"),
-            *([(config.seeds, _NULL)] if config.nulls else []),
-        ):
+        for instance, caption in _shown(config, judgment):
             svg = importance_map(values[instance], pattern if fits else None, title=group)
             plots.append(Plot(svg, caption))
     note = (
@@ -214,10 +231,12 @@ def _stability(judgment: Judgment) -> Section:
 
 def _training(config: RunConfig, curve: Sequence[Mapping[str, Any]]) -> Section:
     losses = [name for name in curve[0] if name not in ("step", "seconds", "total")]
-    plots = [
-        Plot(curve_plot(curve, losses, slice(0, config.seeds), title="Losses"), "mean over seeds")
-    ]
+    whom = [(slice(0, config.seeds), "mean over seeds")]
     if config.nulls:
-        svg = curve_plot(curve, losses, slice(config.seeds, None), title="Losses")
-        plots.append(Plot(svg, _NULL))
+        whom.append((slice(config.seeds, None), _NULL))
+    plots = [
+        Plot(curve_plot(curve, losses, instances, title="Losses"), caption)
+        for instances, caption in whom
+        if any(np.isfinite(line["total"][instances]).any() for line in curve)
+    ]
     return Section("Training", [Plots(plots)])

@@ -44,13 +44,21 @@ class SPD:
                 v, u = _initial_factors(weight, config.components, draw)
                 self.parameters |= {f"{name}.V": v, f"{name}.U": u}
             self.parameters |= _initial_gates(name, config, draw)
+        # Of `tied_steps` 2: each side has a copy with moments of its own, alike before each step.
+        self._copies: dict[str, str] = {}
+        if config.tied_steps == 2:
+            for name, source in target.facts.tied.items():
+                self._copies |= {f"{name}.V": f"{source}.U", f"{name}.U": f"{source}.V"}
+        for name, source in self._copies.items():
+            self.parameters[name] = self.parameters[source].mT.contiguous()
+        self._before: dict[str, Tensor] = {}
 
     def factors(self, name: str) -> tuple[Tensor, Tensor]:
         """V [I, d_in, C] and U [I, C, d_out]; of a tied matrix the other's, turned round."""
-        if name in self.target.facts.tied:
-            v, u = self.factors(self.target.facts.tied[name])
-            return u.mT, v.mT
-        return self.parameters[f"{name}.V"], self.parameters[f"{name}.U"]
+        if f"{name}.V" in self.parameters:
+            return self.parameters[f"{name}.V"], self.parameters[f"{name}.U"]
+        v, u = self.factors(self.target.facts.tied[name])
+        return u.mT, v.mT
 
     def gates(self, name: str) -> Gates:
         """The causal-importance functions of a matrix."""
@@ -82,13 +90,20 @@ class SPD:
         for _ in range(self.config.warmup_steps):
             optimizer.zero_grad(set_to_none=True)
             faithfulness(self.target.weights, self.sums()).sum().backward()  # type: ignore[no-untyped-call]
+            self.before_step()
             optimizer.step()
+            self.after_step()
 
     def before_step(self) -> None:
-        """Nothing."""
+        """Note where the copies are."""
+        self._before = {name: self.parameters[name].detach().clone() for name in self._copies}
 
     def after_step(self) -> None:
-        """Nothing."""
+        """Move tied factors by both sides' steps."""
+        with torch.no_grad():
+            for name, source in self._copies.items():
+                self.parameters[source] += (self.parameters[name] - self._before[name]).mT
+                self.parameters[name].copy_(self.parameters[source].mT)
 
     def losses(self, batch: Batch, done: float) -> dict[str, Tensor]:
         """Faithfulness, stochastic, layerwise, importance, adversarial and their `total`."""
@@ -123,12 +138,16 @@ class SPD:
         logits = _Pass(self, batch).logits()
         return {name: value.clamp(0, 1) for name, value in logits.items()}
 
+    def floors(self, batch: Batch) -> dict[str, Tensor]:
+        """The same, and 0 for the delta components."""
+        return self._with_rests(self.importances(batch))
+
     def probed(self, batch: Batch) -> dict[str, Tensor]:
         """The same: an importance does not depend on the other rows."""
         return self.importances(batch)
 
     def outputs(self, batch: Batch, masks: Mapping[str, Tensor] | None) -> Tensor:
-        """Outputs under masks; the delta component is left out."""
+        """Outputs under masks; a delta component that has none is left out."""
         weights = self.target.weights
         every = {name: torch.ones(1, 1, 1, device=w.device) for name, w in weights.items()}
         return _Pass(self, batch).outputs(every if masks is None else masks)
@@ -147,6 +166,13 @@ class SPD:
                 masks[name + _REST] = self._uniform(rows, g.shape[1], 1)
         return masks
 
+    def _with_rests(self, importances: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        found = dict(importances)
+        if self.config.delta:
+            for name, g in importances.items():
+                found[name + _REST] = torch.zeros_like(g[..., :1])
+        return found
+
     def _uniform(self, rows: list[int], length: int, width: int) -> Tensor:
         """[I, length, width]: each instance's own numbers for its rows, 1 behind them."""
         r = torch.ones(len(self.draw), length, width, device=self.draw[0].device)
@@ -156,10 +182,7 @@ class SPD:
 
     def _adversarial(self, pass_: _Pass, lower: Mapping[str, Tensor]) -> Tensor:
         """The loss under masks that an attack chose for the whole batch (PGD, from random ones)."""
-        floors = dict(lower)
-        if self.config.delta:
-            for name, g in lower.items():
-                floors[name + _REST] = torch.zeros_like(g[..., :1])
+        floors = self._with_rests(lower)
         one = [1] * len(self.draw)
         start = {name: self._uniform(one, 1, g.shape[2]) for name, g in floors.items()}
         masks = attack(

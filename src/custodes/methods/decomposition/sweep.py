@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from custodes.config import Run
 from custodes.engine import Engine, identify, open_engine, resumable_map
@@ -16,10 +17,11 @@ from custodes.measure.report import Cell
 from custodes.methods.decomposition.config import SweepConfig
 from custodes.methods.decomposition.method import Method, decompose
 from custodes.methods.decomposition.presets import preset_config
+from custodes.methods.decomposition.training import TRAINING
 
 __all__ = ["run_sweep", "sweep_rows"]
 
-_VERSION = 1  # goes up when the same settings come to give other results
+_VERSION = 2  # goes up when rows of a sweep come to hold other things
 
 
 def sweep_rows(config: SweepConfig) -> list[dict[str, Any]]:
@@ -52,7 +54,9 @@ def run_sweep(
 def _results(
     method: Method, config: SweepConfig, rows: list[dict[str, Any]], run: Run, engine: Engine
 ) -> Iterator[dict[str, Any]]:
-    of_rows = {"method": method, "preset": config.preset, "settings": config.settings}
+    # A preset may come to mean other settings, and settings other results.
+    start = _settings(method, config, {}).model_dump(mode="json")
+    of_rows = {"method": method, "start": start, "training": TRAINING}
     yield from resumable_map(
         engine,
         partial(_worker, method, config, run.artifacts.resolve()),
@@ -83,7 +87,7 @@ def _one(
     method: Method, config: SweepConfig, folder: Path, row: Mapping[str, Any]
 ) -> dict[str, Any]:
     settings = _settings(method, config, row)
-    name = "_".join(f"{key}-{value}" for key, value in row.items()).replace("/", "-")
+    name = "_".join(f"{key}-{quote(str(value), safe=' ')}" for key, value in row.items())
     result = decompose(method, settings, folder / name)
     seeds = settings.seeds
     return {

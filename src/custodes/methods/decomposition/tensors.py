@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from custodes.config import write_atomically
@@ -20,7 +21,9 @@ def content_of(tensors: Mapping[str, Tensor]) -> str:
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        # As bytes: numpy has no bfloat16.
+        whole = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+        digest.update(whole.numpy().tobytes())
     return digest.hexdigest()
 
 

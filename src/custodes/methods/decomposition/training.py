@@ -21,12 +21,14 @@ from custodes.errors import ConfigError
 from custodes.methods.decomposition.base import Decomposition
 from custodes.methods.decomposition.config import RunConfig
 from custodes.methods.decomposition.schedule import rate_at
-from custodes.methods.decomposition.tensors import content_of, read_tensors, write_tensors
+from custodes.methods.decomposition.targets.base import content_of_target
+from custodes.methods.decomposition.tensors import read_tensors, write_tensors
 
-__all__ = ["Training", "check_folder", "read_curve", "train"]
+__all__ = ["TRAINING", "Training", "check_folder", "read_curve", "train"]
 
 _CHECKPOINT = "checkpoint.safetensors"
-_VERSION = 2  # goes up when the same settings come to give other results
+TRAINING = 3
+"""Goes up when the same settings come to give other results."""
 _AFTER = {"points", "checkpoint_seconds", "judged_rows", "attack_steps", "attack_rate"}
 """Settings that leave training as it is."""
 
@@ -146,11 +148,11 @@ def _check(path: Path, facts: Mapping[str, object], identity: str) -> None:
 
 
 def _identity(config: RunConfig, decomposition: Decomposition) -> str:
-    """Equal for equal settings and equal matrices."""
-    weights = content_of(decomposition.target.weights)
+    """Equal for equal settings and equal targets."""
+    target = content_of_target(decomposition.target)
     left_out = _AFTER if config.timed() else _AFTER | {"steps"}
     settings = config.model_dump(mode="json", exclude=left_out)
-    return identify({"config": settings, "weights": weights, "version": _VERSION})
+    return identify({"config": settings, "target": target, "version": TRAINING})
 
 
 def read_curve(folder: Path) -> list[dict[str, Any]]:

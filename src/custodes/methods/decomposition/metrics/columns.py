@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 __all__ = ["Columns", "match_columns", "match_mechanisms"]
@@ -27,10 +28,14 @@ class Columns:
 def match_columns(columns: Tensor, components: Tensor) -> Columns:
     """`columns` [J, d], `components` [C, J, d]: component c's part in column j is [c, j].
 
-    A column of no length has cosine 0 with everything. In float64: components that training has
-    shrunk to 1e-22 have a direction, and squares that float32 does not hold.
+    A column of no length has cosine 0 with everything, and of no components the best is 0 too.
+    In float64: components that training has shrunk to 1e-22 have a direction, and squares that
+    float32 does not hold. In so few dimensions one of them may point along a column by chance and
+    be its best: look at living components alone, too.
     """
-    columns, components = columns.double(), components.double()
+    if not len(components):
+        return Columns(0.0, 0.0, torch.zeros(len(columns), dtype=torch.long))
+    columns, components = columns.cpu().double(), components.cpu().double()
     lengths = components.norm(dim=2)
     whole = columns.norm(dim=1).clamp(min=_LEAST)
     cosines = (components * columns).sum(dim=2) / (lengths.clamp(min=_LEAST) * whole)
@@ -41,7 +46,8 @@ def match_columns(columns: Tensor, components: Tensor) -> Columns:
 
 def match_mechanisms(mechanisms: Tensor, components: Tensor) -> Columns:
     """The same for whole matrices: mechanisms [J, ...] against components [C, ...]."""
-    wanted, found = mechanisms.flatten(1).double(), components.flatten(1).double()
+    wanted = mechanisms.flatten(1).cpu().double()
+    found = components.flatten(1).cpu().double()
     lengths, whole = found.norm(dim=1), wanted.norm(dim=1).clamp(min=_LEAST)
     cosines = (wanted @ found.T) / (whole[:, None] * lengths.clamp(min=_LEAST))
     most, best = cosines.max(dim=1)

@@ -29,7 +29,8 @@ def reconstruction(
 ) -> dict[str, Tensor]:
     """Divergence from the target, [I] each: `all`, `important`, `worst`, `none` of them.
 
-    `none` is what an empty network costs: the scale of the others.
+    `none` is what an empty network costs: the scale of the others. `worst` is the greatest that
+    was found, by the attack or at either end of what masks may be; a greater one may exist.
     """
     target = decomposition.target
     with torch.no_grad():
@@ -39,7 +40,7 @@ def reconstruction(
         return divergence(decomposition.outputs(batch, masks), wanted, batch.weight, target.loss)
 
     with torch.no_grad():
-        floors = decomposition.importances(batch)
+        floors = decomposition.floors(batch)
     start = {}
     for name, g in floors.items():
         rows = [torch.rand((1, g.shape[2]), generator=one, device=one.device) for one in draw]
@@ -53,5 +54,6 @@ def reconstruction(
         }
     worst = attack(distance, floors, start, steps=steps, rate=rate)
     with torch.no_grad():
-        found["worst"] = distance(worst)
+        ends = torch.maximum(found["all"], found["important"])
+        found["worst"] = torch.maximum(distance(worst), ends)
     return found

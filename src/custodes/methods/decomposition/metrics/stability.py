@@ -38,11 +38,11 @@ class Matching:
 
 def cosines(first: Sequence[Tensor], second: Sequence[Tensor]) -> NDArray[np.float64]:
     """[C, C'] cosines of components; each is given by its matrices [C, d_in, d_out]."""
-    one = torch.cat([part.flatten(1) for part in first], dim=1).double()
-    two = torch.cat([part.flatten(1) for part in second], dim=1).double()
+    one = torch.cat([part.flatten(1) for part in first], dim=1).cpu().double()
+    two = torch.cat([part.flatten(1) for part in second], dim=1).cpu().double()
     one = one / one.norm(dim=1, keepdim=True).clamp(min=1e-30)
     two = two / two.norm(dim=1, keepdim=True).clamp(min=1e-30)
-    found: NDArray[np.float64] = (one @ two.T).cpu().numpy()
+    found: NDArray[np.float64] = (one @ two.T).numpy()
     return found
 
 

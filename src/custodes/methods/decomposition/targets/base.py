@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from custodes.errors import ConfigError
+from custodes.methods.decomposition.tensors import content_of
 from custodes.methods.decomposition.vectors import Linear, Vectors
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "Target",
     "check_names",
     "collapse",
+    "content_of_target",
     "generators",
     "plain_linear",
     "randomized",
@@ -82,6 +84,11 @@ class Target(Protocol):
         ...
 
     @property
+    def rest(self) -> Mapping[str, Tensor]:
+        """Whatever else its outputs are made with: biases, matrices that are not decomposed."""
+        ...
+
+    @property
     def facts(self) -> Facts:
         """What is known of it."""
         ...
@@ -110,6 +117,15 @@ class Target(Protocol):
     def replaced(self, weights: Mapping[str, Tensor]) -> Target:
         """The same network with other matrices."""
         ...
+
+
+def content_of_target(target: Target) -> str:
+    """Equal for networks with equal numbers whose outputs are compared alike.
+
+    How inputs are drawn, and a module's code, are not in it.
+    """
+    rest = {f"rest {name}": tensor for name, tensor in target.rest.items()}
+    return f"{content_of({**target.weights, **rest})} {target.loss}"
 
 
 def plain_linear(weights: Mapping[str, Tensor]) -> Linear:

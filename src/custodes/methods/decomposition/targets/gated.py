@@ -43,6 +43,11 @@ class Gated:
             },
         )
 
+    @property
+    def rest(self) -> Mapping[str, Tensor]:
+        """The bias."""
+        return {"bias": self.bias}
+
     def _run(self, inputs: Tensor, linear: Linear) -> tuple[Tensor, Tensor]:
         hidden = torch.relu(linear("in", Vectors.of(inputs)).dense() + self.bias[:, None])
         return linear("out", Vectors.of(hidden)).dense(), hidden

@@ -50,6 +50,13 @@ class ModuleTarget:
         )
         self.facts = Facts(origin=origin or f"{type(module).__name__}: {', '.join(names)}")
 
+    @property
+    def rest(self) -> Mapping[str, Tensor]:
+        """The module's other parameters, and its buffers."""
+        named = {f"{name}.weight" for name in self.names}
+        parameters = {name: t for name, t in self._state.items() if name not in named}
+        return {**parameters, **dict(self.module.named_buffers())}
+
     def forward(self, inputs: Tensor, linear: Linear) -> Tensor:
         """Outputs [I, N, d_out]; inputs [I, samples, ...]. Logits where the output has them."""
         instances = inputs.shape[0]
@@ -75,8 +82,11 @@ class ModuleTarget:
         """Rows of the outputs a sample; checked once against what the named modules see."""
         if not hasattr(self, "_rows"):
             seen: dict[str, int] = {}
+            again: set[str] = set()
 
             def linear(name: str, rows: Vectors) -> Vectors:
+                if name in seen:
+                    again.add(name)
                 seen[name] = rows.parts[0][0].shape[1]
                 return rows.times(self.weights[name][:1])
 
@@ -92,6 +102,11 @@ class ModuleTarget:
                         + [f"{name} is not used" for name in sorted(unused)]
                     )
                     + "; name modules that see one row for every row of the outputs"
+                )
+            if again:  # importances are of one call's activations, and would mask the other's
+                raise ConfigError(
+                    f"module: {', '.join(sorted(again))}: called more than once in a forward pass; "
+                    "name modules that are called once"
                 )
             self._rows = rows
         return self._rows

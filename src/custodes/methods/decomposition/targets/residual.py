@@ -47,6 +47,11 @@ class ResidualMLP:
         name = f"residual MLP, {config.layers} layer{'s' * (config.layers > 1)}"
         self.facts = Facts(patterns=patterns, origin=name)
 
+    @property
+    def rest(self) -> Mapping[str, Tensor]:
+        """The embedding."""
+        return {"embedding": self.embedding}
+
     def _run(self, inputs: Tensor, linear: Linear) -> tuple[Tensor, list[Tensor]]:
         stream = Vectors.of(inputs, self.embedding)
         hidden = []

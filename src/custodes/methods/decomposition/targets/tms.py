@@ -47,6 +47,11 @@ class TMS:
             tied={"unembed": "embed"}, patterns=patterns, columns="embed", origin=name
         )
 
+    @property
+    def rest(self) -> Mapping[str, Tensor]:
+        """The bias."""
+        return {"bias": self.bias}
+
     def forward(self, inputs: Tensor, linear: Linear) -> Tensor:
         """Outputs [I, N, features]."""
         hidden = linear("embed", Vectors.of(inputs))
@@ -133,7 +138,7 @@ def build_tms(config: TMSConfig, tensors: Mapping[str, Tensor]) -> TMS:
 
 
 def train_tms(config: TMSConfig, draw: Sequence[torch.Generator]) -> dict[str, Tensor]:
-    """Train one for each generator, side by side: AdamW, the rate falling linearly."""
+    """Train one for each generator, side by side: AdamW."""
     shape = (config.features, config.hidden)
     device = draw[0].device
     bound = (3 / config.features) ** 0.5
@@ -149,5 +154,5 @@ def train_tms(config: TMSConfig, draw: Sequence[torch.Generator]) -> dict[str, T
         error = (target.forward(batch.inputs, plain_linear(target.weights)) - batch.inputs) ** 2
         return (error.mean(dim=-1) * batch.weight).sum() / batch.size
 
-    fit(parameters, loss, steps=config.steps, rate=config.rate, schedule="linear")
+    fit(parameters, loss, steps=config.steps, rate=config.rate, schedule=config.schedule)
     return parameters
