@@ -83,6 +83,7 @@ def test_a_sweep_over_rates_ends_though_one_diverged(tmp_path):
         "settings": {"target": TINY["target"], "steps": 3, "batch": 16, "judged_rows": 16,
                      "seeds": 1, "attack_steps": 1},
         "vary": {"rate": [1e-3, 1e30]},
+        "engine_settings": {"kind": "serial"},
     })  # fmt: skip
     page = run_sweep("spd", config, tmp_path / "sweep")
     assert "1e+30" in page.read_text()
