@@ -280,7 +280,7 @@ def test_amounts_meet_targets_of_rising_curves(power, scale, floor):
 def test_clamps_meet_their_targets_and_texts_repeat(language, features):
     targets = (0.05, -0.05, 0.1)
     clean = Unsteered(language, HOOK, IDS)
-    clamps = find_clamps(language, features, [0, 1], clean, targets, [1.0, 0.0])
+    clamps = find_clamps(language, features, [0, 1], [clean], targets, [1.0, 0.0])
     assert clamps.sign().tolist() == [[1, -1, 1]] * 2
     for index, of_one in enumerate(clamps):
         reached = steered_kl(language, features, index, clean, of_one)

@@ -101,7 +101,8 @@ class Coder:
         """Of every tensor's bytes."""
         found = 0
         for name in sorted(self.tensors):
-            found = zlib.crc32(self.tensors[name].contiguous().cpu().numpy().tobytes(), found)
+            whole = self.tensors[name].contiguous().cpu().reshape(-1).view(torch.uint8)
+            found = zlib.crc32(whole.numpy().tobytes(), found)
         return found
 
     def pre_activations(self, x: Tensor) -> Tensor:

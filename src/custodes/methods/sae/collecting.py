@@ -31,6 +31,7 @@ from custodes.models.arithmetic import resolved
 
 __all__ = ["collect", "pack_contexts"]
 
+_PIECE = 2**20  # characters of a text that are read into tokens at once
 _SHARDS = 16  # at least: the last one is held out, and should be a small part of the store
 
 
@@ -45,21 +46,34 @@ def pack_contexts(
     rows = list(_contexts(language, texts, length, max(most // length, 1)))
     if not rows:
         raise DataError(f"texts: fewer than {length} tokens in all; give more, or set context")
-    return np.array(rows, dtype=np.int32)
+    return np.stack(rows)
 
 
 def _contexts(
     language: LanguageModel, texts: Iterable[str], length: int, count: int
-) -> Iterator[list[int]]:
-    held: list[int] = []
-    for text in texts:
-        held += [*language.encode([text])[0], language.end]
-        while len(held) >= length:
-            yield held[:length]
-            held = held[length:]
+) -> Iterator[NDArray[np.int32]]:
+    held = np.zeros(0, dtype=np.int32)
+    for ids in _tokens(language, texts):
+        held = np.concatenate([held, ids])
+        for start in range(0, len(held) - length + 1, length):
+            yield held[start : start + length]
             count -= 1
             if not count:
                 return
+        held = held[len(held) // length * length :]
+
+
+def _tokens(language: LanguageModel, texts: Iterable[str]) -> Iterator[NDArray[np.int32]]:
+    """Ids of one text after another, each with the token that ends it; a long one in pieces."""
+    for text in texts:
+        start = 0
+        while len(text) - start > _PIECE:
+            # Before white space, to which the next word's first token belongs.
+            cut = max(text.rfind(sign, start + 1, start + _PIECE) for sign in (" ", "\n"))
+            cut = cut if cut > start else start + _PIECE
+            yield np.array(language.encode([text[start:cut]])[0], dtype=np.int32)
+            start = cut
+        yield np.array([*language.encode([text[start:]])[0], language.end], dtype=np.int32)
 
 
 def collect(
@@ -102,6 +116,12 @@ def _facts(
     config: CollectConfig,
     deals: list[NDArray[np.int64]],
 ) -> StoreFacts:
+    longest = getattr(language.model.config.get_text_config(), "max_position_embeddings", None)
+    if longest is not None and config.context > longest:
+        raise ConfigError(
+            f"context: got {config.context}; {language.name} has {longest} positions: give at most "
+            "so many"
+        )
     probe = torch.from_numpy(tokens[:1, :2].astype(np.int64)).to(language.device)
     found = read_hooks(language.model, config.hooks, input_ids=probe)
     return StoreFacts(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -56,7 +56,7 @@ class CollectConfig(Config):
     and adds noise: measure it against float32 first."""
     device: str = "cpu"
     """A torch device, of the model: cpu, cuda, cuda:1."""
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
     """Of the shuffles."""
 
     @model_validator(mode="after")
@@ -110,13 +110,13 @@ class TrainConfig(Config):
 
     hook: str = ""
     """Which activations; empty: the store's only hook."""
-    kinds: tuple[Kind, ...] = ("topk",)
+    kinds: tuple[Kind, ...] = Field(default=("topk",), min_length=1)
     """Each is trained with each of the sizes, of the k and of the seeds."""
-    latents: tuple[int, ...] = (9216,)
+    latents: tuple[int, ...] = Field(default=(9216,), min_length=1)
     """Sizes."""
-    k: tuple[int, ...] = (32,)
+    k: tuple[int, ...] = Field(default=(32,), min_length=1)
     """Active latents; of jumprelu, gated and relu only the first is used, and says nothing."""
-    seeds: tuple[int, ...] = (0, 1)
+    seeds: tuple[int, ...] = Field(default=(0, 1), min_length=1)
     """Two or more make seeds comparable."""
     coder: CoderConfig = CoderConfig()
     """Everything else of each of them."""
@@ -153,9 +153,9 @@ class TrainConfig(Config):
         """Every autoencoder to train."""
         found = []
         for kind in self.kinds:
-            counts = self.k if kind in ("topk", "batchtopk") else self.k[:1]
+            says = kind in ("topk", "batchtopk")
             for latents in self.latents:
-                for k in counts:
+                for k in self.k if says else (min(self.k[0], latents),):
                     for seed in self.seeds:
                         of_one = {"kind": kind, "latents": latents, "k": k, "seed": seed}
                         found.append(CoderConfig.parse({**self.coder.model_dump(), **of_one}))
@@ -183,9 +183,9 @@ class NullConfig(Config):
     """Which activations of each network."""
     train: TrainConfig = TrainConfig(seeds=(0,))
     """Which autoencoders."""
-    variants: tuple[Network, ...] = (
+    variants: tuple[Network, ...] = Field(default=(
         "trained", "rerandomized", "rerandomized-but-embeddings", "step-0", "control",
-    )  # fmt: skip
+    ), min_length=1)  # fmt: skip
     """Networks."""
     latents: int = Field(default=100, ge=1)
     """Latents scored for entropy and AUROC, drawn from those that are active on both sets of
@@ -221,7 +221,7 @@ class DescribeConfig(Config):
     """TokenChange clamps the latent to plus and minus this."""
     steer_tokens: int = Field(default=25, ge=1)
     """Length of steered texts."""
-    kl_targets: tuple[float, ...] = (0.25, 0.5)
+    kl_targets: tuple[Annotated[float, Field(gt=0)], ...] = Field(default=(0.25, 0.5), min_length=1)
     """How far steering moves the next-token distribution, both ways."""
     explainer: str = "tokens"
     """tokens (judge-free), or a model backend such as openai."""
@@ -260,5 +260,5 @@ class ToyConfig(Config):
     """Of Adam."""
     precision: Precision = "float32"
     """Of the products in training."""
-    seeds: tuple[int, ...] = tuple(range(10))
+    seeds: tuple[int, ...] = Field(default=tuple(range(10)), min_length=1)
     """Of data and weights."""

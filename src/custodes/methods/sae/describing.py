@@ -52,7 +52,7 @@ from custodes.methods.sae.steering import (
     steered_texts,
 )
 from custodes.methods.sae.store import ActivationStore
-from custodes.methods.sae.training import only_hook
+from custodes.methods.sae.training import check_width, only_hook
 from custodes.models import MODELS
 from custodes.models.arithmetic import resolved
 
@@ -62,6 +62,7 @@ __all__ = ["Described", "choose_latents", "describe_features", "find_intruders",
 NULL = "null: another feature's (max-act)"
 INTRUDER = "one of another feature's"
 INTRUDER_NULL = "null: one of its own"
+_VERSION = 2  # goes up when the same settings come to describe or steer otherwise
 _TOGETHER = 8  # features that are steered in one batch
 _EACH = 5  # fitting and neutral texts of the input score
 
@@ -146,7 +147,9 @@ def describe_features(
     found = [Described.of(one) for one in keep.load()] if keep is not None else []
     with products(config.precision, language.device):
         clean = Unsteered(language, features.hook, prompts)
-        searched = Unsteered(language, features.hook, prompts[:2, :16])
+        # Where text will be written, as in the released code: how far a clamp moves predictions
+        # differs from one prompt to another.
+        searched = writing.begun(language, features.hook)
         for start in range(len(found), count, _TOGETHER):
             indices = range(start, min(start + _TOGETHER, count))
             start_at = [peaks[index] for index in indices]
@@ -185,8 +188,8 @@ def score(
     """method -> score -> one figure a feature, on held-out texts and their activations.
 
     `values` [texts, T, L]. The null scores each feature by the next one's description; a lone
-    feature has none. Output is judged by `embed`, so its fit is the difference between clamps up
-    and clamps down.
+    feature has none, and of fewer than four its output is not scored. Output is judged by `embed`,
+    so its fit is the difference between clamps up and clamps down.
     """
     peaks = values.amax(1).numpy()
     found: dict[str, dict[str, list[float]]] = {
@@ -195,18 +198,23 @@ def score(
     }
     rng = np.random.default_rng(seed)
     for index, one in enumerate(described):
-        others = [at for at in range(len(described)) if at != index]
+        following = (index + 1) % len(described)
+        others = [at for at in range(len(described)) if at not in (index, following)]
+        # The null's description is true of the next feature's texts: they must not stand among
+        # those that it is held against, or it would fall below chance.
+        fair = len(others) > 1
+        others = others if fair else [at for at in range(len(described)) if at != index]
         pair = rng.choice(others, size=2, replace=False).tolist() if len(others) > 1 else []
         sets = [described[at].steered for at in pair]
         asked = dict(one.descriptions)
-        if others:
-            asked[NULL] = described[(index + 1) % len(described)].descriptions["max-act"]
+        if len(described) > 1:
+            asked[NULL] = described[following].descriptions["max-act"]
         for method, text in asked.items():
             fit, neutral = pick_texts(text, texts, embed, each=_EACH, seed=seed + index)
             into = found[method]
             fitting, rest = (peaks[places, index].tolist() for places in (fit, neutral))
             into["input"].append(float(input_success(fitting, rest)))
-            if sets:
+            if sets and (fair or method != NULL):
                 into["output"].append(
                     float(output_success(text, one.steered, sets, embed, signs=one.signs))
                 )
@@ -268,6 +276,7 @@ def run_describe(
             f"{store.facts.model!r}; give that model"
         )
     hook, coder = only_hook(store, config.hook), load_coder(folder).to(language.device)
+    check_width(store, hook, coder, str(folder))
     contexts = store.last_contexts(config.contexts)
     every = torch.from_numpy(store.tokens()[contexts].astype(np.int64))
     held, ids = every.tensor_split([len(every) // 2])
@@ -321,6 +330,7 @@ def _key(
     settings = config.model_dump(mode="json", exclude={"minilm", "device"})
     facts = store.facts
     settings["precision"] = resolved(config.precision, coder.device)
+    settings["version"] = _VERSION
     read = [facts.model, facts.source, facts.context, facts.precision, *chosen,
             coder.checksum()]  # fmt: skip
     return hashlib.sha256(json.dumps([settings, read]).encode()).hexdigest()

@@ -14,6 +14,7 @@ from typing import Protocol
 from custodes.errors import ConfigError
 from custodes.methods.sae.evidence import Evidence, Example
 from custodes.models import GenerateModel, Sampling
+from custodes.models.tokens import well_formed
 from custodes.types import Message
 
 __all__ = ["METHODS", "Explainer", "ModelExplainer", "TokenExplainer", "describe"]
@@ -118,4 +119,5 @@ class ModelExplainer:
         """The first line of the model's reply."""
         question = _ASK.format(material=_material(evidence, kinds))
         replies = self._model.generate([(Message("user", question),)], self._sampling)
-        return (replies[0].text.strip().splitlines() or [""])[0].strip()
+        # A reply cut in the middle of a character may hold half of it, which no file takes.
+        return (well_formed(replies[0].text).strip().splitlines() or [""])[0].strip()

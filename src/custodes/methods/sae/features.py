@@ -60,7 +60,7 @@ def coder_features(coder: Coder, hook: str, latents: Sequence[int]) -> Features:
     directions = coder.decoder[chosen].float()
     return Features(
         hook=hook,
-        encode=lambda x: coder.encode(x)[..., chosen],
+        encode=lambda x: coder.encode(x)[..., chosen].float(),
         directions=directions,
         outward=directions,
         names=tuple(f"latent {latent}" for latent in latents),

@@ -110,7 +110,7 @@ def _saelens_cfg(coder: Coder, metadata: Mapping[str, Any]) -> dict[str, Any]:
     if coder.kind == "batchtopk":
         cfg["custodes"] = {"kind": coder.kind, "k": coder.k}
     origin = _origin(coder, "architecture")
-    kept = {**origin.get("metadata", {}), **metadata}
+    kept = {**(origin.get("metadata") or {}), **metadata}
     return {**cfg, **origin, **({"metadata": kept} if kept or "metadata" in origin else {})}
 
 
@@ -189,6 +189,19 @@ def _named(
     return {names[name]: tensor for name, tensor in tensors.items()}
 
 
+def _activation(folder: Path, cfg: Mapping[str, Any]) -> tuple[bool, Any]:
+    """Whether a cfg.json of SAELens before version 6 says topk of a `standard` one, and its k."""
+    named = [cfg[name] for name in ("activation_fn", "activation_fn_str") if cfg.get(name)]
+    other = [name for name in named if name not in ("relu", "topk")]
+    if other:
+        raise ArtifactError(
+            f"{folder / 'cfg.json'}: activation_fn is {other[0]!r}; only relu and topk are "
+            "supported"
+        )
+    settings = cfg.get("activation_fn_kwargs")
+    return "topk" in named, settings.get("k") if isinstance(settings, Mapping) else None
+
+
 def _read_saelens(folder: Path, cfg: dict[str, Any], tensors: Mapping[str, Tensor]) -> Coder:
     kind = _KINDS.get(cfg.get("architecture", ""))
     if kind is None:
@@ -196,7 +209,12 @@ def _read_saelens(folder: Path, cfg: dict[str, Any], tensors: Mapping[str, Tenso
             f"{folder / 'cfg.json'}: architecture is {cfg.get('architecture')!r}; expected one of "
             f"{', '.join(_KINDS)}"
         )
-    _refuse(folder, cfg, {"normalize_activations": "none", "reshape_activations": "none"})
+    older, k = _activation(folder, cfg)
+    if kind == "relu" and older:
+        kind = "topk"
+    # False: as versions before 4 had it.
+    plain = {name: value for name, value in cfg.items() if value is not False}
+    _refuse(folder, plain, {"normalize_activations": "none", "reshape_activations": "none"})
     found = _named(folder, tensors, _SAELENS)
     if "encoder" in found:
         found["encoder"] = found["encoder"].T.contiguous()
@@ -207,14 +225,15 @@ def _read_saelens(folder: Path, cfg: dict[str, Any], tensors: Mapping[str, Tenso
                 f"{folder / 'cfg.json'}: rescale_acts_by_decoder_norm with directions whose norm "
                 "is not 1 is not supported; fold the norms in with SAELens and save again"
             )
-    ours, k = cfg.get("custodes"), cfg.get("k")
+    ours, k = cfg.get("custodes"), cfg.get("k", k)
     if kind == "jumprelu" and isinstance(ours, dict) and ours.get("kind") == "batchtopk":
         kind, k = "batchtopk", ours.get("k")
     return _coder(folder, kind, found, k, cfg, centered=bool(cfg.get("apply_b_dec_to_input", True)))
 
 
 def _read_sparsify(folder: Path, cfg: dict[str, Any], tensors: Mapping[str, Tensor]) -> Coder:
-    _refuse(folder, cfg, {"activation": "topk", "skip_connection": False, "transcode": False})
+    unlike = ("skip_connection", "transcode", "gram_lookup", "embed_skip")
+    _refuse(folder, cfg, {"activation": "topk", **dict.fromkeys(unlike, False)})
     found = _named(folder, tensors, _SPARSIFY)
     return _coder(folder, "topk", found, cfg.get("k"), cfg, centered=True)
 
@@ -228,6 +247,10 @@ def _coder(
     *,
     centered: bool,
 ) -> Coder:
+    if isinstance(k, float) and k.is_integer():
+        k = int(k)
+    if k is not None and (not isinstance(k, int) or isinstance(k, bool)):
+        raise ArtifactError(f"{folder / 'cfg.json'}: k is {k!r}, expected a whole number")
     try:
         return Coder(kind=kind, tensors=tensors, k=k, centered=centered, origin=cfg)
     except (DataError, KeyError) as error:

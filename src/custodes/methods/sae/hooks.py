@@ -58,7 +58,10 @@ def _watching(model: Any, hook: str, change: Change) -> Iterator[None]:
     def before(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if not args and "hidden_states" not in kwargs:
             raise ConfigError(f"hook: {hook!r} is given no tensor by position; name another module")
-        new = change(args[0] if args else kwargs["hidden_states"])
+        given = args[0] if args else kwargs["hidden_states"]
+        if not isinstance(given, Tensor) or given.ndim != 3:
+            raise ConfigError(f"hook: {hook!r} is not given a tensor [batch, T, d]")
+        new = change(given)
         if new is None:
             return None
         return ((new, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": new})

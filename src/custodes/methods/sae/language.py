@@ -8,15 +8,16 @@ from functools import lru_cache
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from custodes.config import cache_folder
 from custodes.errors import ConfigError
 from custodes.models.arithmetic import Precision, resolved
 from custodes.models.causal import CausalConfig
+from custodes.models.residual import blocks_of
 from custodes.models.tokens import PlainTokenizer
 
-__all__ = ["LanguageModel", "load_language_model", "products"]
+__all__ = ["LanguageModel", "last_norm", "load_language_model", "products"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,11 +72,7 @@ class LanguageModel:
     @torch.inference_mode()
     def unembed(self, vectors: Tensor) -> Tensor:
         """Logits [n, V] of vectors [n, d] behind the model's last norm (the logit lens)."""
-        norm = next(
-            (getattr(self._body, name) for name in ("norm", "ln_f", "final_layer_norm")
-             if hasattr(self._body, name)),
-            None,
-        )  # fmt: skip
+        norm = last_norm(self.model)
         normed = vectors if norm is None else norm(vectors)
         found: Tensor = self.model.get_output_embeddings()(normed).float()
         return found
@@ -84,6 +81,28 @@ class LanguageModel:
     def _body(self) -> Any:
         """The model without its output embeddings."""
         return getattr(self.model, self.model.base_model_prefix, self.model)
+
+
+def last_norm(model: Any) -> nn.Module | None:
+    """The norm behind the last block, found beside the blocks; None where there is none there."""
+    first = blocks_of(model)[0]
+    home = next(
+        module
+        for module in model.modules()
+        if any(isinstance(one, nn.ModuleList) and len(one) and one[0] is first
+               for one in module.children())
+    )  # fmt: skip
+    named: dict[str, nn.Module] = dict(home.named_children())
+    for name in ("norm", "ln_f", "final_layer_norm", "final_layernorm", "norm_f"):
+        if name in named:
+            return named[name]
+    behind = False
+    found = None
+    for child in home.children():
+        behind = behind or (isinstance(child, nn.ModuleList) and child[0] is first)
+        if behind and "norm" in type(child).__name__.lower():
+            found = child
+    return found
 
 
 def products(precision: Precision, device: torch.device) -> torch.autocast:

@@ -46,7 +46,15 @@ from custodes.methods.sae.store import ActivationStore
 from custodes.methods.sae.stored import stored_activations, stored_alive
 from custodes.methods.sae.texts import read_texts
 from custodes.methods.sae.toy import toy_study
-from custodes.methods.sae.training import Trained, only_hook, train, trained_rows, untrained
+from custodes.methods.sae.training import (
+    Trained,
+    check_progress,
+    check_width,
+    only_hook,
+    train,
+    trained_rows,
+    untrained,
+)
 from custodes.methods.sae.variants import token_entropy, variant
 from custodes.models.devices import open_device
 
@@ -73,8 +81,10 @@ def run_train(store: ActivationStore, config: TrainConfig, out: Path, *, say: Sa
     """
     open_device(config.device)  # refused before anything is written, as what follows
     found = load_finished(store, config, out / "artifacts")
+    keep = out / "checkpoint.safetensors"
+    check_progress(store, config, keep)
     run = Run(out, config, seed=config.seeds[0])
-    found = found or _train(store, config, run.artifacts, out / "checkpoint.safetensors", say)
+    found = found or _train(store, config, run.artifacts, keep, say)
     for one in found:
         run.log(autoencoder=one.name, **one.quality.values())
     nulls = []
@@ -82,7 +92,8 @@ def run_train(store: ActivationStore, config: TrainConfig, out: Path, *, say: Sa
         first = {(one.config.kind, one.config.latents, one.config.k): one for one in found[::-1]}
         nulls = [untrained(store, config, one.config) for one in first.values()]
     facts: dict[str, Cell] = {"model": store.facts.model, "hook": only_hook(store, config.hook),
-                              "rows trained on": trained_rows(store, config)}  # fmt: skip
+                              "rows trained on": trained_rows(store, config)
+                              // config.batch * config.batch}  # fmt: skip
     report = train_report(found, nulls, facts)
     return run.report(report.values(), report.html())
 
@@ -116,6 +127,10 @@ def run_compare(
     coders = {str(folder): load_coder(folder) for folder in folders}
     if len(coders) < 2:
         raise DataError("compare: got fewer than two autoencoders; give two folders or more")
+    if store is not None:
+        hook = only_hook(store, hook)
+        for name, coder in coders.items():
+            check_width(store, hook, coder, name)
     kept = Kept(out / "compared.json", _compare_key(coders, config))
     found = [Overlap(**one) for one in kept.load()]  # a refusal comes before anything is written
     run = Run(out, config, seed=config.seed)
@@ -138,7 +153,6 @@ def run_compare(
     qualities: dict[str, Quality] = {}
     judged = ""
     if store is not None:
-        hook = only_hook(store, hook)
         start = store.split(config.held_out)
         judged = _judged(store, start, config.held_out)
         qualities = {
@@ -192,18 +206,21 @@ def run_null(
     open_device(config.train.device)
     collected = config.collect
     language = language or load_language_model(collected.model, device=collected.device)
-    run = Run(out, config, seed=config.seed)
+    artifacts, run = out / "artifacts", None
     rows: list[dict[str, Cell]] = []
     for name in config.variants:
         network = variant(language, name, seed=config.seed)
-        folder = run.artifacts / "stores" / name
+        folder = artifacts / "stores" / name
         store = collect(network, texts(), config.collect, folder, say=say)
         for hook in config.collect.hooks:
             of_hook = config.train.model_copy(update={"hook": hook})
-            coders = run.artifacts / "coders" / name / hook.replace(":", "=")
-            trained_here = load_finished(store, of_hook, coders) or _train(
-                store, of_hook, coders, coders / "checkpoint.safetensors", say
-            )
+            coders = artifacts / "coders" / name / hook.replace(":", "=")
+            keep = coders / "checkpoint.safetensors"
+            trained_here = load_finished(store, of_hook, coders)
+            check_progress(store, of_hook, keep)
+            # What belongs to other settings is refused before these are written over them.
+            run = run or Run(out, config, seed=config.seed)
+            trained_here = trained_here or _train(store, of_hook, coders, keep, say)
             for one in trained_here:
                 row, of_latents = _network_row(store, hook, one, config)
                 trained = name == "trained"  # elsewhere there is no loss to lose
@@ -215,6 +232,7 @@ def run_null(
                     network=name, hook=hook, autoencoder=one.name, **_plain(row),
                     **{"of latents": of_latents},
                 )  # fmt: skip
+    assert run is not None, "a network and a hook at least"
     report = null_report(rows, {"model": language.name, "seed": config.seed})
     return run.report(report.values(), report.html())
 

@@ -56,9 +56,15 @@ def save_progress(
 
 
 def load_progress(
-    path: Path, key: str, trainers: Sequence[_Stateful], losses: Sequence[list[float]]
+    path: Path,
+    key: str,
+    trainers: Sequence[_Stateful] = (),
+    losses: Sequence[list[float]] = (),
 ) -> int:
-    """Bring all to where the file has them; the number of steps done, 0 without a file."""
+    """Bring all to where the file has them; the number of steps done, 0 without a file.
+
+    `ConfigError` where it has another key, which is all that is looked at without trainers.
+    """
     if not path.exists():
         return 0
     try:
@@ -76,6 +82,7 @@ def load_progress(
             curves = file.get_tensor("losses").tolist()
     except SafetensorError as error:
         raise ArtifactError(f"{path}: not a checkpoint: {error}; remove it") from error
-    for curve, found in zip(losses, curves, strict=True):
-        curve[:] = found
+    if trainers:
+        for curve, found in zip(losses, curves, strict=True):
+            curve[:] = found
     return len(losses[0]) if losses else 0

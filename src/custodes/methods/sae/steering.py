@@ -34,6 +34,13 @@ class Writing:
     temperature: float = 0.75
     seed: int = 0
 
+    def begun(self, language: LanguageModel, hook: str) -> list[Unsteered]:
+        """The prompts themselves, one by one, as they differ in length."""
+        return [
+            Unsteered(language, hook, torch.tensor(language.encode([prompt])))
+            for prompt in self.prompts
+        ]
+
 
 class Unsteered:
     """Prompts [p, T] as the model reads them: what every steering of them at a hook is compared
@@ -139,20 +146,25 @@ def find_clamps(
     language: LanguageModel,
     features: Features,
     indices: Sequence[int],
-    clean: Unsteered,
+    clean: Sequence[Unsteered],
     targets: Sequence[float],
     start: Sequence[float],
 ) -> Tensor:
     """Clamps [L, n] for signed KL targets (.25, -.25, ...): the sign is the clamp's.
 
-    `start`: where the search begins for each feature, such as its greatest activation.
+    `clean`: what is steered, prompts of one length each; the divergence is their mean, each counts
+    once. `start`: where the search begins for each feature, such as its greatest activation.
     """
     wanted = torch.tensor(list(targets)).repeat(len(indices))
     feature = torch.tensor(list(indices)).repeat_interleave(len(targets))
     sign = wanted.sign()
 
     def moved(amounts: Tensor, which: Tensor) -> Tensor:
-        return steered_kl(language, features, feature[which], clean, sign[which] * amounts)
+        found = [
+            steered_kl(language, features, feature[which], one, sign[which] * amounts)
+            for one in clean
+        ]
+        return torch.stack(found).mean(dim=0)
 
     first = torch.tensor(list(start)).repeat_interleave(len(targets))
     return (sign * find_amounts(moved, wanted.abs(), first)).view(len(indices), len(targets))

@@ -18,7 +18,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -98,18 +98,34 @@ def write_shard(
 ) -> None:
     """Write one shard; `places` last, so that a shard with places is whole."""
     for part, array in (*values.items(), ("places", places)):
-        if array.dtype == np.float16 and not np.isfinite(array).all():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            if np.isnan(array).any():
+                raise DataError(f"{part}: activations that are no numbers (NaN); nothing can be "
+                                "learned of them")  # fmt: skip
             raise DataError(
-                f"{part}: activations beyond 65,504 do not fit float16; collect with dtype=float32"
+                f"{part}: activations beyond 65,504 do not fit float16; give dtype=float32"
+                if array.dtype == np.float16
+                else f"{part}: activations that are infinite; nothing can be learned of them"
             )
         with replacing(_shard(folder, part, number)) as temporary, temporary.open("wb") as file:
             np.save(file, array)
 
 
 def write_store(
-    folder: Path, values: Mapping[str, NDArray[Any]], *, shard_rows: int = 65_536, seed: int = 0
+    folder: Path,
+    values: Mapping[str, NDArray[Any]],
+    *,
+    shard_rows: int = 65_536,
+    seed: int = 0,
+    dtype: Literal["float16", "float32"] = "float16",
 ) -> ActivationStore:
-    """A store of arrays [rows, d] that come from elsewhere, one a hook; rows are shuffled."""
+    """A store of arrays [rows, d] that come from elsewhere, one a hook; rows are shuffled.
+
+    `DataError` for arrays of another shape, of unlike numbers of rows, or that `dtype` cannot hold.
+    """
+    for hook, array in values.items():
+        if array.ndim != 2:
+            raise DataError(f"{hook}: got an array of shape {array.shape}, expected [rows, d]")
     counts = {len(array) for array in values.values()}
     if len(counts) != 1 or 0 in counts:
         raise DataError(f"store: got arrays of {sorted(counts)} rows; expected the same, above 0")
@@ -118,12 +134,13 @@ def write_store(
     starts = range(0, rows, shard_rows)
     for number, start in enumerate(starts):
         chosen = order[start : start + shard_rows]
-        parts = {hook: array[chosen].astype(np.float16) for hook, array in values.items()}
+        with np.errstate(over="ignore"):  # write_shard sees what does not fit
+            parts = {hook: array[chosen].astype(dtype) for hook, array in values.items()}
         write_shard(folder, number, chosen, parts)
     facts = StoreFacts(
         model="arrays", widths={hook: array.shape[1] for hook, array in values.items()},
         context=1, rows=tuple(min(shard_rows, rows - start) for start in starts),
-        dtype="float16", seed=seed, source=_digest(values),
+        dtype=dtype, seed=seed, source=_digest(values),
     )  # fmt: skip
     write_facts(folder, facts)
     return ActivationStore(folder)

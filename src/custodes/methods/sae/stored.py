@@ -38,7 +38,7 @@ def stored_activations(
         of, position = np.divmod(places, length)
         at = order[np.searchsorted(contexts, of, sorter=order)]
         with torch.inference_mode():
-            found[at, position] = coder.encode(x)[:, chosen]
+            found[at, position] = coder.encode(x)[:, chosen].float()
     return found, torch.from_numpy(store.tokens()[contexts].astype(np.int64))
 
 

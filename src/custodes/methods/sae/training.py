@@ -26,8 +26,8 @@ from custodes.methods.sae.store import ActivationStore
 from custodes.models.arithmetic import resolved
 from custodes.models.devices import open_device
 
-__all__ = ["Trained", "Trainer", "only_hook", "run_trainers", "train", "trained_rows",
-           "untrained"]  # fmt: skip
+__all__ = ["Trained", "Trainer", "check_progress", "check_width", "only_hook", "run_trainers",
+           "train", "trained_rows", "untrained"]  # fmt: skip
 
 _SCALE_ROWS = 8192
 _THRESHOLD_MEMORY = 0.99  # of batchtopk's running threshold
@@ -166,6 +166,22 @@ def only_hook(store: ActivationStore, hook: str) -> str:
     return next(iter(store.facts.widths))
 
 
+def check_width(store: ActivationStore, hook: str, coder: Coder, name: str) -> None:
+    """`DataError` where the autoencoder `name` is of other activations than the hook's."""
+    if coder.width != store.width(hook):
+        raise DataError(
+            f"{name}: takes activations of {coder.width} numbers, and {hook} in {store.folder} has "
+            f"{store.width(hook)}; give the store and hook that it is of"
+        )
+
+
+def check_progress(store: ActivationStore, config: TrainConfig, keep: Path) -> None:
+    """`ConfigError` where `keep` is a checkpoint of another training than this one."""
+    config = config.settled()
+    hook, rows = only_hook(store, config.hook), trained_rows(store, config)
+    load_progress(keep, progress_key(store, hook, config, rows))
+
+
 def _moments(
     store: ActivationStore, hook: str, rows: int, device: torch.device
 ) -> tuple[Tensor, float]:
@@ -173,6 +189,8 @@ def _moments(
     norm = float(x.norm(dim=1).mean())
     if not norm:
         raise DataError(f"{hook}: the first {len(x)} activations are all 0; nothing to learn")
+    if not math.isfinite(norm):
+        raise DataError(f"{hook}: among the first {len(x)} activations are NaN or infinite ones")
     return x.mean(0).to(device), x.shape[1] ** 0.5 / norm
 
 
@@ -227,6 +245,12 @@ def run_trainers(
         x = next(batches).to(device) * scale
         for trainer, curve in zip(trainers, losses, strict=True):
             curve.append(trainer.step(x, _share(step, steps, config)))
+            if not math.isfinite(curve[-1]):
+                raise DataError(
+                    f"{coder_name(trainer.config)}: its error is {curve[-1]} at step {step + 1:,}: "
+                    "training diverged, or the store holds activations that are not finite; take a "
+                    "smaller coder.learning_rate, or look at the store"
+                )
         if say is not None and (step + 1) % max(steps // 10, 1) == 0:
             say(f"step {step + 1:,} of {steps:,}")
         if keep is not None and config.checkpoint and (step + 1) % config.checkpoint == 0:
