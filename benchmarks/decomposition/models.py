@@ -91,8 +91,8 @@ def _quality(result: Result, targets: dict[str, str]) -> list[dict]:
             found.append({"figure": f"{figure}, random network", "value": value})
     wrong = [name for name in result.judgment.figures if name.startswith("wrong")]
     solved = [sum(one) == 0 for one in zip(*map(result.values, wrong), strict=True)]
-    for figure in ("MMCS", "ML2R"):
-        if figure in targets and any(solved):
+    for figure in ("MMCS", "ML2R", "MMCS, living", "ML2R, living"):
+        if figure in result.judgment.figures and any(solved):
             values = [v for v, yes in zip(result.values(figure), solved, strict=True) if yes]
             found.append({"figure": f"{figure}, solved seeds alone", "value": over_seeds(values)})
     found.append(
