@@ -46,24 +46,30 @@ def test_flag_lets_through_and_tells(keyed):
     assert reply["choices"][0]["message"]["content"] == "Hello there."
 
 
+def events_of(keyed, name):
+    """Those of one key: an earlier test's may still come."""
+    return [event for event in keyed.sink.events if event.key == name]
+
+
 def test_shadow_lets_through_says_nothing_and_records(keyed):
-    seen = len(keyed.sink.events)
+    seen = len(events_of(keyed, "shadowing"))
     chunks = keyed.chat(HARM, headers=bearer("shadowing"))
     assert said(chunks) == TEXT
     assert not any("guard" in chunk for chunk in chunks)
     body = {"model": "m", "messages": [{"role": "user", "content": HARM.prompt()}]}
     reply = keyed.post("/v1/chat/completions", body, headers=bearer("shadowing")).json()
     assert reply["choices"][0]["message"]["content"] == TEXT
-    keyed.wait_for(lambda: len(keyed.sink.events) >= seen + 4)
-    found = {(event.judged, event.action, event.mode) for event in keyed.sink.events[seen:]}
+    keyed.wait_for(lambda: len(events_of(keyed, "shadowing")) >= seen + 4)
+    new = events_of(keyed, "shadowing")[seen:]
+    found = {(event.judged, event.action, event.mode) for event in new}
     assert found == {("input", "release", "shadow"), ("exchange", "stop", "shadow")}
 
 
 def test_events_keep_the_text_where_the_operator_wants_it(keyed):
-    seen = len(keyed.sink.events)
+    seen = len(events_of(keyed, "enforcing"))
     keyed.chat(HARM, headers=bearer("enforcing"))
-    keyed.wait_for(lambda: len(keyed.sink.events) >= seen + 2)
-    first, second = keyed.sink.events[seen:]
+    keyed.wait_for(lambda: len(events_of(keyed, "enforcing")) >= seen + 2)
+    first, second = events_of(keyed, "enforcing")[seen:]
     assert first.text == HARM.prompt()
     assert second.text.startswith("Here is the " + MARKER)
     assert second.key == "enforcing"
