@@ -13,6 +13,7 @@ import numpy as np
 import plain
 import torch
 
+from custodes.methods.decomposition.config import APDConfig
 from custodes.methods.decomposition.method import build
 from custodes.methods.decomposition.metrics.importance import identity_order
 from custodes.methods.decomposition.presets import preset_config
@@ -128,8 +129,9 @@ def _difference(method: str, options: Any) -> float:
         torch.rand(len(kept), config.components, generator=noise).repeat_interleave(kept, dim=0)
         for _ in range(4)
     ]
-    formulas = _apd(config) if method == "apd" else _spd(config)
-    theirs = formulas(x, target.weights["embed"][0], target.bias[0], _plain(decomposition), drawn)
+    theirs = _formulas(config)(
+        x, target.weights["embed"][0], target.bias[0], _plain(decomposition), drawn
+    )
     return max(abs(ours[name][0].item() / value.item() - 1) for name, value in theirs.items())
 
 
@@ -139,7 +141,7 @@ def _built(method: str, options: Any) -> dict[str, Any]:
     target, batch = training.decomposition.target, config.batch
     embed, bias = target.weights["embed"][0], target.bias[0]
     parameters = _plain(training.decomposition)
-    losses = _apd(config) if method == "apd" else _spd(config)
+    losses = _formulas(config)
     optimizer = torch.optim.AdamW(list(parameters.values()), lr=config.rate, weight_decay=0.0)
 
     def step() -> None:
@@ -150,6 +152,11 @@ def _built(method: str, options: Any) -> dict[str, Any]:
         optimizer.step()
 
     return {"ours": training.step, "plain": step}
+
+
+def _formulas(config: Any) -> Any:
+    """The losses as the paper of the settings' method writes them."""
+    return _apd(config) if isinstance(config, APDConfig) else _spd(config)
 
 
 def _apd(config: Any) -> Any:

@@ -32,7 +32,7 @@ from custodes.measure import (
     merge_section,
     read_results,
     write_figures,
-    write_results,
+    write_sections,
 )
 
 HERE = Path(__file__).parent
@@ -71,9 +71,7 @@ def promised(path: Path) -> None:
         if not any(row.figure.startswith(f"{section}: {name}") for row in rows):
             unit = target.rpartition(" ")[2] if target.endswith((" %", " s", " times")) else ""
             rows.append(Figure.of(f"{section}: {name}", None, target=target, unit=unit))
-    order = list(SECTIONS)
-    rows.sort(key=lambda row: order.index(row.figure.split(":")[0]))
-    write_results(path, rows)
+    write_sections(path, rows, order=list(SECTIONS))
 
 
 def main() -> None:

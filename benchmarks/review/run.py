@@ -24,13 +24,12 @@ import study
 import votes
 
 from custodes.measure import (
-    Figure,
     check_sections,
     measure_section,
     merge_section,
     read_results,
     write_figures,
-    write_results,
+    write_sections,
 )
 
 HERE = Path(__file__).parent
@@ -75,9 +74,7 @@ def merge(path: Path, section: str, rows: list[dict], options: argparse.Namespac
                 and "; " in row.figure and not any(kind in row.figure for kind in ran)]  # fmt: skip
     merge_section(path, section, rows, order=list(SECTIONS), command=command)
     if kept:
-        order = list(SECTIONS)
-        rows_now: list[Figure] = [*read_results(path), *kept]
-        write_results(path, sorted(rows_now, key=lambda row: order.index(row.figure.split(":")[0])))
+        write_sections(path, [*read_results(path), *kept], order=list(SECTIONS))
 
 
 if __name__ == "__main__":

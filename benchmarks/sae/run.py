@@ -39,7 +39,7 @@ from custodes.measure import (
     merge_section,
     read_results,
     write_figures,
-    write_results,
+    write_sections,
 )
 
 HERE = Path(__file__).parent
@@ -167,8 +167,7 @@ def declare(path: Path) -> None:
             if name not in there:
                 command = f"python benchmarks/sae/run.py --size full --only {section}"
                 known.append(Figure.of(**{**row, "figure": name}, command=command))
-    order = list(SECTIONS)
-    write_results(path, sorted(known, key=lambda row: order.index(row.figure.split(":")[0])))
+    write_sections(path, known, order=list(SECTIONS))
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ from custodes.measure import (
     merge_section,
     read_results,
     write_figures,
-    write_results,
+    write_sections,
 )
 
 HERE = Path(__file__).parent
@@ -99,9 +99,7 @@ def promised(path: Path) -> None:
         for section, figure, target in PROMISED
         if f"{section}: " not in names
     ]
-    order = list(SECTIONS)
-    rows = sorted([*found, *missing], key=lambda row: order.index(row.figure.split(":")[0]))
-    write_results(path, rows)
+    write_sections(path, [*found, *missing], order=list(SECTIONS))
 
 
 if __name__ == "__main__":

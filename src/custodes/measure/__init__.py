@@ -55,6 +55,7 @@ from custodes.measure.sections import (
     measure_section,
     merge_section,
     write_figures,
+    write_sections,
 )
 
 __all__ = [
@@ -118,4 +119,5 @@ __all__ = [
     "wilson",
     "write_figures",
     "write_results",
+    "write_sections",
 ]

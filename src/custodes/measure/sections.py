@@ -13,7 +13,13 @@ from typing import Any
 from custodes.config import environment, write_atomically
 from custodes.measure.benchmark import Figure, read_results, write_results
 
-__all__ = ["check_sections", "measure_section", "merge_section", "write_figures"]
+__all__ = [
+    "check_sections",
+    "measure_section",
+    "merge_section",
+    "write_figures",
+    "write_sections",
+]
 
 _MARK = "<!-- figures -->"
 _LOCK_SECONDS = 60
@@ -66,9 +72,12 @@ def merge_section(
     with FileLock(path.with_name(f".{path.name}.lock"), timeout=_LOCK_SECONDS):
         found = read_results(path) if path.exists() else []
         kept = [row for row in found if not row.figure.startswith(f"{section}: ")]
-        write_results(
-            path, sorted([*kept, *made], key=lambda row: order.index(row.figure.split(":")[0]))
-        )
+        write_sections(path, [*kept, *made], order=order)
+
+
+def write_sections(path: Path, rows: Iterable[Figure], *, order: Sequence[str]) -> None:
+    """Write the rows of all sections, in the `order` of sections."""
+    write_results(path, sorted(rows, key=lambda row: order.index(row.figure.split(":")[0])))
 
 
 def write_figures(page: Path, figures: Iterable[Figure], *, digits: int) -> None:

@@ -41,6 +41,11 @@ class Judgment:
     alive: dict[str, Tensor]
     matchings: dict[tuple[int, int, str], Matching]
 
+    @property
+    def whole(self) -> list[bool]:
+        """Whether an instance's components are finite, that is, its training did not diverge."""
+        return [math.isfinite(value) for value in self.figures["faithfulness"]]
+
 
 def judge(decomposition: Decomposition, config: RunConfig, seeds: Sequence[int]) -> Judgment:
     """Every figure that the target allows; `seeds` are those of the instances, nulls last."""

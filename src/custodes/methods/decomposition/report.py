@@ -99,8 +99,8 @@ def run_report(
 def _cards(config: RunConfig, judgment: Judgment) -> list[Card]:
     figures, real = judgment.figures, slice(0, config.seeds)
     cards = []
-    if lost := _diverged(config, judgment):
-        cards.append(Card("diverged", f"{len(lost)} of {config.seeds}", "seeds, not in the means"))
+    if lost := judgment.whole[real].count(False):
+        cards.append(Card("diverged", f"{lost} of {config.seeds}", "seeds, not in the means"))
     for name in figures:
         if name.startswith(("MMCS", "ML2R")) and not name.endswith("living"):
             cards.append(Card(name, _mean(figures[name][real]), "mean over seeds", spec=".4f"))
@@ -120,15 +120,9 @@ def _mean(values: Sequence[float]) -> Interval:
     return over_seeds(finite or [math.nan])
 
 
-def _diverged(config: RunConfig, judgment: Judgment) -> list[int]:
-    """The instances among the seeds whose components are not finite."""
-    values = judgment.figures["faithfulness"][: config.seeds]
-    return [i for i, value in enumerate(values) if not math.isfinite(value)]
-
-
 def _shown(config: RunConfig, judgment: Judgment) -> list[tuple[int, str]]:
     """Whom pictures are of: the first seed that did not diverge, and a random network likewise."""
-    whole = [math.isfinite(value) for value in judgment.figures["faithfulness"]]
+    whole = judgment.whole
     seeds = [(i, f"seed {config.first_seed + i}") for i in range(config.seeds) if whole[i]]
     nulls = [(i, _NULL) for i in range(config.seeds, len(whole)) if whole[i]]
     return seeds[:1] + nulls[:1]

@@ -16,7 +16,7 @@ from custodes.measure import Report, Section, Table, over_seeds
 from custodes.measure.report import Cell
 from custodes.methods.decomposition.config import SweepConfig
 from custodes.methods.decomposition.method import Method, decompose
-from custodes.methods.decomposition.presets import preset_config
+from custodes.methods.decomposition.presets import PRESETS, preset_config
 from custodes.methods.decomposition.training import TRAINING
 
 __all__ = ["run_sweep", "sweep_rows"]
@@ -55,8 +55,9 @@ def _results(
     method: Method, config: SweepConfig, rows: list[dict[str, Any]], run: Run, engine: Engine
 ) -> Iterator[dict[str, Any]]:
     # A preset may come to mean other settings, and settings other results.
-    start = _settings(method, config, {}).model_dump(mode="json")
-    of_rows = {"method": method, "start": start, "training": TRAINING}
+    preset = PRESETS[method, config.preset]
+    of_rows = {"method": method, "preset": preset, "settings": config.settings,
+               "training": TRAINING}  # fmt: skip
     yield from resumable_map(
         engine,
         partial(_worker, method, config, run.artifacts.resolve()),

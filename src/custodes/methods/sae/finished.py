@@ -1,6 +1,6 @@
 """Autoencoders that a training has finished, kept where it puts them: none is trained again.
 
-    cfg.json      its metadata holds the key of its own training (`progress_key`)
+    cfg.json      its metadata holds the key of its own training (`training_key`)
     losses.npy    of each step
 
 An autoencoder depends on its own settings and on the store alone, so its key is of those, whatever
@@ -20,9 +20,8 @@ from custodes.errors import ConfigError
 from custodes.methods.sae.config import CoderConfig, TrainConfig
 from custodes.methods.sae.formats import load_coder, save_coder
 from custodes.methods.sae.metrics import judge
-from custodes.methods.sae.progress import progress_key
 from custodes.methods.sae.store import ActivationStore
-from custodes.methods.sae.training import Trained, coder_name, only_hook, trained_rows
+from custodes.methods.sae.training import Trained, coder_name, only_hook, training_key
 
 __all__ = ["load_finished", "save_finished"]
 
@@ -73,5 +72,4 @@ def load_finished(store: ActivationStore, config: TrainConfig, folder: Path) -> 
 def _key(store: ActivationStore, config: TrainConfig, one: CoderConfig) -> str:
     alone = {"coder": one, "kinds": (one.kind,), "latents": (one.latents,), "k": (one.k,),
              "seeds": (one.seed,)}  # fmt: skip
-    hook, rows = only_hook(store, config.hook), trained_rows(store, config)
-    return progress_key(store, hook, config.model_copy(update=alone), rows)
+    return training_key(store, config.model_copy(update=alone))

@@ -33,6 +33,7 @@ from custodes.methods.sae.formats import load_coder
 from custodes.methods.sae.kept import Kept
 from custodes.methods.sae.language import LanguageModel, load_language_model
 from custodes.methods.sae.metrics import Quality, ce_score, judge, substituted_losses
+from custodes.methods.sae.progress import check_progress
 from custodes.methods.sae.report import (
     compare_report,
     mean_interval,
@@ -48,11 +49,11 @@ from custodes.methods.sae.texts import read_texts
 from custodes.methods.sae.toy import toy_study
 from custodes.methods.sae.training import (
     Trained,
-    check_progress,
     check_width,
     only_hook,
     train,
     trained_rows,
+    training_key,
     untrained,
 )
 from custodes.methods.sae.variants import token_entropy, variant
@@ -80,9 +81,8 @@ def run_train(store: ActivationStore, config: TrainConfig, out: Path, *, say: Sa
     or of another store.
     """
     open_device(config.device)  # refused before anything is written, as what follows
-    found = load_finished(store, config, out / "artifacts")
     keep = out / "checkpoint.safetensors"
-    check_progress(store, config, keep)
+    found = _finished(store, config, out / "artifacts", keep)
     run = Run(out, config, seed=config.seeds[0])
     found = found or _train(store, config, run.artifacts, keep, say)
     for one in found:
@@ -96,6 +96,16 @@ def run_train(store: ActivationStore, config: TrainConfig, out: Path, *, say: Sa
                               // config.batch * config.batch}  # fmt: skip
     report = train_report(found, nulls, facts)
     return run.report(report.values(), report.html())
+
+
+def _finished(
+    store: ActivationStore, config: TrainConfig, folder: Path, keep: Path
+) -> list[Trained]:
+    """What is finished already (`load_finished`); `ConfigError` where that, or the checkpoint, is
+    of another training."""
+    found = load_finished(store, config, folder)
+    check_progress(keep, training_key(store, config))
+    return found
 
 
 def _train(
@@ -216,8 +226,7 @@ def run_null(
             of_hook = config.train.model_copy(update={"hook": hook})
             coders = artifacts / "coders" / name / hook.replace(":", "=")
             keep = coders / "checkpoint.safetensors"
-            trained_here = load_finished(store, of_hook, coders)
-            check_progress(store, of_hook, keep)
+            trained_here = _finished(store, of_hook, coders, keep)
             # What belongs to other settings is refused before these are written over them.
             run = run or Run(out, config, seed=config.seed)
             trained_here = trained_here or _train(store, of_hook, coders, keep, say)

@@ -22,7 +22,7 @@ from custodes.errors import ArtifactError, ConfigError
 from custodes.methods.sae.config import TrainConfig
 from custodes.methods.sae.store import ActivationStore
 
-__all__ = ["load_progress", "progress_key", "save_progress"]
+__all__ = ["check_progress", "load_progress", "progress_key", "save_progress"]
 
 
 class _Stateful(Protocol):
@@ -55,25 +55,31 @@ def save_progress(
         save_file(values, temporary, metadata={"key": key})
 
 
-def load_progress(
-    path: Path,
-    key: str,
-    trainers: Sequence[_Stateful] = (),
-    losses: Sequence[list[float]] = (),
-) -> int:
-    """Bring all to where the file has them; the number of steps done, 0 without a file.
+def check_progress(path: Path, key: str) -> None:
+    """`ConfigError` where the file is there and has another key."""
+    if not path.exists():
+        return
+    try:
+        with safe_open(path, framework="pt") as file:
+            found = (file.metadata() or {}).get("key")
+    except SafetensorError as error:
+        raise ArtifactError(f"{path}: not a checkpoint: {error}; remove it") from error
+    if found != key:
+        raise ConfigError(
+            f"{path}: a checkpoint of other settings or of another store; "
+            "give the same ones, remove it, or take another folder"
+        )
 
-    `ConfigError` where it has another key, which is all that is looked at without trainers.
-    """
+
+def load_progress(
+    path: Path, key: str, trainers: Sequence[_Stateful], losses: Sequence[list[float]]
+) -> int:
+    """Bring all to where the file has them; the number of steps done, 0 without a file."""
+    check_progress(path, key)
     if not path.exists():
         return 0
     try:
         with safe_open(path, framework="pt") as file:
-            if (file.metadata() or {}).get("key") != key:
-                raise ConfigError(
-                    f"{path}: a checkpoint of other settings or of another store; "
-                    "give the same ones, remove it, or take another folder"
-                )
             names = list(file.keys())
             for number, trainer in enumerate(trainers):
                 head = f"{number}."
@@ -82,7 +88,6 @@ def load_progress(
             curves = file.get_tensor("losses").tolist()
     except SafetensorError as error:
         raise ArtifactError(f"{path}: not a checkpoint: {error}; remove it") from error
-    if trainers:
-        for curve, found in zip(losses, curves, strict=True):
-            curve[:] = found
+    for curve, found in zip(losses, curves, strict=True):
+        curve[:] = found
     return len(losses[0]) if losses else 0

@@ -93,20 +93,24 @@ def shard_done(folder: Path, hooks: Mapping[str, int], number: int) -> bool:
     return all(_shard(folder, part, number).exists() for part in (*hooks, "places"))
 
 
+def _check_finite(part: str, array: NDArray[Any]) -> None:
+    if array.dtype.kind != "f" or np.isfinite(array).all():
+        return
+    if np.isnan(array).any():
+        what = "that are no numbers (NaN); nothing can be learned of them"
+    elif array.dtype == np.float16:
+        what = "beyond 65,504 do not fit float16; give dtype=float32"
+    else:
+        what = "that are infinite; nothing can be learned of them"
+    raise DataError(f"{part}: activations {what}")
+
+
 def write_shard(
     folder: Path, number: int, places: NDArray[np.int64], values: Mapping[str, NDArray[Any]]
 ) -> None:
     """Write one shard; `places` last, so that a shard with places is whole."""
     for part, array in (*values.items(), ("places", places)):
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            if np.isnan(array).any():
-                raise DataError(f"{part}: activations that are no numbers (NaN); nothing can be "
-                                "learned of them")  # fmt: skip
-            raise DataError(
-                f"{part}: activations beyond 65,504 do not fit float16; give dtype=float32"
-                if array.dtype == np.float16
-                else f"{part}: activations that are infinite; nothing can be learned of them"
-            )
+        _check_finite(part, array)
         with replacing(_shard(folder, part, number)) as temporary, temporary.open("wb") as file:
             np.save(file, array)
 

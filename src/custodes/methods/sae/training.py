@@ -26,8 +26,8 @@ from custodes.methods.sae.store import ActivationStore
 from custodes.models.arithmetic import resolved
 from custodes.models.devices import open_device
 
-__all__ = ["Trained", "Trainer", "check_progress", "check_width", "only_hook", "run_trainers",
-           "train", "trained_rows", "untrained"]  # fmt: skip
+__all__ = ["Trained", "Trainer", "check_width", "only_hook", "run_trainers", "train",
+           "trained_rows", "training_key", "untrained"]  # fmt: skip
 
 _SCALE_ROWS = 8192
 _THRESHOLD_MEMORY = 0.99  # of batchtopk's running threshold
@@ -175,11 +175,9 @@ def check_width(store: ActivationStore, hook: str, coder: Coder, name: str) -> N
         )
 
 
-def check_progress(store: ActivationStore, config: TrainConfig, keep: Path) -> None:
-    """`ConfigError` where `keep` is a checkpoint of another training than this one."""
-    config = config.settled()
-    hook, rows = only_hook(store, config.hook), trained_rows(store, config)
-    load_progress(keep, progress_key(store, hook, config, rows))
+def training_key(store: ActivationStore, config: TrainConfig) -> str:
+    """Tells this training from any other (`progress_key`)."""
+    return progress_key(store, only_hook(store, config.hook), config, trained_rows(store, config))
 
 
 def _moments(
@@ -236,7 +234,7 @@ def run_trainers(
     losses: list[list[float]] = [[] for _ in trainers]
     a_pass = rows // config.batch
     steps = a_pass * config.epochs
-    key = progress_key(store, hook, config, rows)
+    key = training_key(store, config)
     done = load_progress(keep, key, trainers, losses) if keep is not None else 0
     for step in range(done, steps):
         if step % a_pass == 0 or step == done:
