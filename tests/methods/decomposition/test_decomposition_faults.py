@@ -7,12 +7,12 @@ import math
 import numpy as np
 import pytest
 import torch
+from tiny_decompositions import TINY, apd, spd
 
 from custodes.errors import ArtifactError, ConfigError
 from custodes.methods.decomposition import (
     APDConfig,
     ModuleTarget,
-    SPDConfig,
     decompose,
     load_decomposition,
     preset_config,
@@ -28,16 +28,7 @@ from custodes.methods.decomposition.spd import SPD
 from custodes.methods.decomposition.sweep import run_sweep
 from custodes.methods.decomposition.targets.base import generators
 
-TINY = {
-    "target": {"tms": {"features": 6, "hidden": 2, "steps": 5, "probability": 0.3}},
-    "seeds": 2, "nulls": 1, "components": 7, "steps": 3, "batch": 32, "points": 3,
-    "judged_rows": 32, "attack_steps": 2,
-}  # fmt: skip
-MODULE = {**TINY, "nulls": 0, "target": {"kind": "module"}}
-
-
-def spd(values=TINY, **changes):
-    return SPDConfig.parse({**values, **changes})
+MODULE = {"nulls": 0, "target": {"kind": "module"}}
 
 
 def two_layers(bias=0.0):
@@ -90,6 +81,16 @@ def test_a_sweep_over_rates_ends_though_one_diverged(tmp_path):
     assert run_sweep("spd", config, tmp_path / "sweep") == page  # what was kept can be read
 
 
+def test_a_sweep_may_vary_what_its_start_alone_would_lack(tmp_path):
+    """The preset's top_k of .211 leaves none of four rows; each row of the sweep has its own."""
+    config = SweepConfig.parse({
+        "settings": {**TINY, "batch": 4, "judged_rows": 4},
+        "vary": {"top_k": [1.0, 2.0]},
+        "engine_settings": {"kind": "serial"},
+    })  # fmt: skip
+    assert "top_k=2.0" in run_sweep("apd", config, tmp_path / "sweep").read_text()
+
+
 def test_a_section_given_as_a_whole_keeps_the_preset_s_network():
     for assignments in (["target={seed: 1}"], ["target.seed=1"]):
         config = preset_config("spd", "residual-mlp-1", None, assignments)
@@ -102,9 +103,9 @@ def test_a_folder_of_another_network_is_refused_though_its_matrix_is_the_same(ch
     other = ModuleTarget(*_with(two_layers(bias=5.0 if change == "bias" else 0.0), ["2"]),
                          loss="kl" if change == "loss" else "mse")  # fmt: skip
     assert torch.equal(target.weights["2"], other.weights["2"])
-    decompose("spd", spd(MODULE), tmp_path, target=target)
+    decompose("spd", spd(**MODULE), tmp_path, target=target)
     with pytest.raises(ConfigError, match="of another target"):
-        decompose("spd", spd(MODULE), tmp_path, target=other)
+        decompose("spd", spd(**MODULE), tmp_path, target=other)
     with pytest.raises(ArtifactError, match="of another target"):
         load_decomposition(tmp_path, target=other)
     assert load_decomposition(tmp_path, target=target).parameters.keys()
@@ -119,7 +120,7 @@ def test_a_module_of_another_precision_is_refused():
     module, draw_inputs = two_layers()
     target = ModuleTarget(module.double(), ["0"], lambda g, n: draw_inputs(g, n).double())
     with pytest.raises(ConfigError, match=r"torch\.float64, expected torch\.float32"):
-        build("spd", spd(MODULE), target=target)
+        build("spd", spd(**MODULE), target=target)
 
 
 def test_a_module_that_is_called_twice_is_refused(draws):
@@ -137,7 +138,7 @@ def test_a_module_that_is_called_twice_is_refused(draws):
 
 
 def test_apd_wants_hidden_activations_that_are_there_and_a_component_that_is_active(tmp_path):
-    config = APDConfig.parse({**MODULE, "activations": 1.0, "top_k": 2.0})
+    config = apd(**MODULE, activations=1.0, top_k=2.0)
     target = ModuleTarget(*_with(two_layers(), ["0", "2"]))
     with pytest.raises(ConfigError, match="no hidden activations; expected 0"):
         decompose("apd", config, tmp_path, target=target)

@@ -4,12 +4,11 @@ import json
 
 import pytest
 import torch
+from tiny_decompositions import apd, spd
 
 from custodes.errors import ArtifactError, ConfigError
 from custodes.methods.decomposition import (
-    APDConfig,
     ModuleTarget,
-    SPDConfig,
     decompose,
     load_decomposition,
     preset_config,
@@ -18,20 +17,6 @@ from custodes.methods.decomposition import training as training_module
 from custodes.methods.decomposition.method import build, instance_seeds
 from custodes.methods.decomposition.tensors import read_tensors, write_tensors
 from custodes.methods.decomposition.training import Training
-
-TINY = {
-    "target": {"tms": {"features": 6, "hidden": 2, "steps": 20, "probability": 0.3}},
-    "seeds": 2, "nulls": 1, "components": 7, "steps": 12, "batch": 32, "points": 4,
-    "judged_rows": 32, "attack_steps": 2,
-}  # fmt: skip
-
-
-def spd(**changes):
-    return SPDConfig.parse({**TINY, **changes})
-
-
-def apd(**changes):
-    return APDConfig.parse({**TINY, "rank": 2, **changes})
 
 
 @pytest.fixture(params=["apd", "spd"])
