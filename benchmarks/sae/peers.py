@@ -13,6 +13,7 @@ of its own: CUSTODES_PEER_SAELENS and CUSTODES_PEER_SPARSIFY name the Python of
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -140,7 +141,11 @@ def _fit_sparsify(train: torch.Tensor, settings: dict[str, Any]) -> Fitted:
 
 
 def collect(peer: str, settings: dict[str, Any]) -> dict[str, Any]:
-    """Activations through the store's own iterator, which mixes them; `peer` is saelens."""
+    """Activations through the store's own iterator, which mixes them; `peer` is saelens.
+
+    Tokens are those that the model read, some of which the buffer still holds at the end. `first`:
+    seconds until the first batch, with the compilation, which is as its training runner compiles.
+    """
     from datasets import Dataset
     from sae_lens.load_model import load_model
     from sae_lens.training.activations_store import ActivationsStore
@@ -148,6 +153,8 @@ def collect(peer: str, settings: dict[str, Any]) -> dict[str, Any]:
     hook, context = settings["hook"], settings["context"]
     model = load_model("AutoModelForCausalLM", settings["model"], "cpu", hook_names=[hook])
     width = model.model.config.hidden_size
+    if settings["compile"]:
+        model.run_with_cache = torch.compile(model.run_with_cache)
     lines = Path(settings["texts"]).read_text(encoding="utf-8").split("\n")
     texts = [json.loads(line) for line in lines if line]
     with torch.no_grad():
@@ -158,11 +165,26 @@ def collect(peer: str, settings: dict[str, Any]) -> dict[str, Any]:
             store_batch_size_prompts=settings["prompts"], prepend_bos=False, device="cpu",
             normalize_activations="none", dtype="float32", autocast_lm=settings["autocast"],
         )  # fmt: skip
+        read, get = [], store.get_activations
+
+        def counted(ids: torch.Tensor) -> torch.Tensor:
+            read.append(ids.numel())
+            return get(ids)
+
+        store.get_activations = counted
         batches = iter(store)
-        began, seen = time.process_time(), 0
-        while seen < settings["tokens"]:
-            seen += len(next(batches))
-    return {"tokens": seen, "seconds": time.process_time() - began}
+        began = cpu_seconds()
+        next(batches)
+        first, of_first = cpu_seconds() - began, sum(read)
+        while sum(read) < of_first + settings["tokens"]:
+            next(batches)
+    seconds = cpu_seconds() - began - first
+    return {"tokens": sum(read) - of_first, "seconds": seconds, "first": first}
+
+
+def cpu_seconds() -> float:
+    """Of this process and of the compilers that it ran."""
+    return sum(os.times()[:4])
 
 
 def main() -> None:

@@ -43,6 +43,7 @@ PROMISED: dict[str, list[tuple[str, str, str]]] = {
     "collection": [
         ("ours, processor time", "", "tokens/CPU-s"),
         ("ours over SAELens' store, same layer", ">= 1.5", ""),
+        ("ours over SAELens' store, both compiled", "", ""),
     ],
     "seeds": [
         ("shared: rise with size", "< 0", ""),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from custodes.data.atomic import replacing
 from custodes.errors import ConfigError, DataError
+from custodes.methods.sae.compiling import compiled_blocks
 from custodes.methods.sae.config import CollectConfig
 from custodes.methods.sae.hooks import read_hooks
 from custodes.methods.sae.language import LanguageModel, products
@@ -100,13 +102,14 @@ def collect(
     with replacing(folder / "tokens.npy") as temporary, temporary.open("wb") as file:
         np.save(file, tokens)
     write_facts(folder, facts)
-    for number, contexts in enumerate(deals):
-        if not shard_done(folder, facts.widths, number):
-            places, values = _read(language, tokens, contexts, config)
-            mixed = np.random.default_rng((config.seed, number)).permutation(len(places))
-            write_shard(folder, number, places[mixed], {k: v[mixed] for k, v in values.items()})
-        if say is not None:
-            say(f"shard {number + 1} of {len(deals)}")
+    with compiled_blocks(language.model, config.hooks) if config.compile else nullcontext():
+        for number, contexts in enumerate(deals):
+            if not shard_done(folder, facts.widths, number):
+                places, values = _read(language, tokens, contexts, config)
+                mixed = np.random.default_rng((config.seed, number)).permutation(len(places))
+                write_shard(folder, number, places[mixed], {k: v[mixed] for k, v in values.items()})
+            if say is not None:
+                say(f"shard {number + 1} of {len(deals)}")
     return ActivationStore(folder)
 
 
@@ -134,6 +137,7 @@ def _facts(
         source=hashlib.sha256(tokens.tobytes()).hexdigest(),
         precision=resolved(config.precision, language.device),
         batch=config.batch,
+        compiled=config.compile,
     )
 
 
@@ -145,8 +149,10 @@ def _same(folder: Path, facts: StoreFacts) -> StoreFacts:
     if not (folder / "store.json").exists():
         return facts
     before = read_facts(folder)
-    finished = all(shard_done(folder, before.widths, one) for one in range(len(before.rows)))
-    if before.batch is None and finished:
+    done = [shard_done(folder, before.widths, one) for one in range(len(before.rows))]
+    if not any(done):
+        return facts  # stopped before its first shard: there is nothing to mix with
+    if before.batch is None and all(done):
         facts = replace(facts, batch=None)
     for name in StoreFacts.__dataclass_fields__:
         if getattr(before, name) != getattr(facts, name):
@@ -168,11 +174,14 @@ def _read(
     places = (contexts[:, None] * config.context + kept).reshape(-1)
     parts: dict[str, list[NDArray[np.floating]]] = {hook: [] for hook in config.hooks}
     for start in range(0, len(contexts), config.batch):
-        ids = torch.from_numpy(tokens[contexts[start : start + config.batch]].astype(np.int64))
-        ids = ids.to(language.device)
-        with np.errstate(over="ignore"), products(config.precision, ids.device):
-            # What does not fit is seen by write_shard, which says what to do.
-            for hook, values in read_hooks(language.model, config.hooks, input_ids=ids).items():
-                rows = values[:, config.skip :].flatten(0, 1).float().cpu().numpy()
+        some = contexts[start : start + config.batch]
+        # Compiled code is of one shape, so a short batch is filled up.
+        padded = np.resize(some, config.batch) if config.compile else some
+        ids = torch.from_numpy(tokens[padded].astype(np.int64)).to(language.device)
+        with products(config.precision, ids.device):
+            found = read_hooks(language.model, config.hooks, input_ids=ids, use_cache=False)
+        for hook, values in found.items():
+            rows = values[: len(some), config.skip :].flatten(0, 1).float().cpu().numpy()
+            with np.errstate(over="ignore"):  # write_shard says what to do
                 parts[hook].append(rows.astype(config.dtype))
     return places, {hook: np.concatenate(rows) for hook, rows in parts.items()}

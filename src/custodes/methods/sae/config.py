@@ -54,6 +54,9 @@ class CollectConfig(Config):
     precision: Precision = "float32"
     """Of the model's products; bfloat16 (autocast) is faster where the processor has units for it,
     and adds noise: measure it against float32 first."""
+    compile: bool = False
+    """Compile the model's blocks (torch.compile): half a minute at the start, for which a C++
+    compiler is needed, and faster from then on, most of all with bfloat16."""
     device: str = "cpu"
     """A torch device, of the model: cpu, cuda, cuda:1."""
     seed: int = Field(default=0, ge=0)

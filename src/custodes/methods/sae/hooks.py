@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from custodes.errors import ConfigError
 from custodes.models.residual import blocks_of
 
-__all__ = ["Beginning", "beginning", "read_hooks", "replaced", "resumed"]
+__all__ = ["Beginning", "beginning", "forwarding", "place", "read_hooks", "replaced", "resumed"]
 
 _RESIDUAL = re.compile(r"residual\.(\d+)")
 
@@ -31,8 +31,8 @@ class _AllReadError(Exception):
     """Leaves a forward pass of which everything wanted is read; never seen outside."""
 
 
-def _place(model: Any, hook: str) -> tuple[nn.Module, bool]:
-    """The module, and whether its input is meant."""
+def place(model: Any, hook: str) -> tuple[nn.Module, bool]:
+    """The module that a hook names, and whether its input is meant."""
     residual = _RESIDUAL.fullmatch(hook)
     if residual:
         layers = blocks_of(model)
@@ -53,7 +53,7 @@ def _place(model: Any, hook: str) -> tuple[nn.Module, bool]:
 
 @contextmanager
 def _watching(model: Any, hook: str, change: Change) -> Iterator[None]:
-    module, of_input = _place(model, hook)
+    module, of_input = place(model, hook)
 
     def before(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if not args and "hidden_states" not in kwargs:
@@ -108,7 +108,7 @@ class Beginning:
 def beginning(model: Any, hook: str, **inputs: Any) -> Beginning:
     """Run the model on `inputs` up to the block that the hook is in."""
     layers = blocks_of(model)
-    module, _ = _place(model, hook)
+    module, _ = place(model, hook)
     inside = [
         at for at, layer in enumerate(layers) if any(one is module for one in layer.modules())
     ]
@@ -129,7 +129,7 @@ def beginning(model: Any, hook: str, **inputs: Any) -> Beginning:
 
 
 @contextmanager
-def _forward(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
+def forwarding(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
     """Within the block, this is what the module does; one put there by somebody else comes back."""
     before = module.__dict__.get("forward")
     module.forward = forward
@@ -159,7 +159,7 @@ def resumed(model: Any, begun: Beginning, copies: int = 1) -> Iterator[None]:
     states = begun.states.repeat(copies, 1, 1)
     with replaced(model, f"residual.{begun.blocks}", lambda _: states), ExitStack() as stack:
         for layer in first:
-            stack.enter_context(_forward(layer, passing))
+            stack.enter_context(forwarding(layer, passing))
         yield
 
 

@@ -48,7 +48,8 @@ class StoreFacts:
     model's products; `source`: a digest of the tokens, or of the arrays.
 
     `batch`: contexts of a forward pass, whose ids a control's noise is drawn from. None where no
-    forward pass was made, and in stores of versions that did not keep it.
+    forward pass was made, and in stores of versions that did not keep it. `compiled`: whether the
+    model's blocks were, which rounds otherwise.
     """
 
     model: str
@@ -60,6 +61,7 @@ class StoreFacts:
     source: str
     precision: str = "float32"
     batch: int | None = None
+    compiled: bool = False
 
 
 def write_facts(folder: Path, facts: StoreFacts) -> None:
