@@ -85,7 +85,14 @@ class ModelTimeoutError(ModelError):
 
 
 class ModelRequestError(ModelError):
-    """A model backend refused the request."""
+    """A model backend refused the request.
+
+    `status`: what its server answered with; None where no server did.
+    """
+
+    def __init__(self, message: str, *, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class ModelServerError(ModelError):

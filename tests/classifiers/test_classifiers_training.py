@@ -12,9 +12,10 @@ from custodes.classifiers import (
     load_scorer,
     save_scorer,
 )
-from custodes.classifiers.features import Tokens
+from custodes.classifiers.features import Tokens, hashed
 from custodes.classifiers.fitting import HeadFit, Targets, TrainingSet
 from custodes.classifiers.heads import Head
+from custodes.classifiers.segments import segments
 from custodes.classifiers.training import balanced_weights
 from custodes.errors import ArtifactError, ConfigError, DataError
 from custodes.types import Example, Message, Mode
@@ -386,3 +387,16 @@ def test_a_device_that_is_not_there_is_named_first(rows):
     config = StageConfig(name="hashed", features="hashed", device="cuda:99")
     with pytest.raises(ConfigError, match="device: got 'cuda:99', which cannot be used"):
         fit_stage(rows, config, rules=RULES, seed=0)
+
+
+def test_what_is_remembered_of_words_is_bounded_by_its_size(monkeypatch):
+    """Hostile text has as many different long segments as it likes."""
+    monkeypatch.setattr(hashed, "_CACHED_IDS", 1000)
+    features = hashed.HashedFeatures(hashed.HashedConfig())
+    rng = random.Random(0)
+    for _ in range(50):
+        word = "".join(rng.choices("abcdefghijklmnop", k=40))
+        first = features.tokens(segments(word), "")[0]
+        again = features.tokens(segments(word), "")[0]
+        assert first.values.tolist() == again.values.tolist()
+        assert sum(len(ids) for ids, _ in features._words.values()) <= 1000

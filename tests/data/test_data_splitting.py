@@ -6,13 +6,13 @@ from hypothesis import strategies as st
 
 from custodes.data import split
 from custodes.errors import DataError
-from custodes.types import Example
+from custodes.types import Example, Message
 
 PARTS = {"train": 0.7, "check": 0.2, "test": 0.1}
 
 
 def row(number: int, group: str | None) -> Example:
-    return Example(id=f"r{number}", source="s", kind="k", text="t", group=group)
+    return Example(id=f"r{number}", source="s", kind="k", text=f"t {number}", group=group)
 
 
 GROUPS = st.lists(st.none() | st.sampled_from("abcdef") | st.just("\ud800"), max_size=30)
@@ -47,6 +47,17 @@ def test_parts_have_about_their_size_and_the_seed_matters():
     )
     assert split(rows, PARTS, seed=0) == parts
     assert split(rows, PARTS, seed=1) != parts
+
+
+def test_rows_without_a_group_that_ask_the_same_stay_together():
+    rows = [row(number, None) for number in range(200)]
+    again = [
+        Example(id=f"again{n}", source="s", kind="k", messages=(Message("user", f" T  {n}"),))
+        for n in range(200)
+    ]
+    parts = split([*rows, *again], PARTS, seed=0)
+    homes = {each.id: name for name, part in parts.items() for each in part}
+    assert all(homes[f"r{n}"] == homes[f"again{n}"] for n in range(200))
 
 
 @pytest.mark.parametrize("fractions", [{}, {"a": 0.5}, {"a": 1.5, "b": -0.5}, {"a": float("nan")}])

@@ -239,6 +239,38 @@ def test_where_rows_are_few_a_threshold_stays_and_nobody_speaks_alone(built, tmp
     assert now[Mode.INPUT] != known[Mode.INPUT]
 
 
+@pytest.mark.parametrize("replied", [0, 100])
+def test_a_threshold_that_stays_stays_with_its_probabilities(built, tmp_path, replied):
+    """On others it would mean nothing: rows of prompts alone took the replies' fits away."""
+    first = CalibrationConfig(budget=0.05, escalate={"first": 0.3}, alone={"second": 0.4})
+    calibrate_guard(built, [*rows(400, 1000), *replies(400, 3000)], first, folder=tmp_path / "g")
+    again = [*rows(400, 7000), *(replies(replied, 9000) if replied else [])]
+    report = calibrate_guard(tmp_path / "g", again, FIVE, folder=tmp_path / "h")
+    before, after = load_guard(tmp_path / "g"), load_guard(tmp_path / "h")
+    assert set(report.thresholds) == {Mode.INPUT}
+    assert set(report.skipped) == {Mode.OUTPUT, Mode.EXCHANGE}
+    for old, new in zip(before.cascade.stages, after.cascade.stages, strict=True):
+        assert new.scorer.calibration[Mode.INPUT] != old.scorer.calibration[Mode.INPUT]
+        for mode in report.skipped:
+            assert new.scorer.calibration[mode] == old.scorer.calibration[mode]
+            assert new.alone.get(mode) == old.alone.get(mode)
+            assert after.policy.thresholds[mode] == before.policy.thresholds[mode]
+    assert Mode.OUTPUT in before.cascade.stages[1].alone
+    assert Mode.INPUT not in after.cascade.stages[1].alone
+    assert [lost.split(" by ")[0].split(" above")[0] for lost in report.dropped] == [
+        "stage first passed on what lay",
+        "stage second spoke alone",
+    ]
+
+
+def test_the_last_stage_passes_nothing_on(built, tmp_path):
+    last = CalibrationConfig(budget=0.05, escalate={"second": 0.2})
+    with pytest.raises(ConfigError, match="got second, the last stage"):
+        calibrate_guard(built, rows(400, 1000), last, folder=tmp_path / "g")
+    with pytest.raises(ConfigError, match="escalate"):
+        CalibrationConfig.parse({"escalate": {"first": 1.5}})
+
+
 def test_thresholds_move_to_ordinary_traffic_and_all_else_stays(built, tmp_path):
     config = CalibrationConfig(budget=0.05, escalate={"first": 0.3}, alone={"second": 0.4})
     calibrate_guard(built, [*rows(400, 1000), *replies(400, 3000)], config, folder=tmp_path / "g")

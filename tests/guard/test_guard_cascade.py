@@ -265,10 +265,11 @@ def test_what_a_code_in_a_prompt_hides_is_judged_apart() -> None:
     hidden = [point for point in got if point.code is not None]
     assert seen([point for point in got if point.code is None]) == seen(plain)
     assert max(point.logit for point in plain) < 0
-    (point,) = hidden
-    assert (point.code, point.covered, point.end) == ("rot13", 0, len(text))
+    assert got[-1 - len(hidden) : -1] == hidden, "before the last point, which clears the text"
+    assert {(p.code, p.covered, p.end) for p in hidden} == {("rot13", 0, len(text))}
+    point = max(hidden, key=lambda point: point.logit)
     assert [stage.scorer.name for stage, _ in point.stages] == ["cheap", "deep"]
-    assert point.logit == 3 and got[-2] is point
+    assert point.logit == 3
     for cut in (1, 9, len(text) - 1):
         assert seen(points(cascade, text[:cut], text[cut:])) == seen(got)
 

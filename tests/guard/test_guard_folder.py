@@ -119,6 +119,25 @@ def test_saving_replaces_a_guard_and_nothing_else(tmp_path: Path) -> None:
         saved(tmp_path, name="mine")
 
 
+def test_a_guard_that_cannot_be_put_in_its_place_costs_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, before = saved(tmp_path)
+    real = Path.rename
+
+    def broken(self: Path, target: Path) -> Path:
+        if self.name == "new":
+            raise OSError("no room")
+        return real(self, target)
+
+    monkeypatch.setattr(Path, "rename", broken)
+    with pytest.raises(OSError, match="no room"):
+        saved(tmp_path, made(Policy(threshold=0.9)))
+    monkeypatch.undo()
+    assert read_manifest(folder) == before
+    assert [each.name for each in tmp_path.iterdir() if each.name.startswith(".")] == []
+
+
 def test_saving_needs_every_stage_and_names_that_are_folders(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="cheap, deep; got artifacts for none"):
         save_guard(tmp_path / "guard", made(), scorers={}, card="")

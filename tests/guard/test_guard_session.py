@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import codecs
 from collections.abc import Sequence
 
 import pytest
@@ -246,6 +247,15 @@ def test_a_smaller_score_of_a_stricter_rule_is_not_overlooked() -> None:
     verdict = guard(strict).judge(said(("user", "an ant, a bee")))
     assert (verdict.action, verdict.rule) == (Action.STOP, ANT)
     assert guard(strict).judge(said(("user", "a bee"))).action is Action.RELEASE
+
+
+def test_a_rule_that_only_logs_hides_no_rule_that_blocks_in_a_code() -> None:
+    """The greatest logit of a hidden text may be of the milder rule."""
+    plain = "the bee flies. the ant carries a leaf away, far away"
+    logs = Policy(rules={BEE: RulePolicy(action=Response.LOG)})
+    for text, code in [(plain, None), (codecs.encode(plain, "rot13"), "rot13")]:
+        verdict = guard(logs).judge(said(("user", text)))
+        assert (verdict.action, verdict.rule, verdict.code) == (Action.STOP, ANT, code)
 
 
 def test_harm_before_a_fault_is_harm() -> None:

@@ -111,6 +111,15 @@ def test_a_guard_learns_what_got_through(trained, questions, tmp_path):
     )  # fmt: skip
     assert summary(tmp_path / "out") == [before, after]
     assert json.loads((again.parent / "report.json").read_text())["rounds"][1] == after
+    written = (tmp_path / "out" / "config.yaml").read_bytes()
+    fewer = {"constitution": str(trained / "kraut.yaml"), "held_out": ["caesar"], "budget": 0.05,
+             "twins": 3}  # fmt: skip
+    with pytest.raises(ConfigError, match="other settings, another --run or other rows"):
+        harden_guard(
+            config(questions, trained, harden=fewer), tmp_path / "out", run=trained, rounds=1,
+            engine=engine(), cache=tmp_path / "replies",
+        )  # fmt: skip
+    assert (tmp_path / "out" / "config.yaml").read_bytes() == written
 
 
 def attempt(attack, *, stopped=None, success=False, reply="", text="How?"):

@@ -14,7 +14,7 @@ from custodes.data import read
 from custodes.errors import ConfigError, DataError
 from custodes.synthesis import SynthesisConfig, synthesize
 from custodes.synthesis.shards import locked
-from custodes.types import Mode
+from custodes.types import Mode, RuleId
 
 CONFIG = SynthesisConfig(rows=40, block=16, held_out_transforms=("morse",))
 
@@ -104,6 +104,18 @@ def test_growing_reuses_whole_blocks(gardening: Constitution, tmp_path: Path) ->
     synthesize(gardening, CONFIG.model_copy(update={"rows": 32}), tmp_path)
     synthesize(gardening, CONFIG.model_copy(update={"rows": 48}), tmp_path)
     assert summary(tmp_path)["blocks"] == {"written": 4, "reused": 8}
+
+
+def test_more_rows_of_one_rule_rewrite_no_other_rule(
+    gardening: Constitution, tmp_path: Path
+) -> None:
+    synthesize(gardening, CONFIG, tmp_path)
+    before = shards(tmp_path)
+    more = CONFIG.model_copy(update={"rows_of": {RuleId("mint_code"): 96}})
+    synthesize(gardening, more, tmp_path)
+    after = shards(tmp_path)
+    assert before.items() <= after.items() and len(after) > len(before)
+    assert {name.split("/")[1] for name in after.keys() - before.keys()} == {"mint_code"}
 
 
 @pytest.mark.parametrize("damage", ["flip", "no card", "broken card"])

@@ -81,9 +81,8 @@ def calibrate(
     traffic, from no source that training saw. With --benign alone, thresholds are moved to your
     traffic and all else stays.
     """
-    from custodes.cli.sources import check_place, read_traffic
+    from custodes.cli.sources import check_place, read_examples, read_traffic
     from custodes.config import cache_folder
-    from custodes.data import read
     from custodes.errors import ConfigError
     from custodes.guard import find_guard, read_manifest
     from custodes.guard.calibration import CalibrationConfig, calibrate_guard
@@ -98,7 +97,8 @@ def calibrate(
     found = find_guard(guard)
     first = (stages or [entry.name for entry in read_manifest(found).stages])[0]
     passed_on = _shares("--escalate", escalate or [], default=first)
-    rows = [row for path in examples or [] for row in read(path)]
+    # Nothing is learned that a licence could bind but a few numbers; a dev set is refused.
+    rows = read_examples([str(path) for path in examples or []], unreleasable=True)
     aim = CalibrationConfig(
         budget=budget,
         most_rows=most_rows,
@@ -124,7 +124,9 @@ def calibrate(
     for stage, spoken in report.alone.items():
         typer.echo(f"  {stage} may speak alone: {', '.join(spoken)}")
     for mode, why in report.skipped.items():
-        typer.echo(f"  {mode:<9} threshold unchanged: {why}")
+        typer.echo(f"  {mode:<9} unchanged: {why}")
+    for lost in report.dropped:
+        typer.echo(f"  {lost}")
 
 
 def _shares(flag: str, given: list[str], *, default: str = "") -> dict[str, float]:

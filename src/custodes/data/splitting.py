@@ -1,7 +1,7 @@
 """Cut a table into parts without ever cutting a group.
 
-Where a group goes depends on its name, the seed and the fractions only: rows that are added
-later move none of the rows that were there.
+Where a group goes depends on its name, or without one on the text, on the seed and the fractions
+only: rows that are added later move none of the rows that were there.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterable, Mapping
 from itertools import accumulate
 
+from custodes.data.duplicates import normalize
 from custodes.errors import DataError
 from custodes.types import Example
 
@@ -22,7 +23,8 @@ def split(
 ) -> dict[str, list[Example]]:
     """Parts by name, in the order of `fractions`; rows keep their order within a part.
 
-    The unit is `group`, or the id of a row that has none. Its hash, a number in [0, 1), falls
+    The unit is `group`, or of a row that has none what is asked first (two rows that ask the same
+    are never in two parts). Its hash, a number in [0, 1), falls
     into one of the parts laid end to end, so parts reach their fractions only on average.
     Fractions are positive and add up to 1, else `DataError`.
     """
@@ -42,7 +44,12 @@ def split(
     return parts
 
 
+def _asked(row: Example) -> str:
+    said = [row.text or "", *(turn.content for turn in row.messages or ())]
+    return next((words for text in said if (words := normalize(text))), row.id)
+
+
 def _position(row: Example, seed: int) -> float:
-    unit = f"id\0{row.id}" if row.group is None else f"group\0{row.group}"
+    unit = f"text\0{_asked(row)}" if row.group is None else f"group\0{row.group}"
     digest = hashlib.sha256(f"{seed}\0{unit}".encode("utf-8", "surrogatepass")).digest()
     return int.from_bytes(digest[:8], "big") / 2**64

@@ -10,10 +10,10 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +43,8 @@ from custodes.guard.guard import Guard
 from custodes.guard.replay import replays
 from custodes.types import Example, Mode
 
+_V = TypeVar("_V")
+
 Calibrated = TokenScorer | PromptedScorer
 """The stages that can be calibrated."""
 
@@ -55,10 +57,15 @@ class CalibrationReport:
 
     thresholds: Mapping[Mode, Threshold]
     skipped: Mapping[Mode, str]
-    """Why a mode kept the threshold that it had."""
+    """Why a mode kept what it had: its threshold, and the probabilities that this is one of."""
     alone: Mapping[str, tuple[Mode, ...]]
     """Stage -> modes in which it may speak alone now."""
+    dropped: tuple[str, ...]
+    """What held for the old probabilities alone and was not set anew."""
     manifest: Manifest
+
+
+Share = Annotated[float, Field(gt=0, lt=1)]
 
 
 class CalibrationConfig(Config):
@@ -68,9 +75,9 @@ class CalibrationConfig(Config):
     """Share of benign texts that may be stopped, in each mode that has enough of them."""
     most_rows: int | None = Field(default=None, ge=1)
     """At most so many of the examples' rows in each mode."""
-    escalate: Mapping[str, float | None] = Field(default_factory=dict)
+    escalate: Mapping[str, Share | None] = Field(default_factory=dict)
     """Stage -> share of benign texts that it passes on to the next; not named: all."""
-    alone: Mapping[str, Annotated[float, Field(gt=0, lt=1)]] = Field(default_factory=dict)
+    alone: Mapping[str, Share] = Field(default_factory=dict)
     """Stage -> share of the budget that it may spend by speaking alone (see `Stage`), in modes with
     enough benign texts; not named: it is averaged in."""
     stages: tuple[str, ...] = ()
@@ -95,9 +102,10 @@ def calibrate_guard(
     `examples`: rows that training did not see, benign and harmful. `benign`: ordinary traffic;
     where a mode has enough of it the threshold is set on it alone, else on the benign rows of
     `examples`. Without examples only thresholds are set, on `benign`, and what `config` names:
-    probabilities, and what else the stages were given, stay. `cache` keeps dense features between
-    calibrations. `DataError` where no mode has enough benign rows; the message says how many are
-    needed.
+    probabilities, and what else the stages were given, stay. A mode whose threshold cannot be set
+    anew keeps its probabilities, too, and who may speak alone in it: a threshold means nothing on
+    others. `cache` keeps dense features between calibrations. `DataError` where no mode has enough
+    benign rows; the message says how many are needed.
     """
     found = find_guard(source)
     guard = load_guard(found)
@@ -113,14 +121,18 @@ def calibrate_guard(
     pools = by_mode | {mode: rows for mode, rows in ordinary.items() if len(rows) >= enough}
     cascade = _speaking_alone(cascade, pools, config)
     # New probabilities of the stages leave nothing that the old ones' average was calibrated for.
-    combined = {} if by_mode else guard.calibration
+    anew = _refitted(by_mode)
+    combined = {mode: one for mode, one in guard.calibration.items() if mode not in anew}
     thresholds, skipped = _thresholds(cascade, pools, config.budget, combined)
-    if config.stages or config.escalate:
-        skipped |= dict.fromkeys(
-            set(guard.policy.thresholds) - set(pools),
-            "no benign texts of it were given, and it was set for other stages or escalation",
-        )
     cascade = _alone_within(cascade, thresholds, config)
+    stay = set(guard.policy.thresholds) - set(thresholds)
+    cascade = _as_before(cascade, guard.cascade, stay)
+    combined |= {mode: one for mode, one in guard.calibration.items() if mode in stay}
+    other = _order(cascade) != _order(guard.cascade)
+    for mode in sorted(stay - set(skipped)):
+        if other or not config.modes:  # else nobody asked for it, and it is as it was
+            why = ", and it was set for other stages or escalation" if other else ""
+            skipped[mode] = "no benign texts of it were given" + why
     found_now = {mode: one.score for mode, one in thresholds.items()}
     policy = guard.policy.model_copy(
         update={"thresholds": {**guard.policy.thresholds, **found_now}}
@@ -137,6 +149,7 @@ def calibrate_guard(
         thresholds=thresholds,
         skipped=skipped,
         alone={s.scorer.name: tuple(s.alone) for s in cascade.stages if s.alone},
+        dropped=tuple(_dropped(cascade, guard.cascade, config)),
         manifest=_rewrite(found, folder, calibrated),
     )
 
@@ -179,7 +192,9 @@ def _stage(
     scorer = _remembering(stage.scorer, cache)
     above, alone = stage.escalate_above, stage.alone
     if by_mode:
-        scorer, above, alone = _calibrated(scorer, by_mode), None, {}
+        scorer, above = _calibrated(scorer, by_mode), None
+        anew = _refitted(by_mode)
+        alone = {mode: value for mode, value in alone.items() if mode not in anew}
     share = config.escalate.get(scorer.name)
     if share is not None and not last:
         above = _quantile(_benign_logits(scorer, by_mode or ordinary), share, name=scorer.name)
@@ -220,16 +235,66 @@ def _rewrite(source: Path, folder: Path, guard: Guard) -> Manifest:
         return save_guard(folder, guard, scorers=places, card=card)
 
 
+def _refitted(by_mode: Mapping[Mode, list[LabelledRow]]) -> set[Mode]:
+    """Modes that have both classes, of which alone probabilities can be fitted."""
+    return {mode for mode, rows in by_mode.items() if len({row.label for row in rows}) == 2}
+
+
 def _calibrated(scorer: Calibrated, by_mode: Mapping[Mode, list[LabelledRow]]) -> Calibrated:
-    """The scorer with Platt scaling where a mode has both classes."""
+    """The scorer with Platt scaling anew where a mode has both classes."""
     bare = dataclasses.replace(scorer, calibration={})
-    fits = {}
-    for mode, rows in by_mode.items():
-        labels = np.array([row.label for row in rows])
-        if mode in scorer.modes and len(np.unique(labels)) == 2:
+    fits = dict(scorer.calibration)
+    for mode in _refitted(by_mode):
+        rows = by_mode[mode]
+        if mode in scorer.modes:
+            labels = np.array([row.label for row in rows])
             points = bare.score([row.judged.conversation for row in rows], mode)
             fits[mode] = fit_calibration(np.array([point.logit for point in points]), labels)
     return dataclasses.replace(scorer, calibration=fits)
+
+
+def _as_before(cascade: Cascade, before: Cascade, modes: Set[Mode]) -> Cascade:
+    """The cascade whose stages say in these modes what they said before."""
+    known = {stage.scorer.name: stage for stage in before.stages}
+    stages = []
+    for stage in cascade.stages:
+        old, scorer = known[stage.scorer.name], stage.scorer
+        if not isinstance(scorer, Calibrated) or not isinstance(old.scorer, Calibrated):
+            raise AssertionError("stages were calibrated")
+        fits = _put_back(scorer.calibration, old.scorer.calibration, modes)
+        scorer = dataclasses.replace(scorer, calibration=fits)
+        alone = _put_back(stage.alone, old.alone, modes)
+        stages.append(dataclasses.replace(stage, scorer=scorer, alone=alone))
+    return Cascade(stages)
+
+
+def _put_back(now: Mapping[Mode, _V], old: Mapping[Mode, _V], modes: Set[Mode]) -> dict[Mode, _V]:
+    return {mode: one for mode, one in now.items() if mode not in modes} | {
+        mode: one for mode, one in old.items() if mode in modes
+    }
+
+
+def _order(cascade: Cascade) -> list[tuple[str, float | None]]:
+    """Who judges after whom, and from which logit on."""
+    return [(stage.scorer.name, stage.escalate_above) for stage in cascade.stages]
+
+
+def _dropped(cascade: Cascade, before: Cascade, config: CalibrationConfig) -> Iterator[str]:
+    """What the stages that are left had and have no longer, though nobody asked for that."""
+    known = {stage.scorer.name: stage for stage in before.stages}
+    for stage in cascade.stages:
+        name, old = stage.scorer.name, known[stage.scorer.name]
+        if not config.stages and old.escalate_above is not None and stage.escalate_above is None:
+            yield (
+                f"stage {name} passed on what lay above a logit of its old probabilities; now it "
+                f"passes on everything (escalate: {name}=SHARE sets it anew)"
+            )
+        gone = sorted(set(old.alone) - set(stage.alone))
+        if gone and name not in config.alone:
+            yield (
+                f"stage {name} spoke alone by its old probabilities in {', '.join(gone)}; now it "
+                f"is averaged in (alone: {name}=SHARE sets it anew)"
+            )
 
 
 def _benign_logits(
@@ -299,6 +364,8 @@ def _check_stages(stages: Sequence[Stage], config: CalibrationConfig) -> None:
             f"alone: got shares of the budget that sum to {spent:g}, expected less than 1: what is "
             "left is for all stages together"
         )
+    if config.escalate.get(names[-1]) is not None:
+        raise ConfigError(f"escalate: got {names[-1]}, the last stage: none follows; name another")
     if config.alone and not 0 < config.budget < 1:
         raise ConfigError(f"budget: got {config.budget}, expected a share between 0 and 1")
 

@@ -19,9 +19,9 @@ on the text alone:
   others do not.
 
 A prompt (mode `input`) is read once more for everything that a code in it hides
-(`classifiers.readings`), apart from what hands the code over: the worst point of each hidden text
-is one more point, at the prompt's end. Replies are released while they grow, and are read as they
-are.
+(`classifiers.readings`), apart from what hands the code over: the points of each hidden text
+follow at the prompt's end, all of them, as rules differ in what they call for. Replies are released
+while they grow, and are read as they are.
 
 A fault of any stage ends the stream with one last point whose `failure` is set and whose logit
 is infinite, so that even a reader who looks at nothing else does not take it for clean.
@@ -244,7 +244,7 @@ class CascadeStream:
         return [*points[:-1], *hidden_points, *([] if self._failed else points[-1:])]
 
     def _hidden(self) -> list[GuardPoint]:
-        """The worst point of each text that a code in this one hides."""
+        """The points of each text that a code in this one hides."""
         try:
             readings = self._cascade.hidden
             if readings is None:
@@ -257,10 +257,11 @@ class CascadeStream:
         points = []
         for reading, cascade in readings:
             stream = cascade.open(self._context, self._mode, watch=self._watch)
-            own = [*stream.push(reading.text), *stream.finish()]
-            worst = max(own, key=lambda point: point.logit)
-            points.append(replace(worst, end=self._length, covered=0, code=reading.code))
-            if worst.failure is not None:
+            points += [
+                replace(point, end=self._length, covered=0, code=reading.code)
+                for point in (*stream.push(reading.text), *stream.finish())
+            ]
+            if points and points[-1].failure is not None:
                 self._failed = True
                 break
         return points

@@ -229,10 +229,25 @@ def save_guard(
         manifest = _manifest(guard, new)
         text = json.dumps(manifest.model_dump(mode="json"), indent=2)
         (new / _MANIFEST).write_text(text + "\n", encoding="utf-8")
-        if folder.exists():
-            folder.rename(Path(temporary) / "old")
-        new.rename(folder)
+        _put(new, folder)
     return manifest
+
+
+def _put(new: Path, folder: Path) -> None:
+    """Move a whole folder to its place; what was there goes once the new one stands."""
+    if not folder.exists():
+        new.rename(folder)
+        return
+    # Beside it, not in a temporary folder: a kill between the two moves leaves both.
+    old = folder.with_name(f".{folder.name}.before")
+    shutil.rmtree(old, ignore_errors=True)
+    folder.rename(old)
+    try:
+        new.rename(folder)
+    except BaseException:
+        old.rename(folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _manifest(guard: Guard, folder: Path) -> Manifest:

@@ -260,8 +260,11 @@ class Remote:
         if self._key is not None:  # some servers repeat it
             said = said.replace(self._key, "[key]")
         said = " ".join(said.split())[:_SHOWN]
-        kind = ModelRequestError if 400 <= response.status_code < 500 else ModelServerError
-        return kind(f"{response.url}: status {response.status_code}, expected 200: {said}")
+        status = response.status_code
+        message = f"{response.url}: status {status}, expected 200: {said}"
+        if 400 <= status < 500:
+            return ModelRequestError(message, status=status)
+        return ModelServerError(message)
 
     def _unreachable(self, error: Exception) -> ModelError:
         kind = ModelTimeoutError if isinstance(error, httpx2.ConnectTimeout) else ModelServerError

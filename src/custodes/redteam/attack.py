@@ -150,7 +150,7 @@ def make_attack(config: AttackConfig) -> Attack:
 
 
 class _Through:
-    """An attack whose last user turns pass through transforms."""
+    """An attack whose user turns pass through transforms as they are sent."""
 
     def __init__(self, attack: Attack, transforms: Sequence[Transform]) -> None:
         unable = [each.name for each in transforms if each.bind]
@@ -166,22 +166,29 @@ class _Through:
     def begin(self, question: Question, tools: Tools) -> Strategy:
         """The inner strategy, its probes changed on their way out."""
         inner = self._attack.begin(question, tools)
+        sent: dict[str, str] = {}
         try:
             probes = next(inner)
             while True:
-                seen = yield [self._change(probe, tools.rng) for probe in probes]
+                seen = yield [self._change(probe, tools.rng, sent) for probe in probes]
                 probes = inner.send(seen)
         except StopIteration:
             return
         finally:
             inner.close()
 
-    def _change(self, probe: Probe, rng: Random) -> Probe:
+    def _change(self, probe: Probe, rng: Random, sent: dict[str, str]) -> Probe:
+        """`sent`: what the attack wrote -> what was sent for it, which earlier turns repeat."""
         turns = list(probe.turns)
         places = [place for place, turn in enumerate(turns) if turn.role == "user"]
         if places:
-            last = places[-1]
-            turns[last] = Message("user", self._chain.to_request(turns[last].content, rng))
+            last = turns[places[-1]].content
+            changed = self._chain.to_request(last, rng)
+            for place in places[:-1]:
+                said = turns[place].content
+                turns[place] = Message("user", sent.get(said, said))
+            turns[places[-1]] = Message("user", changed)
+            sent[last] = changed
         return replace(probe, turns=tuple(turns))
 
 

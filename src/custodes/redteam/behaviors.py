@@ -40,16 +40,19 @@ def read_behaviors(path: Path) -> QuestionSet:
 
 def _rows(path: Path) -> list[Mapping[str, Any]]:
     if path.suffix == ".csv":
-        with path.open(encoding="utf-8", newline="") as file:
+        with path.open(encoding="utf-8-sig", newline="") as file:  # Excel begins with a mark
             return list(csv.DictReader(file))
+    text = path.read_text(encoding="utf-8-sig")
+    values: Any
     if path.suffix == ".jsonl":
-        lines = path.read_text(encoding="utf-8").splitlines()
-        return [json.loads(line) for line in lines if line.strip()]
-    values = json.loads(path.read_text(encoding="utf-8"))
+        # Not splitlines, which also cuts at signs that JSON may hold, such as U+2028.
+        values = [json.loads(line) for line in text.split("\n") if line.strip()]
+    else:
+        values = json.loads(text)
     if isinstance(values, dict):
         values = values.get("jailbreaks", values.get("behaviors"))
-    if not isinstance(values, list):
-        raise ValueError("expected a list, or an object with `jailbreaks`")
+    if not isinstance(values, list) or not all(isinstance(row, dict) for row in values):
+        raise ValueError("expected a list of objects, or an object with `jailbreaks`")
     return values
 
 

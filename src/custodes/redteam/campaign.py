@@ -30,6 +30,7 @@ from custodes.models import MODELS, GenerateModel
 from custodes.redteam.attack import AttackConfig, attack_names, make_attack
 from custodes.redteam.fight import Terms, fight
 from custodes.redteam.judges import JudgeConfig, make_judge
+from custodes.redteam.named_files import named_files
 from custodes.redteam.question_files import read_questions
 from custodes.redteam.questions import QuestionSet
 from custodes.redteam.records import Fight
@@ -161,13 +162,14 @@ def run_campaign(
     chosen = config.chosen_attacks()
     for each in chosen:
         make_attack(each)  # a wrong setting shows now, not in a worker
+    _check_gradable(config, questions)
     references, measured = _bars(config, questions, folder, cache)
     work = partial(_worker, config, str(cache), dict(measured))
-    rows = [each.model_dump(mode="json") for each in chosen]
+    attacks = [each.model_dump(mode="json") for each in chosen]
+    rows = [{"attack": each, "files": named_files(each)} for each in attacks]
     fights = []
-    results = resumable_map(
-        engine, work, rows, folder / "parts", shard_rows=1, identity=_identity(config, measured)
-    )
+    identity = _identity(config, questions, measured)
+    results = resumable_map(engine, work, rows, folder / "parts", shard_rows=1, identity=identity)
     for number, values in enumerate(results, 1):
         fights.append(Fight.from_values(values))
         progress("attacking", number / len(rows))
@@ -181,7 +183,18 @@ def run_campaign(
     )
 
 
-def _identity(config: CampaignConfig, measured: Mapping[str, float]) -> str:
+def _check_gradable(config: CampaignConfig, questions: QuestionSet) -> None:
+    """`ConfigError` where the judge counts facts and a question has none: nothing would succeed."""
+    bare = [each.id for each in questions.questions if not each.facts]
+    # Against a guard alone nobody replies, so nothing is judged.
+    if bare and config.judge.kind == "facts" and config.target.kind != "guard":
+        raise ConfigError(
+            f"judge: got facts, but {len(bare)} questions have none, such as {', '.join(bare[:3])};"
+            " expected judge.kind=model or people for them, or only= questions with facts"
+        )
+
+
+def _identity(config: CampaignConfig, questions: QuestionSet, measured: Mapping[str, float]) -> str:
     """What a finished attack depends on; which other attacks run does not matter."""
     values = config.model_dump(
         mode="json",
@@ -196,8 +209,10 @@ def _identity(config: CampaignConfig, measured: Mapping[str, float]) -> str:
             "harden",
         },
     )
-    text = json.dumps([values, config.queries, dict(measured), _guard_hash(config)], sort_keys=True)
-    return f"campaign 1 {hashlib.sha256(text.encode()).hexdigest()}"
+    read = [questions.model_dump(mode="json"), named_files({**values, "questions": ""})]
+    made_of = [values, read, config.queries, dict(measured), _guard_hash(config)]
+    text = json.dumps(made_of, sort_keys=True)
+    return f"campaign 2 {hashlib.sha256(text.encode()).hexdigest()}"
 
 
 def _guard_hash(config: CampaignConfig) -> str:
@@ -242,8 +257,9 @@ def _bars(
     path = folder / "references.json"
     settings = _reference_settings(config)
     asked = [question.model_dump(mode="json") for question in questions.questions]
-    made_of = {"model": settings.model_dump(mode="json"), "questions": asked}
+    made_of: dict[str, Any] = {"model": settings.model_dump(mode="json"), "questions": asked}
     made_of["judge"] = config.judge.model_dump(mode="json")
+    made_of["files"] = named_files([made_of["model"], made_of["judge"]])
     if path.is_file():
         stored = json.loads(path.read_text(encoding="utf-8"))
         if stored.get("made_of") == made_of:
@@ -295,7 +311,7 @@ def _worker(
     def work(rows: Sequence[Any]) -> list[Any]:
         fights = []
         for row in rows:
-            chosen = AttackConfig.parse(row, origin="attack")
+            chosen = AttackConfig.parse(row["attack"], origin="attack")
             attack = make_attack(chosen)
             own = replace(terms, budget=chosen.budget or terms.budget)
             fights.append(fight(chosen.name, attack, questions.questions, own).to_values())

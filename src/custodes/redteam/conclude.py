@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from custodes.config import Run, environment, write_atomically
 from custodes.engine import Engine
 from custodes.redteam.campaign import Campaign, CampaignConfig, run_campaign, target_of
 from custodes.redteam.found import write_artifact
-from custodes.redteam.judges import make_judge
+from custodes.redteam.judges import JudgeConfig, make_judge
 from custodes.redteam.refusals import Refusals, count_refusals
 from custodes.redteam.report import campaign_report, judges_agreement
 from custodes.redteam.tally import (
@@ -52,7 +52,8 @@ def conclude(
     )
     spent = {what: s - before.get(what, 0.0) for what, s in target.clock.seconds.items()}
     progress("benign traffic", 1.0)
-    judges = {each.kind: make_judge(each) for each in config.second_judges}
+    second = config.second_judges
+    judges = dict(zip(_names(second), map(make_judge, second), strict=True))
     agreement = judges_agreement(campaign, judges) if judges and campaign.bars else {}
     facts = {"target": campaign.target, "commit": str(environment()["commit"])}
     report = campaign_report(campaign, refusals, agreement=agreement, facts=facts)
@@ -68,6 +69,13 @@ def conclude(
     write_atomically(folder / "refused.json", json.dumps(refused, indent=2) + "\n")
     run.log(event="campaign", **_headline(values["figures"]))
     return campaign, refusals
+
+
+def _names(judges: Sequence[JudgeConfig]) -> list[str]:
+    """Their kinds; the second of a kind is called "people 2", and so on."""
+    kinds = [each.kind for each in judges]
+    counts = [kinds[: place + 1].count(kind) for place, kind in enumerate(kinds)]
+    return [f"{kind} {n}" if n > 1 else kind for kind, n in zip(kinds, counts, strict=True)]
 
 
 def figures_of(campaign: Campaign, refusals: list[Refusals]) -> dict[str, Any]:

@@ -148,7 +148,8 @@ def _graded(
     told: list[tuple[Seen, Attempt | None]] = [(each, None) for each in seen]
     for i, grade in zip(places, terms.judge.grade(cases), strict=True):
         line, probe = asked[i]
-        enough = grade.score is not None and grade.score >= terms.bars[line.question.id]
+        score = grade.score or 0.0  # 0 is no success, though the bar be 0 (`least_facts`)
+        enough = 0 < score >= terms.bars[line.question.id]
         each = replace(seen[i], grade=grade.score, success=enough)
         attempt = Attempt.of("", line.question.id, 0, probe, each)
         told[i] = (each, replace(attempt, facts=grade.facts, reading=grade.reading))

@@ -27,11 +27,11 @@ _ROLES = frozenset({"system", "user", "assistant", "tool"})
 def read_found(path: Path) -> list[Attempt]:
     """The attempts of a campaign, an artifact or a garak report, told apart by their content."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         if path.suffix == ".json":
             values = json.loads(text)
             return list(_of_artifact(values, path))
-        lines = [json.loads(line) for line in text.splitlines() if line.strip()]
+        lines = [json.loads(line) for line in text.split("\n") if line.strip()]
     except (OSError, UnicodeDecodeError, ValueError) as error:
         raise DataError(f"{path}: cannot be read: {error}") from error
     try:
@@ -51,6 +51,8 @@ def _of_artifact(values: Any, path: Path) -> Iterator[Attempt]:
         raise DataError(f"{path}: has no list `jailbreaks`; expected a JailbreakBench artifact")
     method = values.get("parameters", {}).get("method", path.stem)
     for row in rows:
+        if not isinstance(row, dict) or "goal" not in row:
+            raise DataError(f"{path}: got a row {str(row)[:80]!r}; expected one with a `goal`")
         if not row.get("prompt"):
             continue  # the method found nothing for this behavior
         yield Attempt(

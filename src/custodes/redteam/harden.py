@@ -2,6 +2,7 @@
 
     round-0/fresh                    the guard as it came, all attacks
     round-N/train.parquet guard/     the rows that it was trained on, the guard of this round
+    round-N/made_of.txt              a hash of what that guard was made of
     round-N/known round-N/fresh      the attacks that were learned from, drawn as before; and all
                                      attacks, drawn anew
     report.html report.json          success by round: known, fresh, never learned from
@@ -11,6 +12,7 @@ A folder that is run again goes on where it stopped.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable, Sequence
@@ -18,9 +20,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from custodes import constitution as constitutions
-from custodes.config import Run, environment, load
+from custodes.config import Run, digest, environment, load, write_atomically
 from custodes.constitution import Constitution, constitution_hash
-from custodes.data import catalogue, read, write
+from custodes.data import catalogue, read, to_record, write
 from custodes.data import load as load_set
 from custodes.engine import Engine
 from custodes.errors import ConfigError
@@ -33,6 +35,7 @@ from custodes.redteam.attack import AttackConfig
 from custodes.redteam.campaign import Campaign, CampaignConfig
 from custodes.redteam.conclude import conclude
 from custodes.redteam.harvest import benign_twins, harvest
+from custodes.redteam.named_files import named_files
 from custodes.redteam.records import Fight
 from custodes.redteam.refusals import Refusals
 from custodes.redteam.tally import past_the_guard, success_per_attempt, success_rate
@@ -99,7 +102,6 @@ def harden_guard(
             raise ConfigError(
                 f"--run {run}: has no {name}; expected the folder that custodes train wrote"
             )
-    folder = Run(out, config, seed=config.seed)
     loop = _Loop(
         config=config,
         out=out,
@@ -110,6 +112,8 @@ def harden_guard(
         say=say,
         held_out=held_out_attacks(config),
     )
+    _there(out / "round-0" / "guard", _made_of(loop))  # before it overwrites another's record
+    folder = Run(out, config, seed=config.seed)
     found = [_first_round(loop)]
     for number in range(1, rounds + 1):
         found.append(_next_round(loop, found[-1], number))
@@ -142,8 +146,10 @@ def _first_round(loop: _Loop) -> Round:
 def _calibrated_copy(loop: _Loop) -> Path:
     """The guard that is attacked first, calibrated as all later ones are, so that they compare."""
     folder = loop.out / "round-0" / "guard"
-    if not (folder / "guard.json").is_file():
+    made_of = _made_of(loop)
+    if not _there(folder, made_of):
         _calibrate(loop, loop.run / "guard", folder)
+        _say_of_what(folder, made_of)
     return folder
 
 
@@ -156,8 +162,10 @@ def _next_round(loop: _Loop, before: Round, number: int) -> Round:
     loop.learned += [row for row in new if row.id not in known_ids]
     loop.say(f"round {number}: {len(new)} rows learned, {len(loop.learned)} in all")
     guard = place / "guard"
-    if not (guard / "guard.json").is_file():
+    made_of = _made_of(loop)
+    if not _there(guard, made_of):
         _train(loop, place)
+        _say_of_what(guard, made_of)
     fresh, refusals = _attack(loop, guard, place / "fresh", seed=number)
     known, _ = _attack(loop, guard, place / "known", seed=0, attacks=chosen, traffic=False)
     return Round(
@@ -168,6 +176,37 @@ def _next_round(loop: _Loop, before: Round, number: int) -> Round:
         refusals=refusals,
         learned=len(loop.learned),
     )
+
+
+def _made_of(loop: _Loop) -> str:
+    """A hash of all that decides what guard comes out."""
+    files = ("train.parquet", "calibration.parquet", "config.yaml", "guard/guard.json")
+    made_of = [
+        *(digest(loop.run / name) for name in files),
+        loop.config.harden.model_dump(mode="json"),
+        named_files(loop.config.harden.model_dump(mode="json")),
+        sorted(loop.held_out),
+        [to_record(row) for row in loop.learned],
+    ]
+    return hashlib.sha256(json.dumps(made_of, default=str).encode()).hexdigest()
+
+
+def _there(guard: Path, made_of: str) -> bool:
+    """Whether the guard was made before; `ConfigError` where it was made of something else."""
+    if not (guard / "guard.json").is_file():
+        return False
+    known = guard.with_name("made_of.txt")
+    if not known.is_file() or known.read_text(encoding="ascii").strip() != made_of:
+        raise ConfigError(
+            f"{guard}: was made with other settings, another --run or other rows; expected the "
+            "same to go on with; give another --out, or remove the folder of this round and of "
+            "those after it"
+        )
+    return True
+
+
+def _say_of_what(guard: Path, made_of: str) -> None:
+    write_atomically(guard.with_name("made_of.txt"), made_of + "\n")
 
 
 def _new_rows(

@@ -31,6 +31,7 @@ _FORMAT = 1
 _NOT_IN_ROWS = {
     "size",
     "rows",
+    "rows_of",
     "engine",
     "block",
     "styles",

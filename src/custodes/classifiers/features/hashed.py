@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from array import array
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,6 +25,7 @@ __all__ = ["HashedConfig", "HashedFeatures"]
 _WORD = re.compile(r"\w+|[^\w\s]")
 _LEET = str.maketrans("4031578@$!", "aoeistbasi")
 _CACHE = 200_000
+_CACHED_IDS = 4_000_000  # of all segments together: hostile text has none but long ones
 
 
 class HashedConfig(Config):
@@ -55,7 +57,8 @@ class HashedFeatures:
     def __init__(self, config: HashedConfig) -> None:
         self.config = config
         self._mask = (1 << config.bits) - 1
-        self._words: dict[str, tuple[list[int], list[str]]] = {}
+        self._words: dict[str, tuple[array[int], list[str]]] = {}
+        self._cached_ids = 0
 
     @property
     def dim(self) -> int:
@@ -110,13 +113,17 @@ class HashedFeatures:
         ends = np.fromiter((piece.end for piece in pieces), np.int64, len(pieces))
         return Tokens(ends, np.array(values, np.int64), np.array(offsets, np.int64)), previous
 
-    def _lookup(self, segment: str) -> tuple[list[int], list[str]]:
+    def _lookup(self, segment: str) -> tuple[array[int], list[str]]:
         """Ids of the segment's own n-grams, and its words; remembered."""
         known = self._words.get(segment)
         if known is None:
-            if len(self._words) >= _CACHE:
+            ids, words = self._ngrams(segment)
+            known = array("I", ids), words
+            if len(self._words) >= _CACHE or self._cached_ids + len(ids) > _CACHED_IDS:
                 self._words.clear()
-            known = self._words[segment] = self._ngrams(segment)
+                self._cached_ids = 0
+            self._words[segment] = known
+            self._cached_ids += len(ids)
         return known
 
     def _ngrams(self, segment: str) -> tuple[list[int], list[str]]:

@@ -1,7 +1,8 @@
 """Replies of a model, kept by content: the same conversation is never computed twice.
 
-With a seed a reply depends on the conversation alone, so a campaign that is taken up again, or that
-meets the same prompts behind another guard, gets the very same replies.
+With a seed a reply depends on the model and the conversation alone, so a campaign that is taken up
+again, or that meets the same prompts behind another guard, gets the very same replies. What a model
+could not take is asked again the next time.
 """
 
 from __future__ import annotations
@@ -18,10 +19,15 @@ from pydantic import Field
 from custodes.config import Config, write_atomically
 from custodes.errors import ModelRequestError
 from custodes.models import MODELS, Reply, Sampling
+from custodes.redteam.named_files import named_files
 from custodes.redteam.targets.base import Clock
 from custodes.types import Conversation
 
 __all__ = ["ModelSettings", "Replies"]
+
+_OF_THE_CONVERSATION = (None, 400, 413, 422)
+"""Statuses of refusals that another conversation might not get; others (a wrong key, no such model)
+are no replies, and a campaign on them would find everything safe."""
 
 
 class ModelSettings(Config):
@@ -44,6 +50,7 @@ class Replies:
 
     def __init__(self, config: ModelSettings, cache: Path | None, clock: Clock) -> None:
         settings = dict(config.model)
+        self._made_of = [dict(settings), named_files(settings)]
         kind = MODELS.load(str(settings.pop("kind", "embedded")))
         self.model = kind(kind.Config.parse(settings, origin="settings of the target's model"))
         self.description: str = self.model.description
@@ -73,7 +80,11 @@ class Replies:
             self._clock.add("model", perf_counter() - begun)
             self._clock.add("replies generated", len(missing))
             for key, reply in zip(missing, fresh, strict=True):
-                self._keep(key, reply)
+                if reply is None:
+                    self._known[key] = Reply(text="", finish="refusal")
+                    self._clock.add("requests refused by the model", 1)
+                else:
+                    self._keep(key, reply)
         return [self._known[key] for key in keys]
 
     def complete(self, turns: Conversation) -> Conversation:
@@ -82,18 +93,22 @@ class Replies:
 
         return (Message("system", self._system), *turns) if self._system else turns
 
-    def _generate(self, conversations: list[Conversation]) -> list[Reply]:
+    def _generate(self, conversations: list[Conversation]) -> list[Reply | None]:
+        """None: too long, or refused by the server."""
         try:
-            found: list[Reply] = self.model.generate(conversations, self._sampling)
+            found: list[Reply | None] = self.model.generate(conversations, self._sampling)
             return found
-        except ModelRequestError:
-            if len(conversations) == 1:  # too long, or refused by the server
-                return [Reply(text="", finish="refusal")]
+        except ModelRequestError as error:
+            if error.status not in _OF_THE_CONVERSATION:
+                raise
+            if len(conversations) == 1:
+                return [None]
         return [self._generate([turns])[0] for turns in conversations]
 
     def _key(self, turns: Conversation) -> str:
-        said = [self.description, self._sampling.model_dump(), [(t.role, t.content) for t in turns]]
-        return hashlib.sha256(json.dumps(said).encode("ascii")).hexdigest()[:40]
+        told = [(turn.role, turn.content) for turn in turns]
+        said = [self.description, self._made_of, self._sampling.model_dump(), told]
+        return hashlib.sha256(json.dumps(said, default=str).encode("ascii")).hexdigest()[:40]
 
     def _path(self, key: str) -> Path | None:
         return None if self._folder is None else self._folder / key[:2] / f"{key}.json"
