@@ -99,6 +99,8 @@ def test_a_question_that_was_changed_is_fought_again(tmp_path):
 def test_files_are_known_by_what_they_hold(tmp_path):
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "weights").write_text("1")
+    assert named_files([str(tmp_path / "model"), "/"]) == {}, "no model's folder"
+    (tmp_path / "model" / "config.json").write_text("{}")
     settings = {"kind": str(tmp_path), "model": {"path": [str(tmp_path / "model")], "seed": 3}}
     before = named_files(settings)
     assert set(before) == {str(tmp_path / "model")}

@@ -11,11 +11,15 @@ from custodes.config import digest
 
 __all__ = ["named_files"]
 
+_OF_A_MODEL = ("config.json", "adapter_config.json")
 _NO_PATHS = ("kind", "guard")  # names of plug-ins; a guard is known by its manifest's hash
 
 
 def named_files(settings: object) -> dict[str, str]:
-    """Path -> digest of every file and folder that plain settings name, however deep."""
+    """Path -> digest of every file and every model's folder that plain settings name, however deep.
+
+    Another folder is not read: a setting may be any text, and "/" is one.
+    """
     if isinstance(settings, Mapping):
         inside = [one for name, one in settings.items() if name not in _NO_PATHS]
     elif isinstance(settings, list | tuple):
@@ -36,11 +40,12 @@ def _named(value: Any) -> dict[str, str]:
 
 
 def _changed(path: Path) -> tuple[int, ...]:
-    """When the file, or what a folder holds, was last written; () where there is none."""
-    if not path.exists():
+    """When the file, or what a model's folder holds, was last written; () where it is neither."""
+    if path.is_file():
+        return (path.stat().st_mtime_ns,)
+    if not any((path / name).is_file() for name in _OF_A_MODEL):
         return ()
-    files = sorted(path.rglob("*")) if path.is_dir() else [path]
-    return tuple(one.stat().st_mtime_ns for one in files if one.is_file())
+    return tuple(one.stat().st_mtime_ns for one in sorted(path.rglob("*")) if one.is_file())
 
 
 @lru_cache(maxsize=64)
