@@ -15,7 +15,7 @@ from custodes.review.arms import Arm
 from custodes.review.cases import Case, Document, Opinion, Quote, case_to_record, read_case
 from custodes.review.config import QueueConfig
 from custodes.review.evidence import Attribution, Similarity, sentences, with_evidence
-from custodes.review.help import help_for, pieces
+from custodes.review.help import MOST_HITS, help_for, pieces
 from custodes.review.views import with_guard
 from custodes.types import Example, Message
 
@@ -182,3 +182,27 @@ def test_a_bad_record_is_refused_with_what_was_expected(record, message):
         read_case(record, place="cases.jsonl:3")
     assert "cases.jsonl:3" in str(caught.value)
     assert "expected id, text" in str(caught.value)
+
+
+def test_a_search_for_a_letter_in_a_long_case_costs_what_the_case_is_long():
+    text = "cheese " * 150_000  # a megabyte with 450,000 letters e
+    many = tuple(Quote(place="message:0", start=n, end=n + 9) for n in range(0, 60_000, 10))
+    case = Case(ref="1", messages=(Message("user", text),), evidence=many)
+    shown = help_for(case, Arm.CONTRAST).quotes
+    began = time.process_time()
+    made = pieces(text, shown, search="e")
+    assert time.process_time() - began < 5
+    assert sum(piece.hit for piece in made) >= MOST_HITS
+    assert sum(piece.begins for piece in made) == len(many)
+    assert "".join(piece.text for piece in made) == text
+    assert sum(piece.hit for piece in pieces(text, (), search="e")) == MOST_HITS
+
+
+def test_where_quotes_overlap_the_first_one_counts():
+    spans = [(4, 12), (0, 20), (8, 16), (0, 2)]
+    quotes = tuple(Quote(place="message:0", start=a, end=b) for a, b in spans)
+    case = Case(ref="1", messages=(Message("user", "x" * 24),), evidence=quotes)
+    made = pieces("x" * 24, help_for(case, Arm.CONTRAST).quotes)
+    assert [(piece.text, piece.quote) for piece in made] == [
+        ("xx", 2), ("xx", 2), ("xxxx", 1), ("xxxx", 1), ("xxxx", 2), ("xxxx", 2), ("xxxx", None),
+    ]  # fmt: skip

@@ -1,5 +1,6 @@
 """Review over HTTP: forms without a script, who may do what, what a page may not give away."""
 
+import asyncio
 import json
 import re
 import time
@@ -13,6 +14,7 @@ from custodes.errors import ConfigError
 from custodes.review.arms import Arm
 from custodes.review.config import QueueConfig
 from custodes.server.config import GatewayConfig
+from custodes.server.routes import review
 from custodes.store import new_vault_key
 
 
@@ -106,6 +108,52 @@ def test_drafts_stay(console, signed):
     page = ann.get("/console/review/cakes")
     assert "half a tho&lt;b&gt;ught" in page.text
     assert re.search(r'value="0.9" checked', page.text)
+
+
+def test_a_note_in_any_script_is_kept_whole(console, signed):
+    _, desk = console
+    fill(desk, 2)
+    ann = signed("ann")
+    page = ann.get("/console/review/cakes")
+    address = f"/console/review/cakes/cases/{case_of(page)}"
+    note = "蛋糕" * 2000  # 4,000 letters, 36,000 bytes of a form
+    fields = {"word": field(page, "word"), "note": note}
+    assert ann.post(f"{address}/draft", data=fields).status_code == 204
+    assert note in ann.get("/console/review/cakes").text
+    assert ann.post(f"{address}/answer", data={**fields, "answer": "benign"}).status_code == 303
+    assert desk.last("cakes", "ann")[0].judgment.note == note
+    refused = ann.post(f"{address}/draft", data={**fields, "note": "x" * 70_000})
+    assert refused.status_code == 413
+    assert "expected 65,536 at most" in refused.text
+
+
+def test_cards_are_made_on_no_event_loop(console, signed, monkeypatch):
+    _, desk = console
+    fill(desk, 2, raters=2, arms=(Arm.NONE,))
+    desk.set_skills("ann", ["adjudicate"])
+    looping = []
+
+    def seen(text, *rest):
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            looping.append(False)
+        else:
+            looping.append(True)
+        return pieces(text, *rest)
+
+    pieces = review.pieces
+    monkeypatch.setattr(review, "pieces", seen)
+    ann = signed("ann")
+    case = case_of(ann.get("/console/review/cakes"))
+    for path in (f"cases/{case}?q=e", f"ahead?after={case}"):
+        assert ann.get(f"/console/review/cakes/{path}").status_code == 200
+    assert desk.next("cakes", "bob").stored.id == int(case)
+    for rater, answer in (("ann", "benign"), ("bob", "harmful")):
+        desk.submit("cakes", rater, int(case), answer)
+    assert "raters disagree" in ann.get("/console/review/cakes/conflicts").text
+    assert looping
+    assert not any(looping)
 
 
 def test_a_page_holds_nothing_that_its_arm_does_not_show(console, signed):
@@ -249,6 +297,7 @@ def test_uncertain_verdicts_go_to_people_by_policy(upstream, tmp_path, monkeypat
         assert claim.stored.origin == "uncertain"
         assert claim.case.view.answer == "harmful"
         assert claim.case.meta["rule"] == "cake"
+        assert claim.case.slice == "input"  # a rule there would tell that the guard acted
         assert [o.source for o in claim.case.opinions] == ["guard", "stage scripted"]
         assert desk.next("watch", "bob") is None  # the clean ones were not asked about
 

@@ -6,15 +6,19 @@ Knows no HTML: pages print what comes from here.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from heapq import heappop, heappush
+from itertools import islice, pairwise
 
 from custodes.review.arms import Arm
 from custodes.review.cases import Case, Quote
 from custodes.review.evidence import MOST
 
-__all__ = ["Help", "Numbered", "Piece", "help_for", "pieces"]
+__all__ = ["MOST_HITS", "Help", "Numbered", "Piece", "help_for", "pieces"]
+
+MOST_HITS = 500
+"""Places of a text that a search marks; a letter stands in a long text a million times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,22 +86,37 @@ class Piece:
 
 def pieces(text: str, quotes: Sequence[Numbered], search: str = "") -> list[Piece]:
     """A text cut so that each piece is wholly in or out of every quote and hit; joined they are
-    the text. Where quotes overlap the first one counts."""
-    hits = []
+    the text. Where quotes overlap the first one counts; of hits the first `MOST_HITS` do."""
+    hits: list[tuple[int, int]] = []
     if search.strip():
         found = re.finditer(re.escape(search.strip()), text, re.IGNORECASE)
-        hits = [each.span() for each in found]
+        hits = [each.span() for each in islice(found, MOST_HITS)]
     spans = [(q.quote.start, q.quote.end) for q in quotes]
     edges = sorted({0, len(text), *(edge for span in (*hits, *spans) for edge in span)})
+    # One pass: whoever searches a long case for a letter must not cost hits squared.
+    starts = edges[:-1]
+    marks = zip(_owners(starts, spans), _owners(starts, hits), strict=True)
     made = []
-    for start, end in pairwise(edges):
-        inside = next((q for q in quotes if q.quote.start <= start < q.quote.end), None)
+    for (start, end), (owner, hit) in zip(pairwise(edges), marks, strict=True):
+        inside = None if owner is None else quotes[owner]
         made.append(
             Piece(
                 text[start:end],
                 quote=None if inside is None else inside.number,
                 begins=inside is not None and inside.quote.start == start,
-                hit=any(low <= start < high for low, high in hits),
+                hit=hit is not None,
             )
         )
     return made
+
+
+def _owners(starts: Sequence[int], spans: Sequence[tuple[int, int]]) -> Iterator[int | None]:
+    """Of each start, ascending, the first of the spans that it lies in."""
+    coming = sorted(range(len(spans)), key=lambda number: spans[number][0], reverse=True)
+    begun: list[int] = []
+    for start in starts:
+        while coming and spans[coming[-1]][0] <= start:
+            heappush(begun, coming.pop())
+        while begun and spans[begun[0]][1] <= start:
+            heappop(begun)
+        yield begun[0] if begun else None

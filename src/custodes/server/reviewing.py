@@ -123,7 +123,7 @@ def case_of_verdict(event: Event, verdict: Verdict, said: Conversation, queue: Q
         messages=said,
         opinions=(view, *stage_opinions(event.logits, queue)),
         evidence=evidence,
-        slice=event.rule or event.judged,
+        slice=event.judged,  # a rule is named only where the guard acted, and cards show slices
         meta={
             "event": event.id,
             "key": event.key,

@@ -79,8 +79,8 @@ async def viewer_of(request: Request, service: Service) -> Viewer:
     return viewer
 
 
-async def form_of(request: Request) -> dict[str, str]:
-    """The fields of a form that this site sent; `RequestError` for anything else."""
+async def form_of(request: Request, *, most: int = _LARGEST_FORM) -> dict[str, str]:
+    """The fields of a form that this site sent, of `most` bytes; else `RequestError`."""
     if not _ours(request.headers):
         raise RequestError("this form came from another site", status=403)
     kind = request.headers.get("content-type", "").partition(";")[0]
@@ -90,8 +90,10 @@ async def form_of(request: Request) -> dict[str, str]:
         data = await request.body()
     except ClientDisconnect:
         raise RequestError("the client left before its form was complete", status=499) from None
-    if len(data) > _LARGEST_FORM:
-        raise RequestError("the form is too large", status=413)
+    if len(data) > most:
+        raise RequestError(
+            f"the form is too large: got {len(data):,} bytes, expected {most:,} at most", status=413
+        )
     try:
         fields = parse_qs(data.decode("utf-8", "replace"), max_num_fields=20)
     except ValueError as error:

@@ -35,6 +35,8 @@ SURENESS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.99)
 _LONG = 6
 """Turns from which a conversation gets an outline."""
 _NOTE = 4_000
+_LARGEST_FORM = 65_536
+"""Bytes: such a note, every letter of it in three bytes and each byte as %XX."""
 
 
 def reviews_of(service: Service) -> Reviews:
@@ -104,8 +106,8 @@ async def ahead(request: Request, queue: str) -> Response:
     claim = await _ask(reviews_of(service), lambda desk: desk.next(queue, viewer.key, after=after))
     if claim is None:
         return Response(status_code=204)
-    values = {**_card(claim, ""), **review_common(service, viewer, queue)}
-    return render("review_card.html", values)
+    common = review_common(service, viewer, queue)
+    return await _drawn(reviews_of(service), "review_card.html", common, claim=claim)
 
 
 @router.post(REVIEW + "/{queue}/cases/{id_}/{act}")
@@ -174,11 +176,11 @@ async def conflicts(request: Request, queue: str) -> Response:
         "progress": await reviews.progress(queue),
         **review_common(service, viewer, queue),
     }
-    if found is not None:
-        claim, said = found
-        await reviews.run(lambda desk: desk.show(claim))
-        values |= {**_card(claim, ""), "said": said}
-    return render("review_conflict.html", values)
+    if found is None:
+        return render("review_conflict.html", values)
+    claim, values["said"] = found
+    await reviews.run(lambda desk: desk.show(claim))
+    return await _drawn(reviews, "review_conflict.html", values, claim=claim)
 
 
 @router.post(REVIEW + "/{queue}/conflicts/{id_}")
@@ -229,11 +231,25 @@ async def _page(
         "search": search,
         **review_common(service, viewer, queue),
     }
-    if found is not None:
-        values |= _card(found, search)
-    if partial(request):
-        return render("review_parts.html", values)
-    return render("review_judge.html", values)
+    page = "review_parts.html" if partial(request) else "review_judge.html"
+    return await _drawn(reviews, page, values, claim=found, search=search)
+
+
+async def _drawn(
+    reviews: Reviews,
+    page: str,
+    values: Mapping[str, Any],
+    *,
+    claim: Claim | None,
+    search: str = "",
+) -> Response:
+    """A page with a card, made on another thread: a case may be a megabyte long, and the event
+    loop is the gateway's."""
+
+    def draw(_: Desk) -> Response:
+        return render(page, {**values, **({} if claim is None else _card(claim, search))})
+
+    return await reviews.run(draw)
 
 
 def _card(claim: Claim, search: str) -> dict[str, Any]:
@@ -287,7 +303,7 @@ async def _ask(reviews: Reviews, work: Any) -> Any:
 
 
 async def _form(request: Request, viewer: Viewer) -> dict[str, str]:
-    form = await form_of(request)
+    form = await form_of(request, most=_LARGEST_FORM)
     if not viewer.said(form.get("word", "")):
         raise RequestError("this form was made for another session; go back and reload", status=403)
     return form

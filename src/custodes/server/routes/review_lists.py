@@ -113,7 +113,7 @@ async def story(request: Request, queue: str, id_: str) -> Response:
         raise RequestError(str(error), status=404) from error
     values = {**found, "names": await service.records.key_names(), "search": "", "claim": None,
               "outlined": False, **review_common(service, viewer, queue)}  # fmt: skip
-    return render("review_story.html", values)
+    return await reviews.run(lambda _: render("review_story.html", values))
 
 
 @router.get(REVIEW + "/{queue}/agreement")
