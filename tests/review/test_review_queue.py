@@ -7,6 +7,7 @@ from review_doubles import make_case
 
 from custodes import store
 from custodes.errors import ConfigError, DataError
+from custodes.review.cases import Document, Opinion
 from custodes.review.config import Choice, QueueConfig
 from custodes.review.queue import LAST, Desk
 from custodes.review.sampling import rank_cases
@@ -195,7 +196,7 @@ def test_skills_decide_who_gets_what(filled):
 def case_id(desk, ref):
     with desk.reading() as connection:
         found = store.list_cases(
-            connection, "cakes", limit=50, room=50, matching={"text": ref}
+            connection, "cakes", limit=50, room=50, matching={"text": ref, "ref": ref}
         ).cases
     return next(each.id for each in found if each.ref == ref)
 
@@ -332,6 +333,31 @@ def test_a_page_of_cases_goes_back_through_all(filled):
             ).cases
             == []
         )
+
+
+def test_a_search_finds_what_is_judged_and_nothing_that_an_ai_says(filled):
+    view = Opinion(source="guard", answer="harmful", confidence=0.93, reasoning="It is larceny.")
+    said = (Message("user", 'She said "take\nit" of C:\\cake'), Message("assistant", "Ärger"))
+    cases = [
+        make_case(n, messages=said, opinions=(view,), meta={"truth": "benign"}, slice="kitchen",
+                  question="Is it theft?", documents=(Document("Law", "Cakes are 50% owned."),))
+        for n in range(7)
+    ]  # fmt: skip
+    desk = filled(0, cases=[*cases, make_case(8, opinions=()), make_case(9)])
+
+    def found(text, **which):
+        page = desk.listed("cakes", limit=2, room=50, matching={"text": text, **which})
+        while page.older is not None:
+            more = desk.listed("cakes", limit=2, room=50, before=page.older,
+                               matching={"text": text, **which})  # fmt: skip
+            page = store.Listed(page.cases + more.cases, more.older)
+        return len(page.cases)
+
+    for text in ('"TAKE', '"take\nit"', "c:\\", "Ärger", "theft?", "law", "50%", "t"):
+        assert found(text) >= 7, text
+    for text in ("larceny", "0.93", "confidence", "truth", "guard", "kitchen", "case-3", "content"):
+        assert found(text) == 0, text
+    assert found("case-3", ref="case-3") == 1
 
 
 def test_many_raters_at_once_judge_everything_once(filled, clock, database):

@@ -236,6 +236,10 @@ def test_cases_are_listed_and_searched_with_highlights(console, signed):
     found = ann.get("/console/review/cakes/cases?q=REPLY+7").text
     assert '<mark class="hit">reply 7</mark>' in found
     assert ann.get("/console/review/cakes/cases?state=done").text.count("data-row") == 0
+    for secret in ("second+sentence+decides", "confidence", "cake-7"):
+        assert ann.get(f"/console/review/cakes/cases?q={secret}").text.count("data-row") == 0
+    chief = signed("chief").get("/console/review/cakes/cases?q=cake-7").text
+    assert chief.count("data-row") == 1
     case = case_of(ann.get("/console/review/cakes"))
     page = ann.get(f"/console/review/cakes/cases/{case}?q=butter").text
     assert '<mark class="hit">butter</mark>' in page

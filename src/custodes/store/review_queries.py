@@ -6,11 +6,12 @@ say, but for `counts`, which reads one index.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, func, or_, select
+from sqlalchemy import ColumnElement, Connection, func, or_, select
 
 from custodes.store.review_cases import RATING, RULING, StoredCase, decode_case
 from custodes.store.review_judgments import StoredJudgment, decode_judgment
@@ -199,12 +200,13 @@ def list_cases(
     cipher: Cipher | None = None,
 ) -> Listed:
     """Cases of a queue, newest first; `room`: rows looked through; `matching`: state, kind, and
-    text, a piece of what they hold.
+    text, a piece of what is judged (title, question, messages, documents: nothing that an AI says
+    of it), or ref, a piece of the ref, which does as well.
 
-    Encrypted content cannot be searched: of such a case the title and the ref are.
+    Encrypted content cannot be searched: of such a case the title is.
     """
     wanted = matching or {}
-    text = wanted.get("text", "")
+    text, ref = clean(wanted.get("text", "")), clean(wanted.get("ref", ""))
     here = [cases.c.queue == queue]
     if before is not None:
         here.append(cases.c.id < before)
@@ -212,21 +214,59 @@ def list_cases(
     looked = select(cases.c.id).where(*here).order_by(cases.c.id.desc()).limit(room)
     statement = select(cases).where(cases.c.id.in_(looked.scalar_subquery()))
     if text:
-        like = f"%{_escaped(clean(text))}%"
-        plain = cases.c.content.ilike(like, escape="\\") & (cases.c.sealed == 0)
-        named = [each.ilike(like, escape="\\") for each in (cases.c.title, cases.c.ref)]
-        statement = statement.where(or_(plain, *named))
-    rows = connection.execute(statement.order_by(cases.c.id.desc()).limit(limit)).all()
-    found = [decode_case(row, cipher) for row in rows]
-    if len(found) == limit:
-        return Listed(found, found[-1].id)
+        statement = statement.where(_may_hold(text, ref))
+    statement = statement.order_by(cases.c.id.desc()).limit(limit)
+    found: list[StoredCase] = []
+    rows = connection.execute(statement).all()
+    while rows:
+        for row in rows:
+            case = decode_case(row, cipher)
+            named = bool(ref) and _holds(case.ref, ref)
+            if not text or named or _says(case, text, opened=not row.sealed):
+                found.append(case)
+        if len(found) >= limit or len(rows) < limit:
+            break
+        rows = connection.execute(statement.where(cases.c.id < rows[-1].id)).all()
+    if len(found) >= limit:
+        return Listed(found[:limit], found[limit - 1].id)
     last = connection.execute(looked.offset(room - 1).limit(1)).scalar_one_or_none()
     return Listed(found, last)
 
 
-def _escaped(text: str) -> str:
-    """A piece of text as LIKE takes it."""
-    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+def _may_hold(text: str, ref: str) -> ColumnElement[bool]:
+    """Every case that `_says` the text, and some that do not: content is JSON, in which the text
+    stands as JSON writes it, beside opinions, which must not be found."""
+    written = cases.c.content.ilike(_like(json.dumps(text, ensure_ascii=False)[1:-1]), escape="\\")
+    named = [cases.c.title.ilike(_like(text), escape="\\")]
+    if ref:
+        named.append(cases.c.ref.ilike(_like(ref), escape="\\"))
+    return or_(written & (cases.c.sealed == 0), *named)
+
+
+def _like(text: str) -> str:
+    """A pattern of LIKE for whatever holds a piece of text."""
+    escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return f"%{escaped}%"
+
+
+def _holds(text: str, piece: str) -> bool:
+    return piece.casefold() in text.casefold()
+
+
+def _says(case: StoredCase, piece: str, *, opened: bool) -> bool:
+    """Whether the title holds the piece or, where the content was not encrypted, what is judged."""
+    texts = [case.title, *(_judged(case.content) if opened and case.content else ())]
+    return any(_holds(text, piece) for text in texts)
+
+
+def _judged(content: Mapping[str, Any]) -> Iterator[str]:
+    """Of a case's content what people read in every arm."""
+    yield content.get("question") or ""
+    for message in content.get("messages") or ():
+        yield message["content"]
+    for document in content.get("documents") or ():
+        yield document.get("title") or ""
+        yield document["text"]
 
 
 def actions_of(connection: Connection, case_id: int) -> list[tuple[float, str, str, str]]:

@@ -55,7 +55,8 @@ async def cases(request: Request, queue: str) -> Response:
         desk.config(queue)
         # Who could tell a check from a case would not be checked by it.
         kind = "" if viewer.admin else "case"
-        asked = {"state": state, "text": text, "kind": kind}
+        # A ref may be that of an event, whose page tells what the guard did.
+        asked = {"state": state, "text": text, "kind": kind, "ref": text if viewer.admin else ""}
         matching = {name: value for name, value in asked.items() if value}
         return desk.listed(queue, limit=_PAGE, room=_ROOM, before=before, matching=matching)
 
