@@ -177,6 +177,41 @@ def test_harness_logs(tmp_path):
     assert answers.row("org__small")[0, 0] == pytest.approx(1 / (1 + np.exp(-1.0)))
 
 
+NUMBERS = [["context", f" {option}"] for option in (5, 2, 3, 0)]
+
+
+def numbers(number, scores, target, **more):
+    return harness_sample(number, scores, target, arguments=NUMBERS, **more)
+
+
+@pytest.mark.parametrize(
+    ("acc", "label"),
+    [(1.0, 2), (0.0, 1)],
+    ids=["the index is right", "the text is right"],
+)
+def test_a_number_of_the_harness_is_an_index_unless_its_accuracy_says_otherwise(
+    tmp_path, acc, label
+):
+    """Options 5, 2, 3, 0: the target "2" is option 2, which reads 3, or option 1, which reads 2."""
+    chosen = [-3.0, -3.0, -1.0, -3.0]  # option 2
+    write_lines(tmp_path / "m" / "samples_toy.jsonl", [numbers(0, chosen, "2", acc=acc)])
+    assert read_answers(tmp_path).answers.labels.tolist() == [label]
+
+
+def test_a_number_of_the_harness_is_read_as_the_rest_of_its_file(tmp_path):
+    other = [-1.0, -3.0, -3.0, -3.0]  # option 0, which is neither reading of "2"
+    doubtful = numbers(0, other, "2", acc=0.0)
+    path = tmp_path / "m" / "samples_toy.jsonl"
+    for clear, label in (("1", 2), ("5", 1)):  # no option reads 1; there is no option 5
+        write_lines(path, [doubtful, numbers(1, other, clear)])
+        assert read_answers(tmp_path).answers.labels[0] == label
+    write_lines(path, [doubtful])
+    with pytest.raises(DataError, match="an index and the text of another option"):
+        read_answers(tmp_path)
+    write_lines(path, [{**doubtful, "target": 2}])  # a number is an index, as a text may be either
+    assert read_answers(tmp_path).answers.labels.tolist() == [2]
+
+
 def test_harness_logs_as_one_array_and_with_flat_responses(tmp_path):
     sample = {**harness_sample(0, [-1.0, -2.0], 0), "resps": None}
     path = tmp_path / "model" / "samples_toy.json"

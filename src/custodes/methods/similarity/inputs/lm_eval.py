@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from custodes.errors import DataError
 from custodes.methods.similarity.inputs.jsonl import json_lines
 from custodes.methods.similarity.inputs.rows import Row, softmax
 
 __all__ = ["read"]
+
+_Reading = Literal["index", "text"]
 
 _NAME = re.compile(r"samples_(?P<task>.+?)(?:_\d{4}-\d{2}-\d{2}T[\d\-:.]+)?\.jsonl?")
 
@@ -27,9 +30,10 @@ def read(path: Path) -> Iterator[Row]:
     files = [path] if path.is_file() else sorted(path.rglob("samples_*.json*"))
     latest = {(file.parent, _task(file)): file for file in files}
     for (folder, task), file in latest.items():
+        convention = cache(partial(_convention, file))
         for place, value in _objects(file):
             try:
-                yield _row(value, folder.name, task)
+                yield _row(value, folder.name, task, convention)
             except (KeyError, TypeError, ValueError, IndexError, DataError) as error:
                 raise DataError(
                     f"{place}: {error!s:.160}; expected a multiple-choice sample with doc_id, "
@@ -53,14 +57,20 @@ def _objects(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         yield f"{file}: sample {number}", value
 
 
-def _row(value: dict[str, Any], model: str, task: str) -> Row:
-    scores = [_log_likelihood(item) for item in value.get("resps") or value["filtered_resps"]]
+def _scores(value: dict[str, Any]) -> list[float]:
+    return [_log_likelihood(item) for item in value.get("resps") or value["filtered_resps"]]
+
+
+def _row(
+    value: dict[str, Any], model: str, task: str, convention: Callable[[], _Reading | None]
+) -> Row:
+    scores = _scores(value)
     if len(scores) < 2:
         raise DataError(f"got {len(scores)} responses; expected one for each of several options")
     return Row(
         model=model,
         question=f"{task}/{value['doc_id']}",
-        label=_label(value, len(scores)),
+        label=_label(value, scores, convention),
         options=len(scores),
         probabilities=softmax(scores),
     )
@@ -75,25 +85,76 @@ def _log_likelihood(item: Any) -> float:
     return float(item[0])
 
 
-def _label(value: dict[str, Any], options: int) -> int:
+def _label(
+    value: dict[str, Any], scores: list[float], convention: Callable[[], _Reading | None]
+) -> int:
     """The index of the right option: a number, the text of a continuation, or a letter."""
     target = value.get("target")
-    text = str(target).strip()
-    continuations = _continuations(value.get("arguments"))
-    if text in continuations:
-        return continuations.index(text)
-    if re.fullmatch(r"\d+", text):
-        return int(text)
+    if isinstance(target, int):
+        return target
+    readings = _readings(value, len(scores))
+    if readings:
+        # The harness writes an index as text, so "2" may be option 2 or an option that reads 2.
+        if len(set(readings.values())) == 1:
+            return next(iter(readings.values()))
+        how = _by_accuracy(value, scores, readings) or convention()
+        if how is None:
+            raise DataError(
+                f"got the target {target!r}, which is an index and the text of another option; "
+                "expected acc to tell which, here or in another sample of the file"
+            )
+        return readings[how]
     for name in ("answer_index", "gold", "label"):
         found = value.get("doc", {}).get(name)
         if isinstance(found, int):
             return found
+    text = str(target).strip()
     letter = re.fullmatch(r"\(?([A-Z])\)?\.?", text)
-    if letter and ord(letter[1]) - ord("A") < options:
+    if letter and ord(letter[1]) - ord("A") < len(scores):
         return ord(letter[1]) - ord("A")
     raise DataError(
         f"got the target {target!r:.60}; expected an index, an option's text or a letter"
     )
+
+
+def _readings(value: dict[str, Any], options: int) -> dict[_Reading, int]:
+    """The option that a target names as an index and as a text, as far as it can be each."""
+    text = str(value.get("target")).strip()
+    found: dict[_Reading, int] = {}
+    if re.fullmatch(r"[0-9]+", text) and int(text) < options:
+        found["index"] = int(text)
+    continuations = _continuations(value.get("arguments"))
+    if text in continuations:
+        found["text"] = continuations.index(text)
+    return found
+
+
+def _by_accuracy(
+    value: dict[str, Any], scores: list[float], readings: dict[_Reading, int]
+) -> _Reading | None:
+    """The reading by which the log's `acc` comes out; None where it does by neither or by both."""
+    if value.get("acc") is None:
+        return None
+    chosen, right = scores.index(max(scores)), bool(value["acc"])
+    fitting = [how for how, at in readings.items() if (at == chosen) is right]
+    return fitting[0] if len(fitting) == 1 else None
+
+
+def _convention(file: Path) -> _Reading | None:
+    """How the targets of a file are to be read: as its samples that leave no doubt are, if one way.
+
+    A task has one template, so all of its targets are indices or all are texts.
+    """
+    found = set()
+    for _, value in _objects(file):
+        scores = _scores(value)
+        readings = _readings(value, len(scores))
+        if len(readings) == 1:
+            found.update(readings)
+        elif len(set(readings.values())) == 2:
+            found.add(_by_accuracy(value, scores, readings))
+    found.discard(None)
+    return found.pop() if len(found) == 1 else None
 
 
 def _continuations(arguments: Any) -> list[str]:
