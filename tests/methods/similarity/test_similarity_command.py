@@ -105,7 +105,7 @@ def test_wrong_input_is_a_clear_error(tmp_path, answers):
 def test_weak_to_strong_runs_and_goes_on(tmp_path):
     tasks = tmp_path / "persona.jsonl"
     with tasks.open("w") as file:
-        for task in ("likes-tea", "likes-rain", "likes-maps"):
+        for task in ("likes-tea", "likes-rain", "likes-maps", "likes-cats", "likes-bread"):
             for number in range(30):
                 for verb, answer in (("like", "Yes"), ("hate", "No")):
                     row = {"task": task, "matching": answer}
@@ -113,14 +113,14 @@ def test_weak_to_strong_runs_and_goes_on(tmp_path):
     sizes = ("--set", "train=12", "--set", "test=12")
     names = ("--set", "weak=[words]", "--set", "strong=[characters, words]")
     arguments = ("weak-to-strong", "--out", tmp_path / "run", "--tasks", tasks, *sizes, *names)
-    with pytest.raises(DataError, match="more rows"):
-        invoke(*arguments)  # three rows are too few for the study, but they are kept
+    assert "report.html" in invoke(*arguments).output
     gains = tmp_path / "run" / "artifacts" / "gains.jsonl"
     kept = gains.read_text()
-    assert len(kept.splitlines()) == 3
-    with pytest.raises(DataError, match="more rows"):
-        invoke(*arguments)
+    assert len(kept.splitlines()) == 5
+    assert "report.html" in invoke(*arguments).output
     assert gains.read_text() == kept
+    with pytest.raises(ConfigError, match="greater than or equal to 5"):
+        invoke(*arguments, "--set", "tasks=4")
 
 
 def test_judges_runs_from_a_file(tmp_path):

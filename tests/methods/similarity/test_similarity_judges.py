@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from custodes.errors import DataError
+from custodes.errors import ConfigError, DataError
 from custodes.methods.similarity.command import app
 from custodes.methods.similarity.config import JudgeConfig, JudgesConfig
+from custodes.methods.similarity.judge_study import run_judge_study
 from custodes.methods.similarity.judges import (
     Question,
     RepliesOnly,
@@ -17,7 +18,7 @@ from custodes.methods.similarity.judges import (
     run_judges,
 )
 from custodes.methods.similarity.marks import read_marks
-from custodes.methods.similarity.reproduce import run_judge_study
+from custodes.methods.similarity.replies import named
 from custodes.models import MODELS
 
 
@@ -70,6 +71,36 @@ def test_answers_come_by_letters(questions):
     assert table.probabilities.tolist() == [[[1 / 3] * 3] * 2]
     with pytest.raises(DataError, match="got a int"):
         answers_of_model(3, questions[:1], JudgeConfig())
+
+
+@pytest.mark.parametrize(
+    ("reply", "letter"),
+    [
+        ("I think the answer is B.", "B"),
+        ("A careful reading shows (C).", "C"),
+        ("**Answer:** (D)", "D"),
+        ("B. I am sure of it", "B"),
+        ("A\nThe reason is plain.", "A"),
+        ("Option A is right", "A"),
+        ("I'd go with A.", "A"),
+        ("I", "I"),
+        ("I'm for C", "C"),
+        ("I like A or B", None),
+        ("(A) is wrong, (B) is right", None),
+        ("A. one\nB. two", None),
+        ("It is not B", None),
+        ("A good question, I admit", None),
+    ],
+)
+def test_a_reply_is_read_by_the_letter_that_it_names(reply, letter):
+    """The pronoun I and the article A are no letters, and of several none is the answer."""
+    found = named(reply, "ABCDEFGHIJ")
+    assert found == (None if letter is None else "ABCDEFGHIJ".index(letter))
+
+
+def test_marks_in_replies_are_whole_numbers():
+    replies = ["1", "**0**", "My answer is 1.", "0.9", "I give 0 out of 1", "10"]
+    assert [named(reply, "01") for reply in replies] == [1, 0, 1, None, None, None]
 
 
 def test_marks_come_by_probability_or_decision(questions):
@@ -137,12 +168,90 @@ def test_the_whole_study_from_a_file(tmp_path):
     page = run_judge_study(config, tmp_path / "run").read_text()
     assert "Judge affinity" in page
     assert "Partial regression" in page and "Judges that resemble the judged" in page
+    assert "Every answer and every mark was read" in page
     log = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
     assert json.loads(log[0])["judge"] == "judge"
-    for content, says in (("{}\n", "expected id"), ("\n", "no questions")):
-        questions.write_text(content)
-        with pytest.raises(DataError, match=says):
+    wrong = [
+        ({}, "expected id"),
+        ({**rows[0], "options": ["x"]}, "got 1 options; expected 2 to 26"),
+        ({**rows[0], "options": list(map(str, range(27)))}, "got 27 options; expected 2 to 26"),
+        ({**rows[0], "label": 2}, "the label 2; expected 0 to 1"),
+        (rows[1], "'1' again"),
+    ]
+    for row, says in wrong:
+        questions.write_text(json.dumps(rows[1]) + "\n" + json.dumps(row) + "\n")
+        with pytest.raises(DataError, match=f"jsonl:2: .*{says}"):
             run_judge_study(config, tmp_path / "again")
+    questions.write_text("\n")
+    with pytest.raises(DataError, match="no questions"):
+        run_judge_study(config, tmp_path / "again")
+    assert not (tmp_path / "again").exists()  # nobody was asked
+
+
+def study(tmp_path, judge, judged):
+    questions = tmp_path / "questions.jsonl"
+    rows = [
+        {"id": i, "question": f"item {i}", "options": ["x", "y"], "label": i % 2} for i in range(12)
+    ]
+    questions.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    given = {"judges": {"judge": judge}, "judged": judged, "questions": str(questions)}
+    return JudgesConfig.parse(given)
+
+
+def replying(otherwise, *script):
+    settings = {"otherwise": otherwise, "script": [{"when": w, "reply": r} for w, r in script]}
+    return {"backend": "scripted", "settings": settings, "reading": "reply"}
+
+
+def test_a_judge_is_not_one_of_its_own_five(tmp_path):
+    judge, others = replying("A"), {f"m{i}": replying("B") for i in range(5)}
+    study(tmp_path, judge, {**others, "judge": judge})
+    del others["m0"]
+    with pytest.raises(ConfigError, match="got 4 models beside the judge 'judge'; expected at"):
+        study(tmp_path, judge, {**others, "judge": judge})
+    with pytest.raises(ConfigError, match="with other settings"):
+        study(tmp_path, judge, {**others, "m0": judge, "judge": replying("B")})
+
+
+def test_what_was_answered_is_kept_and_what_was_not_read_is_said(tmp_path):
+    """m0 and m1 never answer readably: four rows remain, too few for a correlation."""
+    judge = replying("1", ("item 3", "Hm."))
+    judged = {f"m{i}": replying("Dunno" if i < 2 else "AB"[i % 2]) for i in range(6)}
+    said = []
+    page = run_judge_study(study(tmp_path, judge, judged), tmp_path / "run", say=said.append)
+    assert said[:2] == [
+        "m0: 100.0% of its answers could not be read, or chose nothing; they are not marked",
+        "m1: 100.0% of its answers could not be read, or chose nothing; they are not marked",
+    ]
+    assert len(said) == 3 and said[2].startswith("judge: ")
+    report = json.loads((page.parent / "report.json").read_text())
+    text = json.dumps(report)
+    assert "that could not be read" in text and "NaN" not in text
+    (line,) = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    logged = json.loads(line)
+    assert logged["partial"]["rows"] == 4 and np.isnan(logged["partial"]["interval"]["value"])
+    assert logged["unread"]["m0"] == 0 and logged["unread"]["m2"] > 0
+
+    kept = tmp_path / "run" / "artifacts"
+    lines = [json.loads(row) for row in (kept / "marks.jsonl").read_text().splitlines()]
+    assert {row["judged"] for row in lines} == {"m2", "m3", "m4", "m5"}
+    again = ["affinity", str(kept / "answers.jsonl"), str(kept / "marks.jsonl")]
+    done = CliRunner().invoke(
+        app, [*again, "--unanswered", "uniform", "--out", str(tmp_path / "again")]
+    )
+    assert done.exit_code == 0, done.output
+
+
+def test_answers_stay_where_a_judge_fails(tmp_path):
+    judged = {f"m{i}": replying("A") for i in range(5)}
+    config = study(tmp_path, replying("1"), judged)
+    lost = config.model_copy(
+        update={"asking": JudgeConfig(question="{nothing}")}  # fails when judges are asked
+    )
+    with pytest.raises(KeyError):
+        run_judge_study(lost, tmp_path / "run")
+    kept = (tmp_path / "run" / "artifacts" / "answers.jsonl").read_text().splitlines()
+    assert len(kept) == 6 * 12
 
 
 def test_marks_that_are_there_already(tmp_path, questions):
@@ -183,6 +292,19 @@ def test_marks_that_are_none_are_refused(tmp_path, questions, line, says):
     path.write_text(line + "\n")
     with pytest.raises(DataError, match=says):
         read_marks(path, answers)
+
+
+def test_an_answer_that_cannot_be_read_is_neither_marked_nor_credited(questions):
+    """Its uniform row's argmax is option A, which it never gave."""
+    judge = Known(99, 0.9)
+    readable = {f"m{i}": Known(i, 0.1 * i) for i in range(6)}
+    run = run_judges({"judge": judge}, {"silent": reply_only(otherwise="Dunno"), **readable},
+                     questions)  # fmt: skip
+    assert np.isnan(run.marks[0, 0]) and np.isnan(run.by_question[0, 0]).all()
+    assert run.unanswered.tolist() == [1.0] + [0.0] * 6 and not run.unread.any()
+    assert run.answers.accuracy()[run.answers.index("silent")] == pytest.approx(1 / 3)
+    (found,) = affinity(run)
+    assert found.judged == tuple(readable)
 
 
 def test_marks_that_cannot_be_read_are_left_out_and_counted(questions):

@@ -1,5 +1,6 @@
 import gzip
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -167,13 +168,45 @@ def test_a_run_folder_with_its_report(persona, tmp_path):
         )
 
 
+def test_a_study_does_not_go_on_with_other_tasks(persona, tmp_path):
+    def killed(task):
+        raise KeyboardInterrupt
+
+    def goes_on(tasks):
+        run_weak_to_strong(CONFIG, tmp_path / "run", tasks=tasks, model=scripted, say=killed)
+
+    elsewhere = tmp_path / "same.jsonl.gz"
+    elsewhere.write_bytes(persona.read_bytes())
+    for same in (persona, elsewhere):
+        with pytest.raises(KeyboardInterrupt):
+            goes_on(same)
+    text = gzip.decompress(persona.read_bytes()).replace(b"often", b"daily")
+    persona.write_bytes(gzip.compress(text))
+    with pytest.raises(ConfigError, match="holds a study with other tasks"):
+        goes_on(persona)
+
+
 def test_unknown_supervisors_and_small_tasks_are_refused(persona, tmp_path):
     for name in ("gpt", "smollm2@x"):
         config = CONFIG.model_copy(update={"weak": (name,)})
         with pytest.raises(ConfigError, match="expected one of words"):
             Crew(config, tmp_path, scripted)
-    with pytest.raises(ConfigError, match="smaller parts"):
-        run(read_persona_tasks(persona), tmp_path, CONFIG.model_copy(update={"test": 500}))
+    tasks = read_persona_tasks(persona)
+    with pytest.raises(ConfigError, match=r"got 0 tasks .* smaller parts"):
+        run(tasks, tmp_path, CONFIG.model_copy(update={"test": 500}))
+    with pytest.raises(ConfigError, match=r"got 4 tasks .* at least 5"):
+        run(tasks[:4], tmp_path)
+    assert not (tmp_path / "gains.jsonl").exists()  # nothing was trained
+
+
+def test_a_pair_without_similarities_is_left_open(persona, tmp_path):
+    """Where weak and base are perfect κp is undefined; the rest of the report stands."""
+    tasks = read_persona_tasks(persona)
+    config = CONFIG.model_copy(update={"weak": ("words",), "strong": ("characters",)})
+    records = [replace(one, capa=float("nan")) for one in run(tasks, tmp_path, config)]
+    found = gain_study_of_pairs(records)["words", "characters"]
+    assert np.isnan(found.value) and found.rows == 0
+    assert "Accuracies" in gain_report(records).html()
 
 
 @pytest.mark.parametrize(

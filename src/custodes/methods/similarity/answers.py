@@ -27,9 +27,11 @@ __all__ = [
     "check_rows",
     "group_index",
     "harden",
+    "is_level",
     "is_one_hot",
     "one_hot",
     "pad",
+    "rightness",
     "temper",
 ]
 
@@ -140,6 +142,21 @@ def one_hot(choices: ArrayLike, width: int) -> Floats:
     return rows
 
 
+def is_level(probabilities: Floats, options: Integers) -> NDArray[np.bool_]:
+    """Which rows [..., n] favor none of their options: they choose nothing."""
+    # 1 / options is the least that the greatest probability of a row can be.
+    return np.asarray(probabilities.max(axis=-1) * options <= 1.0 + 1e-9)
+
+
+def rightness(probabilities: Floats, labels: Integers, options: Integers) -> Floats:
+    """Whether each row [..., n] chooses the right option, 0 or 1.
+
+    A level row counts as a guess, 1 / options: its first option is not what the model answered.
+    """
+    right = probabilities.argmax(axis=-1) == labels
+    return np.where(is_level(probabilities, options), 1.0 / options, right)
+
+
 def is_one_hot(probabilities: Floats) -> bool:
     """Whether every entry is 0 or 1 exactly, up to `TOLERANCE`."""
     return bool((probabilities * (1.0 - probabilities)).max(initial=0.0) <= TOLERANCE)
@@ -214,8 +231,8 @@ class Answers:
         return np.asarray(self.probabilities[self.index(name)])
 
     def accuracy(self) -> Floats:
-        """Share of right choices of each model [M]."""
-        return np.asarray((self.probabilities.argmax(axis=-1) == self.labels).mean(axis=-1))
+        """Share of right choices of each model [M]; see `rightness`."""
+        return np.asarray(rightness(self.probabilities, self.labels, self.options).mean(axis=-1))
 
     def take(self, names: Sequence[str]) -> Answers:
         """The same questions, these models only, in this order."""

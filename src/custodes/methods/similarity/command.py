@@ -150,9 +150,12 @@ def judges(
     """Do judges favor models that err as they do? Runs the models that the file names."""
     from custodes.config import load
     from custodes.methods.similarity.config import JudgesConfig
-    from custodes.methods.similarity.reproduce import run_judge_study
+    from custodes.methods.similarity.judge_study import run_judge_study
 
-    typer.echo(str(run_judge_study(load(JudgesConfig, config), out)))
+    def say(line: str) -> None:
+        typer.echo(line, err=True)
+
+    typer.echo(str(run_judge_study(load(JudgesConfig, config), out, say=say)))
 
 
 @app.command("affinity")
@@ -171,8 +174,8 @@ def affinity_of_marks(
     from custodes.config import Run, load
     from custodes.methods.similarity.config import AffinityConfig
     from custodes.methods.similarity.inputs import read_answers
+    from custodes.methods.similarity.judge_study import write_affinity
     from custodes.methods.similarity.marks import read_marks
-    from custodes.methods.similarity.reproduce import write_affinity
 
     settings = load(AffinityConfig, config, assign or ())
     reading = read_answers(source, format=format, unanswered=unanswered)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from custodes.config import Config
 
 __all__ = [
+    "FEWEST",
     "AffinityConfig",
     "JudgeConfig",
     "JudgesConfig",
@@ -18,6 +19,10 @@ __all__ = [
     "PanelConfig",
     "WeakToStrongConfig",
 ]
+
+
+FEWEST = 5
+"""Rows that a correlation needs with one covariate held fixed, interval included."""
 
 
 class MatrixConfig(Config):
@@ -57,8 +62,9 @@ class WeakToStrongConfig(Config):
     """Supervisors: words, characters, minilm, smollm2@DEPTH."""
     strong: tuple[str, ...] = ("minilm", "smollm2@8")
     """Students: any of those (a head on frozen features), or lora:minilm (fine-tuned)."""
-    tasks: int = Field(default=110, ge=4)
-    """At most this many tasks, in the order of their names."""
+    tasks: int = Field(default=110, ge=FEWEST)
+    """At most this many tasks, in the order of their names; a correlation within one pair of
+    supervisor and student, given the accuracy gap, needs five."""
     train: int = Field(default=80, ge=10)
     """Statements in each of the two training parts."""
     test: int = Field(default=140, ge=10)
@@ -112,9 +118,26 @@ class JudgesConfig(Config):
 
     judges: dict[str, ModelSettings] = Field(min_length=1)
     """Name -> model that marks."""
-    judged: dict[str, ModelSettings] = Field(min_length=5)
-    """Name -> model that is marked; a correlation given accuracy needs at least five."""
+    judged: dict[str, ModelSettings] = Field(min_length=FEWEST)
+    """Name -> model that is marked; a correlation given accuracy needs at least five, and a judge
+    that is among them is not one of its own five."""
     questions: Path
     """JSONL: id, question, options (texts), label (index of the right one)."""
     asking: JudgeConfig = JudgeConfig()
     """What is asked and how marks are read."""
+
+    @model_validator(mode="after")
+    def _enough_for_each_judge(self) -> Self:
+        for name, settings in self.judges.items():
+            if name in self.judged and self.judged[name] != settings:
+                raise ValueError(
+                    f"{name!r} is a judge and is judged with other settings; expected the same "
+                    "model under one name, or two names"
+                )
+            others = len(self.judged) - (name in self.judged)
+            if others < FEWEST:
+                raise ValueError(
+                    f"judged: got {others} models beside the judge {name!r}; expected at least "
+                    f"{FEWEST}, so that a correlation given accuracy can be computed"
+                )
+        return self

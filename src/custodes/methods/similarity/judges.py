@@ -7,8 +7,7 @@ model's accuracy is held fixed (arXiv 2502.04313, section 3). Models come in by 
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from string import ascii_uppercase
 from typing import Protocol, runtime_checkable
@@ -16,9 +15,10 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from custodes.errors import DataError
-from custodes.methods.similarity.answers import Answers, Floats
+from custodes.methods.similarity.answers import Answers, Floats, is_level
 from custodes.methods.similarity.config import JudgeConfig
 from custodes.methods.similarity.matrix import similarities
+from custodes.methods.similarity.replies import named
 from custodes.methods.similarity.studies import (
     Coefficient,
     Correlation,
@@ -45,12 +45,28 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question with options; `label` is the index of the right one."""
+    """A question with options; `label` is the index of the right one.
+
+    `DataError` where letters cannot name the options or the label is none of them.
+    """
 
     id: str
     text: str
     options: tuple[str, ...]
     label: int
+
+    def __post_init__(self) -> None:
+        count = len(self.options)
+        if not 2 <= count <= len(ascii_uppercase):
+            raise DataError(
+                f"question {self.id!r}: got {count} options; expected 2 to {len(ascii_uppercase)}, "
+                "a letter each"
+            )
+        if not 0 <= self.label < count:
+            raise DataError(
+                f"question {self.id!r}: got the label {self.label}; expected 0 to {count - 1}, "
+                "the index of the right option"
+            )
 
 
 @runtime_checkable
@@ -74,12 +90,15 @@ class Marks:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgeRun(Marks):
-    """Marks that were given here, by question too [judges, judged, n].
+    """Marks that were given here, by question too [judges, judged, n]; NaN: none.
 
-    Means leave out marks that could not be read; `unread` [judges, judged] is their share.
+    Means leave those out. Of the questions, `unanswered` [judged] is the share whose answer chose
+    no option or could not be read, so that no judge was shown one; `unread` [judges, judged] the
+    share of answers that were shown and whose mark could not be read.
     """
 
     by_question: Floats
+    unanswered: Floats
     unread: Floats
 
 
@@ -132,8 +151,8 @@ def answers_of_model(
     """A distribution over each question's options.
 
     Taken from an `AnswerModel` as it is; from log-probabilities of the letters where the backend
-    has them; else one-hot at the first letter that stands alone in the reply, and NaN where none
-    does.
+    has them; else one-hot at the letter that the reply names, and NaN where it names none or
+    several (see `replies`).
     """
     if isinstance(model, AnswerModel):
         return model.answer(questions)
@@ -146,16 +165,10 @@ def answers_of_model(
     found = []
     for question, reply in zip(questions, _replies(model, asked), strict=True):
         letters = ascii_uppercase[: len(question.options)]
-        at = _first_alone(reply, letters)
+        at = named(reply, letters)
         row = np.full(len(letters), np.nan) if at is None else np.eye(len(letters))[at]
         found.append(row)
     return found
-
-
-def _first_alone(reply: str, characters: str) -> int | None:
-    """Index of the first of the characters that stands alone in a reply, such as B in `(B)`."""
-    match = re.search(rf"(?<!\w)[{characters}](?!\w)", reply)
-    return None if match is None else characters.index(match[0])
 
 
 def _replies(model: object, asked: Sequence[Conversation]) -> list[str]:
@@ -170,13 +183,22 @@ def _replies(model: object, asked: Sequence[Conversation]) -> list[str]:
 
 
 def answer_table(
-    models: Mapping[str, object], questions: Sequence[Question], config: JudgeConfig
+    models: Mapping[str, object],
+    questions: Sequence[Question],
+    config: JudgeConfig,
+    *,
+    told: Callable[[str, Sequence[Floats]], object] | None = None,
 ) -> Answers:
-    """Every model's answers to every question; one that cannot be read counts as indifferent."""
-    rows = {
-        name: [_or_uniform(row) for row in answers_of_model(model, questions, config)]
-        for name, model in models.items()
-    }
+    """Every model's answers to every question; one that cannot be read counts as indifferent.
+
+    `told` hears each model's name and rows (NaN: not read) as soon as they are there.
+    """
+    rows = {}
+    for name, model in models.items():
+        found = answers_of_model(model, questions, config)
+        if told is not None:
+            told(name, found)
+        rows[name] = [_or_uniform(row) for row in found]
     return Answers.of(rows, [question.label for question in questions])
 
 
@@ -215,7 +237,7 @@ def marks_of_judge(
     if isinstance(judge, LogProbabilityModel):
         marks = np.array([_masses(judge, conversation, ("0", "1"))[1] for conversation in asked])
         return marks if config.marks == "probability" else (marks >= 0.5).astype(np.float64)
-    read = [_first_alone(reply, "01") for reply in _replies(judge, asked)]
+    read = [named(reply, "01") for reply in _replies(judge, asked)]
     return np.array([np.nan if mark is None else float(mark) for mark in read])
 
 
@@ -224,27 +246,39 @@ def run_judges(
     judged: Mapping[str, object],
     questions: Sequence[Question],
     config: JudgeConfig | None = None,
+    *,
+    answered: Callable[[str, Sequence[Floats]], object] | None = None,
+    marked: Callable[[str, Floats], object] | None = None,
 ) -> JudgeRun:
-    """Everybody answers; each judge marks each judged model's most probable answers."""
+    """Everybody answers; each judge marks each judged model's most probable answers.
+
+    `answered` hears each model's name and answers, `marked` each judge's name and marks [judged,
+    n], as soon as they are there: they may have cost money, and the next model may fail.
+    """
     settings = config or JudgeConfig()
-    answers = answer_table({**judges, **judged}, questions, settings)
-    choices = np.stack([answers.row(name).argmax(axis=1) for name in judged])
+    answers = answer_table({**judges, **judged}, questions, settings, told=answered)
+    rows = np.stack([answers.row(name) for name in judged])
+    # A level row, which an unread reply has become, is no answer that a judge could be shown.
+    chose = ~is_level(rows, answers.options)
+    choices = np.where(chose, rows.argmax(axis=2), -1)
     # Many judged models give one answer: each judge marks it once.
-    given = sorted({(at, int(choice)) for row in choices for at, choice in enumerate(row)})
-    by_question = np.empty((len(judges), len(judged), len(questions)))
-    for row, judge in enumerate(judges.values()):
-        asked, answered = [questions[at] for at, _ in given], [choice for _, choice in given]
-        marks = dict(zip(given, marks_of_judge(judge, asked, answered, settings), strict=True))
-        by_question[row] = [
-            [marks[at, int(c)] for at, c in enumerate(chosen)] for chosen in choices
-        ]
+    given = sorted({(at, int(c)) for row in choices for at, c in enumerate(row) if c >= 0})
+    asked, shown = [questions[at] for at, _ in given], [choice for _, choice in given]
+    by_question = np.full((len(judges), len(judged), len(questions)), np.nan)
+    for row, (name, judge) in enumerate(judges.items()):
+        marks = dict(zip(given, marks_of_judge(judge, asked, shown, settings), strict=True))
+        for column, at in zip(*np.nonzero(chose), strict=True):
+            by_question[row, column, at] = marks[int(at), int(choices[column, at])]
+        if marked is not None:
+            marked(name, by_question[row])
     return JudgeRun(
         answers=answers,
         judges=tuple(judges),
         judged=tuple(judged),
         marks=_means(by_question),
         by_question=by_question,
-        unread=np.isnan(by_question).mean(axis=2),
+        unanswered=1.0 - chose.mean(axis=1),
+        unread=(np.isnan(by_question) & chose).mean(axis=2),
     )
 
 
@@ -260,7 +294,8 @@ def affinity(run: Marks, *, metric: str = "capa", seed: int = 0) -> tuple[Affini
     """For each judge: correlation of its marks with similarity, plain and given accuracy.
 
     A judge does not mark itself in this: the judged model of the same name is left out. Models
-    whose similarity or marks are undefined are left out too.
+    whose similarity or marks are undefined are left out too; where that leaves too few, what is
+    asked of them is NaN.
     """
     alike = similarities(run.answers, (metric,)).matrix(metric)
     accuracy = run.answers.accuracy()

@@ -42,8 +42,8 @@ class Similarities:
 
     `values`: metric -> [M, M], symmetric; the diagonal is the model with itself (for soft answers
     κp(a, a) is below 1). `ceiling` [M, M]: the κp that the pair's sharpness allows (where `capa`
-    was asked for). `accuracy` [M] counts choices (NaN where only `capa` was asked for: choices were
-    not looked at); `mass` [M] is the mean probability of the right option.
+    was asked for). `accuracy` [M] counts choices, the first of equals (NaN where only `capa` was
+    asked for: choices were not looked at); `mass` [M] is the mean probability of the right option.
     """
 
     names: tuple[str, ...]

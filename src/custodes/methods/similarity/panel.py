@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from custodes.errors import DataError
-from custodes.methods.similarity.answers import Answers, Floats
+from custodes.methods.similarity.answers import Answers, Floats, rightness
 from custodes.methods.similarity.matrix import Similarities, similarities
 
 __all__ = ["Likeness", "Panel", "binary_answers", "choose_panel", "likeness", "warnings_of"]
@@ -87,7 +87,7 @@ def choose_panel(
     else:
         best = _greedy(members, accuracy, alike, weight)
     rows = list(best)
-    vote = answers.probabilities[rows].mean(axis=0).argmax(axis=1) == answers.labels
+    vote = rightness(answers.probabilities[rows].mean(axis=0), answers.labels, answers.options)
     return Panel(
         members=tuple(answers.names[row] for row in rows),
         accuracy=float(accuracy[rows].mean()),

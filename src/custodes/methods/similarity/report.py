@@ -21,11 +21,11 @@ from custodes.measure import (
     Table,
 )
 from custodes.measure.report import Cell
-from custodes.methods.similarity.answers import Answers
+from custodes.methods.similarity.answers import Answers, Floats
 from custodes.methods.similarity.capability import TrendBin, capability
 from custodes.methods.similarity.config import MatrixConfig
 from custodes.methods.similarity.drawings import clustered_map, scatter_plot, trend_plot
-from custodes.methods.similarity.judges import Affinity, Marks
+from custodes.methods.similarity.judges import Affinity, JudgeRun, Marks
 from custodes.methods.similarity.matrix import Similarities
 from custodes.methods.similarity.metrics import METRICS, Pair, find_metric
 from custodes.methods.similarity.panel import warnings_of
@@ -206,7 +206,7 @@ def gain_report(records: Sequence[GainRecord], *, seed: int = 0) -> Report:
         [
             Section("Partial correlation of gain with κp given the gap", [
                 Cards([Card("partial r, clustered by task", whole.clustered or whole.interval)]),
-                Plots([Plot(_added_variable(records), "What the accuracy gap leaves of both.")]),
+                Plots(_added_variable(records)),
                 Table(columns, by_metric, "by metric", specs),
                 Table(columns, by_pair, "by pair of supervisor and student, κp", specs),
             ]),
@@ -216,9 +216,11 @@ def gain_report(records: Sequence[GainRecord], *, seed: int = 0) -> Report:
     )  # fmt: skip
 
 
-def _added_variable(records: Sequence[GainRecord]) -> str:
+def _added_variable(records: Sequence[GainRecord]) -> list[Plot]:
     """Partial regression: residuals of gain over residuals of κp."""
     kept = [record for record in records if not np.isnan(record.capa)]
+    if not kept:
+        return []
     gap = [[record.gap for record in kept]]
     x = residuals([record.capa for record in kept], gap)
     y = residuals([record.gain for record in kept], gap)
@@ -227,9 +229,10 @@ def _added_variable(records: Sequence[GainRecord]) -> str:
         columns = groups.setdefault(f"{record.weak} → {record.strong}", ([], []))
         columns[0].append(float(a))
         columns[1].append(float(b))
-    return scatter_plot(
+    drawing = scatter_plot(
         groups, title="Partial regression", x_label="κp, gap removed", y_label="gain, gap removed"
     )
+    return [Plot(drawing, "What the accuracy gap leaves of both.")]
 
 
 def _accuracy_table(records: Sequence[GainRecord]) -> Table:
@@ -257,10 +260,6 @@ def affinity_report(
         correlations: list[Cell] = [one.plain.interval, one.partial.interval, one.partial.p]
         rows.append([one.judge, *correlations, slopes["similarity"], slopes["accuracy"]])
     columns = ["judge", "r", "partial r given accuracy", "p", "slope of κp", "slope of accuracy"]
-    marks: list[list[Cell]] = [
-        [name, *(float(run.marks[row, column]) for row in range(len(run.judges)))]
-        for column, name in enumerate(run.judged)
-    ]
     return Report(
         "Judge affinity",
         f"{len(run.judges)} judges, {len(run.judged)} judged models, "
@@ -268,16 +267,35 @@ def affinity_report(
         [
             Section("Marks against similarity", [
                 Table(columns, rows, spec=[".3f", ".3f", ".3f", ".2g", ".3f", ".3f"]),
-                Plots(_marks(found)),
+                Plots(_marks([one for one in found if one.judged])),
             ]),
-            Section("Mean marks", [Table(["judged", *run.judges], marks)]),
+            Section("Mean marks", _mean_marks(run)),
             _warnings(alike, run.judges, warn_above),
         ],
     )  # fmt: skip
 
 
+def _mean_marks(run: Marks) -> list[Table | Prose]:
+    """Marks by judge, and what was not read, where marks were given here."""
+
+    def by_judged(values: Floats, *more: Floats) -> list[list[Cell]]:
+        columns = [*more, *values]
+        return [[name, *(float(c[at]) for c in columns)] for at, name in enumerate(run.judged)]
+
+    tables: list[Table | Prose] = [Table(["judged", *run.judges], by_judged(run.marks))]
+    if not isinstance(run, JudgeRun):
+        return tables
+    if not (run.unanswered.any() or run.unread.any()):
+        return [*tables, Prose("Every answer and every mark was read.")]
+    columns = ["judged", "answers", *(f"marks of {name}" for name in run.judges)]
+    note = "shares of the questions that could not be read; they are not in the means"
+    return [*tables, Table(columns, by_judged(run.unread, run.unanswered), note, ".1%")]
+
+
 def _marks(found: Sequence[Affinity]) -> list[Plot]:
     """Marks over similarity, plain and with accuracy removed from both (partial regression)."""
+    if not found:
+        return []
     plain = {one.judge: (one.similarity, one.marks) for one in found}
     partial = {
         one.judge: (residuals(one.similarity, [one.accuracy]), residuals(one.marks, [one.accuracy]))

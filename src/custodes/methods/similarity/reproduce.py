@@ -1,4 +1,4 @@
-"""Runs of whole studies into run folders: `custodes reproduce capa`, weak-to-strong, judges.
+"""Runs of whole studies into run folders: `custodes reproduce capa` and weak-to-strong.
 
 Error consistency on real trials (exact figures) at every size; `full` adds the weak-to-strong
 study with the small supervisors. Reads data sets by their names in the catalogue.
@@ -6,35 +6,29 @@ study with the small supervisors. Reads data sets by their names in the catalogu
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from custodes.config import Config, Run, load
+from custodes.config import Config, Run, digest, load, write_atomically
 from custodes.data import find
 from custodes.errors import ConfigError, DataError
 from custodes.measure import Card, Cards, Interval, Plot, Plots, Prose, Report, Section, Table
 from custodes.measure.report import Cell
 from custodes.methods.similarity.answers import Floats
 from custodes.methods.similarity.capability import capability
-from custodes.methods.similarity.config import JudgesConfig, ModelSettings, WeakToStrongConfig
+from custodes.methods.similarity.config import WeakToStrongConfig
 from custodes.methods.similarity.drawings import clustered_map, scatter_plot
 from custodes.methods.similarity.inputs import read_answers
-from custodes.methods.similarity.inputs.jsonl import json_lines
 from custodes.methods.similarity.inputs.trials import observer_kind
-from custodes.methods.similarity.judges import (
-    Marks,
-    Question,
-    RepliesOnly,
-    affinity,
-    run_judges,
-)
 from custodes.methods.similarity.matrix import Similarities, similarities
-from custodes.methods.similarity.report import affinity_report, gain_report
-from custodes.methods.similarity.supervision import run_study
+from custodes.methods.similarity.report import gain_report
+from custodes.methods.similarity.supervision import needs_encoder, run_study
+from custodes.methods.similarity.supervisors import Encoder
 from custodes.methods.similarity.tasks import read_persona_tasks
 from custodes.methods.similarity.weak_to_strong import GainRecord
 from custodes.models import MODELS, ActivationModel
@@ -45,9 +39,7 @@ __all__ = [
     "Experiment",
     "error_consistency_experiment",
     "reproduce",
-    "run_judge_study",
     "run_weak_to_strong",
-    "write_affinity",
 ]
 
 EXPERIMENTS = ("cue-conflict", "edges", "silhouettes")
@@ -222,11 +214,15 @@ def run_weak_to_strong(
 ) -> Path:
     """The study into the folder `out` (resumable); returns the path of its report page.
 
-    `ConfigError` where the folder holds a study of other sizes or of another seed.
+    `ConfigError` where the folder holds a study of other sizes, another seed, other tasks or
+    another encoder.
     """
-    found = read_persona_tasks(tasks or find("persona_evals"))
+    source = tasks or find("persona_evals")
+    found = read_persona_tasks(source)
     _check_same_study(config, out / "config.yaml")
+    sources = _same_sources(config, source, out / "artifacts" / "sources.json")
     run = Run(out, config, seed=config.seed)
+    write_atomically(run.artifacts / "sources.json", json.dumps(sources, indent=2) + "\n")
     records: list[GainRecord] = []
     last = ""
     for record in run_study(config, found, run.artifacts, model or _embedded):
@@ -251,55 +247,26 @@ def _check_same_study(config: WeakToStrongConfig, saved: Path) -> None:
             )
 
 
+def _same_sources(config: WeakToStrongConfig, tasks: Path, saved: Path) -> dict[str, str]:
+    """What the rows rest on, by content: a path may come to hold something else.
+
+    What an earlier run did not need (an encoder) or did not keep is taken as it is now.
+    """
+    found = {"tasks": digest(tasks)}
+    if needs_encoder(config):
+        found["encoder"] = Encoder(config.minilm).identity
+    before: dict[str, str] = json.loads(saved.read_text("utf-8")) if saved.exists() else {}
+    for name, value in found.items():
+        if before.get(name, value) != value:
+            given = tasks if name == "tasks" else config.minilm or "the installed wheel"
+            raise ConfigError(
+                f"{saved.parent.parent}: holds a study with other {name} (sha256 "
+                f"{before[name][:12]}), got {given} ({value[:12]}); give the same or another folder"
+            )
+    return {**before, **found}
+
+
 def _embedded() -> ActivationModel:
     embedded = MODELS.load("embedded")
     model: ActivationModel = embedded(embedded.Config())
     return model
-
-
-def run_judge_study(config: JudgesConfig, out: Path) -> Path:
-    """Judges and judged of a file, into the folder `out`; returns the path of its report page."""
-    questions = _read_questions(config.questions)
-    run = Run(out, config, seed=config.asking.seed)
-    judges = {name: _model(settings) for name, settings in config.judges.items()}
-    judged = {
-        name: judges[name] if config.judges.get(name) == settings else _model(settings)
-        for name, settings in config.judged.items()
-    }
-    done = run_judges(judges, judged, questions, config.asking)
-    asking = config.asking
-    return write_affinity(run, done, warn_above=asking.warn_above, seed=asking.seed)
-
-
-def write_affinity(run: Run, marks: Marks, *, warn_above: float, seed: int) -> Path:
-    """What the marks say of affinity, into the run's folder; returns the path of its report."""
-    found = affinity(marks, seed=seed)
-    for one in found:
-        run.log(judge=one.judge, partial=asdict(one.partial), plain=asdict(one.plain))
-    alike = similarities(marks.answers)
-    report = affinity_report(marks, found, alike, warn_above=warn_above)
-    return run.report(report.values(), report.html())
-
-
-def _model(settings: ModelSettings) -> object:
-    backend = MODELS.load(settings.backend)
-    model = backend(backend.Config.parse(settings.settings, origin=f"model {settings.backend}"))
-    return RepliesOnly(model) if settings.reading == "reply" else model
-
-
-def _read_questions(path: Path) -> list[Question]:
-    found = []
-    for place, value in json_lines(path):
-        try:
-            options = tuple(str(option) for option in value["options"])
-            question = Question(
-                str(value["id"]), str(value["question"]), options, int(value["label"])
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataError(
-                f"{place}: {error!r}; expected id, question, options (texts) and label (index)"
-            ) from None
-        found.append(question)
-    if not found:
-        raise DataError(f"{path}: got no questions")
-    return found

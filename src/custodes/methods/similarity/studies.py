@@ -97,7 +97,8 @@ def partial_correlation(
     level: float = 0.95,
     seed: int = 0,
 ) -> Correlation:
-    """r of x and y given the covariates; NaN where one of them is constant or explained wholly.
+    """r of x and y given the covariates; NaN where one of them is constant or explained wholly,
+    or where there are too few rows (of k covariates fewer than k + 4) to tell.
 
     Equal to pingouin's `partial_corr` (Fisher's z with n - k - 3 degrees of freedom).
     """
@@ -106,7 +107,14 @@ def partial_correlation(
     held = [_column(f"covariate {i}", values, len(a)) for i, values in enumerate(covariates)]
     free = len(a) - len(held) - 2
     if free < 2:
-        raise DataError(f"got {len(a)} rows for {len(held)} covariates; expected more rows")
+        unknown = _unknown()
+        return Correlation(
+            interval=unknown,
+            p=math.nan,
+            rows=len(a),
+            clustered=None if clusters is None else unknown,
+            clusters=None if clusters is None else len(set(clusters)),
+        )
     r = _partial_r(a, b, *held)
     clustered = None
     if clusters is not None:
@@ -119,6 +127,10 @@ def partial_correlation(
         clustered=clustered,
         clusters=None if clusters is None else len(set(clusters)),
     )
+
+
+def _unknown() -> Interval:
+    return Interval(math.nan, math.nan, math.nan)
 
 
 def _fisher(r: float, freedom: int, level: float) -> Interval:
@@ -140,22 +152,18 @@ def regression(
 ) -> tuple[Coefficient, ...]:
     """Least squares of y on the columns and a constant; the constant comes first.
 
-    Slopes are NaN where a column is constant or follows from the others.
+    Slopes are NaN where a column is constant or follows from the others, or where the rows are too
+    few (not more than there are slopes).
     """
     from scipy.special import stdtrit
 
     target = _column("y", y)
     design = _design(list(columns.values()), len(target))
     free = len(target) - design.shape[1]
-    if free < 1:
-        raise DataError(
-            f"got {len(target)} rows for the columns {', '.join(columns)}; expected more rows"
-        )
     names = ("constant", *columns)
-    if np.linalg.matrix_rank(design) < design.shape[1]:
+    if free < 1 or np.linalg.matrix_rank(design) < design.shape[1]:
         nan = math.nan
-        unknown = Interval(nan, nan, nan)
-        return tuple(Coefficient(name=name, interval=unknown, t=nan, p=nan) for name in names)
+        return tuple(Coefficient(name=name, interval=_unknown(), t=nan, p=nan) for name in names)
     slopes = np.linalg.lstsq(design, target, rcond=None)[0]
     left = target - design @ slopes
     errors = np.sqrt(float(left @ left) / free * np.diag(np.linalg.inv(design.T @ design)))

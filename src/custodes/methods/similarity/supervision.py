@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from custodes.errors import ConfigError
-from custodes.methods.similarity.config import WeakToStrongConfig
+from custodes.methods.similarity.config import FEWEST, WeakToStrongConfig
 from custodes.methods.similarity.lora import LoraSupervisor
 from custodes.methods.similarity.supervisors import (
     Encoder,
@@ -28,7 +28,7 @@ from custodes.methods.similarity.tasks import BinaryTask, split_task
 from custodes.methods.similarity.weak_to_strong import GainRecord, Student, run_pairs
 from custodes.models import ActivationModel
 
-__all__ = ["Crew", "run_study"]
+__all__ = ["Crew", "needs_encoder", "run_study"]
 
 _NAMES = "words, characters, minilm, smollm2@DEPTH, lora:minilm (students only)"
 
@@ -44,10 +44,11 @@ class Crew:
         self._model = model
         self._loaded: ActivationModel | None = None
         self.depths = sorted({_depth(name) for name in names if name.startswith("smollm2")})
-        self._encoder = Encoder(config.minilm) if any("minilm" in name for name in names) else None
+        self._encoder = Encoder(config.minilm) if needs_encoder(config) else None
         depths = ",".join(map(str, self.depths))
         self._layers = FeatureCache(cache / "smollm2", f"smollm2-135m-instruct-q4_1 {depths}")
-        self._embeddings = FeatureCache(cache / "minilm", "all-MiniLM-L6-v2")
+        weights = "" if self._encoder is None else self._encoder.identity
+        self._embeddings = FeatureCache(cache / "minilm", f"minilm {weights}")
         self.weak = [self._supervisor(name) for name in config.weak]
         self.strong = [self._student(name) for name in config.strong]
 
@@ -89,6 +90,11 @@ class Crew:
         return Student(name, supervisor, supervisor)
 
 
+def needs_encoder(config: WeakToStrongConfig) -> bool:
+    """Whether a supervisor or student rests on MiniLM."""
+    return any("minilm" in name for name in (*config.weak, *config.strong))
+
+
 def _depth(name: str) -> int:
     head, _, depth = name.partition("@")
     if head != "smollm2" or not depth.isdecimal():
@@ -104,13 +110,17 @@ def run_study(
 ) -> Iterator[GainRecord]:
     """Every pair on every task, appended to `folder/gains.jsonl` as they come; resumable.
 
-    Tasks with too few statements for the three parts are left out.
+    Tasks with too few statements for the three parts are left out; `ConfigError` where fewer than
+    five remain, before anything is trained.
     """
     crew = Crew(config, folder / "features", model)
     sizes = (config.train, config.train, config.test)
     large = [task for task in tasks if len(task.texts) >= sum(sizes)][: config.tasks]
-    if not large:
-        raise ConfigError(f"no task has {sum(sizes)} statements; ask for smaller parts")
+    if len(large) < FEWEST:
+        raise ConfigError(
+            f"got {len(large)} tasks of {sum(sizes)} statements or more, of {len(tasks)} in all; "
+            f"expected at least {FEWEST}: ask for smaller parts or give more tasks"
+        )
     run = partial(run_pairs, sizes=sizes, seed=config.seed, log=folder / "gains.jsonl")
     for task in large:
         split = split_task(task, sizes, seed=config.seed)

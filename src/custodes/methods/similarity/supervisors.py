@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from custodes.config import digest
 from custodes.errors import ConfigError, DataError
 from custodes.methods.similarity.answers import Floats
 from custodes.models import ActivationModel
@@ -178,6 +179,16 @@ class Encoder:
 
         self.folder = folder or minilm_folder()
         self._loaded: tuple[Any, Any] | None = None
+
+    @property
+    def identity(self) -> str:
+        """Names the weights by their content; `ConfigError` where there is no such folder."""
+        if not self.folder.is_dir():
+            raise ConfigError(
+                f"{self.folder}: no such folder; expected config.json, model.safetensors and "
+                "tokenizer.json in it"
+            )
+        return digest(self.folder)
 
     def load(self) -> tuple[Any, Any]:
         """Tokenizer and a fresh model; `ConfigError` where the folder does not hold them."""
