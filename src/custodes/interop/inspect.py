@@ -13,12 +13,15 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 from random import Random
 from typing import Any, cast
 
 from custodes.errors import DataError, MissingExtraError
+from custodes.models import Sampling
 from custodes.redteam import AttackConfig, Case, JudgeConfig, Probe, Seen, Tools
 from custodes.redteam import Question as RedQuestion
 from custodes.redteam.attack import make_attack
@@ -50,6 +53,16 @@ except ModuleNotFoundError as error:
 __all__ = ["attack", "custodes_provider", "question_samples", "rubric"]
 
 _KEY = "custodes_question"
+_GLOSSARY = "custodes_glossary"
+
+_SAMPLING = ("max_tokens", "temperature", "top_p", "seed")
+"""Settings of a generation that our `Sampling` has under the same name; and `stop_seqs`."""
+_SENDING = frozenset({
+    "adaptive_connections", "attempt_timeout", "batch", "cache", "cache_prompt", "internal_tools",
+    "max_connections", "max_retries", "max_tool_output", "parallel_tool_calls", "system_message",
+    "reasoning_history", "stream_idle_timeout", "timeout",
+})  # fmt: skip
+"""Settings of how requests are sent, of tools, and what Inspect itself does: no reply differs."""
 
 
 def question_samples(name: str, *, only: Sequence[str] = ()) -> MemoryDataset:
@@ -82,7 +95,8 @@ def _plain(name: str) -> str:
 def attack(kind: str, budget: int = 4, seed: int = 0, **settings: Any) -> Solver:
     """An attack of custodes as a solver: up to `budget` generations, until a reply passes.
 
-    The judge of facts decides where the sample has a rubric; else the last reply stays.
+    The judge of facts decides where the sample has a rubric; else the last reply stays. System
+    messages that stand before the question stay before every probe.
     """
     made = make_attack(AttackConfig.parse({"kind": kind, **settings}))
     judge = make_judge(JudgeConfig())
@@ -91,13 +105,15 @@ def attack(kind: str, budget: int = 4, seed: int = 0, **settings: Any) -> Solver
         question = _question(state)
         tools = Tools(rng=Random(f"{seed} {kind} {question.id}"), budget=budget, wave=1)
         strategy = made.begin(question, tools)
+        before = list(takewhile(lambda message: message.role == "system", state.messages))
         probes = list(next(strategy, ()))
         spent = 0
         while probes and spent < budget:
             seen: list[Seen] = []
             for probe in probes[: budget - spent]:
                 spent += 1
-                state.messages = [_to_inspect(turn) for turn in probe.turns]
+                state.messages = [*before, *(_to_inspect(turn) for turn in probe.turns)]
+                state.metadata[_GLOSSARY] = dict(probe.glossary)  # the scorer reads with it, too
                 state = await generate(state)
                 seen.append(_seen(state, probe, question, judge))
                 if seen[-1].success:
@@ -138,7 +154,8 @@ def rubric(judge: str = "facts", **settings: Any) -> Scorer:
         question = _question(state)
         turns = _from_inspect(state.messages[:-1])
         reply = state.output.completion
-        case = Case(question=question, turns=turns, reply=reply)
+        glossary = state.metadata.get(_GLOSSARY, {})
+        case = Case(question=question, turns=turns, reply=reply, glossary=glossary)
         (grade,) = await asyncio.to_thread(made.grade, [case])
         told = dict(zip((fact.text for fact in question.facts), grade.facts, strict=False))
         value = grade.score if grade.score is not None else 0.0
@@ -152,7 +169,9 @@ def custodes_provider() -> type[ModelAPI]:
     """`custodes/model`, `custodes/guarded`: a target of custodes as an Inspect model.
 
     `model_args` are the target's settings, as under `target:` of a campaign; its `model` is called
-    `backend`.
+    `backend`. Inspect's own temperature, top_p, max_tokens, stop_seqs and seed go before them.
+    Without a seed of Inspect's, a conversation that comes again (another epoch) has the next seed
+    each time; a greedy target, and a model that knows no seeds, still answer it alike.
     """
     return _Provider
 
@@ -174,6 +193,10 @@ class _Provider(ModelAPI):  # type: ignore[misc] # a package without types here
         self._target: Target = make_target(
             TargetConfig.parse({"kind": kind, **model_args}), cache=cache
         )
+        # Where the target keeps how replies are drawn; a guard alone draws none.
+        self._drawing: Any = getattr(self._target, "replies", self._target)
+        self._sampling: Sampling | None = getattr(self._drawing, "_sampling", None)
+        self._asked: Counter[tuple[Conversation, str]] = Counter()
         self._lock = asyncio.Lock()
 
     async def count_text_tokens(self, text: str) -> int:
@@ -191,12 +214,48 @@ class _Provider(ModelAPI):  # type: ignore[misc] # a package without types here
         if tools:
             raise DataError("custodes targets take no tools; give a task without any")
         probe = Probe(turns=_from_inspect(input))
+        wanted = self._wanted(config)
         async with self._lock:  # one local model, one request
+            if wanted is not None:
+                # Replies are kept by conversation and sampling: another seed, another reply.
+                self._drawing._sampling = self._numbered(probe.turns, wanted, config.seed)
             (seen,) = await asyncio.to_thread(self._target.handle, [probe])
         reason = "content_filter" if seen.stopped is not None else "stop"
         return ModelOutput.from_content(
             model=self.model_name, content=seen.reply, stop_reason=cast(Any, reason)
         )
+
+    def _wanted(self, config: GenerateConfig) -> Sampling | None:
+        """The target's sampling as Inspect wants it; None where the target draws nothing.
+
+        `DataError` for a setting that would be ignored.
+        """
+        given = config.model_dump(exclude_none=True)
+        if given.get("num_choices") == 1:
+            del given["num_choices"]
+        known = {*_SAMPLING, "stop_seqs"} if self._sampling is not None else set()
+        ignored = sorted(given.keys() - known - _SENDING)
+        if ignored:
+            raise DataError(
+                f"{self.model_name}: got the generation settings {', '.join(ignored)}; expected "
+                f"some of {', '.join(sorted(known)) or 'none'}: this target cannot follow others, "
+                "leave them out"
+            )
+        if self._sampling is None:
+            return None
+        changed = {name: given[name] for name in _SAMPLING if name in given}
+        if "stop_seqs" in given:
+            changed["stop"] = tuple(given["stop_seqs"])
+        return Sampling(**{**self._sampling.model_dump(), **changed})
+
+    def _numbered(self, turns: Conversation, wanted: Sampling, seed: int | None) -> Sampling:
+        """Without a seed of Inspect's: the target's own, plus how often this was asked before."""
+        if seed is not None or wanted.seed is None:
+            return wanted
+        asked = (turns, wanted.model_dump_json())
+        again = wanted.model_copy(update={"seed": wanted.seed + self._asked[asked]})
+        self._asked[asked] += 1
+        return again
 
 
 def _from_inspect(messages: Sequence[ChatMessage]) -> Conversation:
