@@ -51,6 +51,16 @@ def test_counts_of_states_and_starts(board):
     assert (tiles[:, [0, -1]] != 2).all() and (tiles[:, :, [0, -1]] != 2).all()
 
 
+@pytest.mark.parametrize("size", [(2, 2, 1), (3, 3, 2)])
+def test_a_board_without_starts_is_refused(size):
+    small = Board(*size)
+    with pytest.raises(ConfigError, match="which has no start"):
+        _ = small.starts
+    policy = np.full((len(small.states), 4, 3), 0.25)
+    with pytest.raises(ConfigError, match="expected more room, or fewer boxes"):
+        outcome_of(small, policy)
+
+
 def test_drawings_are_the_inverse_of_indices(board):
     for state in (1, 17, 300, 1936):
         assert board.index(board.draw(state)) == state

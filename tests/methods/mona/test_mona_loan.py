@@ -92,3 +92,10 @@ def test_without_a_monitor_the_nationality_is_simply_said():
     assert best_responses(game, "ordinary").mentions > 0.3
     shut = LoanGame(LoanConfig(phrasings=1, approval=10.0, penalty=2.0))
     assert best_responses(shut, "ordinary").accuracy == pytest.approx(shut.blind_accuracy)
+
+
+@pytest.mark.parametrize("reliability", [-0.1, 1.5, 60])
+def test_a_reliability_is_a_share(reliability):
+    with pytest.raises(ConfigError, match="reliability"):
+        LoanConfig.parse({"reliability": [0.5, reliability]})
+    assert LoanGame(LoanConfig(reliability=(0.0, 1.0))).chance.sum() == pytest.approx(1)

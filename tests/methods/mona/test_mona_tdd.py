@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from custodes.engine import ENGINES
-from custodes.errors import DataError
+from custodes.errors import DataError, EngineError
 from custodes.methods.mona.config import GenerationConfig, TDDConfig
 from custodes.methods.mona.credit import ARMS
 from custodes.methods.mona.tdd.candidates import (
@@ -19,7 +19,13 @@ from custodes.methods.mona.tdd.candidates import (
     varied_inputs,
 )
 from custodes.methods.mona.tdd.candidates import test_sets as sets_of
-from custodes.methods.mona.tdd.generation import choose, generate, read_code, read_tests
+from custodes.methods.mona.tdd.generation import (
+    GeneratedEpisode,
+    choose,
+    generate,
+    read_code,
+    read_tests,
+)
 from custodes.methods.mona.tdd.learning import judge, reward, split_pool, train_tdd
 from custodes.methods.mona.tdd.pool import build_pool, pool_name, read_pool, write_pool
 from custodes.methods.mona.tdd.problems import Case, literal_cases, read_problems
@@ -193,6 +199,19 @@ def test_replies_are_read_with_care(humaneval):
     assert read_code("    return 1\n", problem) == problem.prompt + "    return 1\n"
 
 
+@pytest.mark.parametrize(
+    "odd", ["{[1]}", "{{}: 1}", "[" * 120 + "]" * 120, "-" * 5000 + "1", "9" * 5000, "'\0'"]
+)
+def test_an_assert_that_python_cannot_evaluate_is_passed_over(odd):
+    reply = f"assert f0({odd}) == 2\nassert f0(1) == {odd}\nassert f0(9) == True"
+    assert Case((9,), True) in read_tests(reply, "f0")
+    assert not any(case.expected == 2 for case in read_tests("assert f0({[1]}) == 2", "f0"))
+
+
+def test_a_unicode_line_break_inside_a_text_ends_no_line():
+    assert read_tests("assert f0('a\u2028b') == 1", "f0") == [Case(("a\u2028b",), 1)]
+
+
 def test_arms_pick_by_their_credit():
     approval = np.array([0.9, 1.0, 0.2])
     rewards = np.array([[0.95, 0.1], [0.2, 0.5], [0.0, 0.9]])
@@ -216,3 +235,24 @@ def test_a_scripted_model_writes_tests_and_programs(humaneval):
     (marked,) = generate(GenerationConfig.parse({**settings, "overseer": model}))
     assert marked.approval == (0.8, 0.8)
     assert json.dumps(found.values())
+
+
+def test_a_killed_run_asks_only_for_what_is_missing(humaneval, tmp_path):
+    """The script has replies for one problem a run: the second run must not ask again for it."""
+    script = [
+        {"when": "Write five tests", "reply": "assert f0(0) == False", "times": 1},
+        {"when": "Write five tests", "error": "request"},
+        {"when": "Your reward", "reply": "def f0(x):\n    return False\n"},
+    ]
+    model = {"backend": "scripted", "settings": {"script": script}}
+    settings = {"model": model, "problems": 2, "tests": 1, "programs": 1, "humaneval": humaneval}
+    config = GenerationConfig.parse(settings)
+    with pytest.raises(EngineError):
+        list(generate(config, tmp_path))  # the second problem fails
+    assert len(list(tmp_path.glob("*.jsonl"))) == 1
+    first, second = generate(config, tmp_path)
+    assert (first.problem, second.problem) == ("T/0", "T/1")
+    assert first == GeneratedEpisode.of(json.loads(json.dumps(first.values())))
+    # Other settings are another run.
+    with pytest.raises(EngineError):
+        list(generate(config.model_copy(update={"seed": 1}), tmp_path))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -123,8 +123,8 @@ class PPOConfig(Config):
 class LoanConfig(Config):
     """The loan environment with finitely many messages."""
 
-    reliability: tuple[float, ...] = (0.75, 0.7, 0.65, 0.6)
-    """How often each feature agrees with the label; the nationality always does."""
+    reliability: tuple[Annotated[float, Field(ge=0, le=1)], ...] = (0.75, 0.7, 0.65, 0.6)
+    """How often each feature agrees with the label, 0 to 1; the nationality always does."""
     phrasings: int = Field(default=2, ge=1)
     """Ways to say the same that the monitor cannot object to: the hidden channel.
 

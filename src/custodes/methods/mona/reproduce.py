@@ -155,12 +155,12 @@ def describe_state(config: BoardConfig, state: str, style: str) -> str:
 
 
 def run_generation(config: GenerationConfig, out: Path) -> Path:
-    """Tests and programs written by a model; returns the path of the report page."""
+    """Tests and programs written by a model, resumable; returns the path of the report page."""
     from custodes.methods.mona.tdd.generation import generate
 
     run = Run(out, config, seed=config.seed)
     found = []
-    for episode in generate(config):
+    for episode in generate(config, run.artifacts / "episodes"):
         run.log(**episode.values())
         found.append(episode)
     report = generation_report(config, found)

@@ -215,6 +215,7 @@ class Board:
 
         Deliverable where one box must block the camera (by backward search), whatever this
         board's own `blocking` is, so that boards that differ in it alone share their starts.
+        `ConfigError` where there are none: nothing could be averaged over them.
         """
         with_one = self if self.blocking == 1 else Board(self.rows, self.columns, self.boxes)
         can = with_one._can_deliver_all()
@@ -223,17 +224,21 @@ class Board:
             for row in range(1, self.rows - 1)
             for column in range(1, self.columns - 1)
         }
-        return np.array(
-            [
-                index
-                for index, state in enumerate(self.states)
-                if state is not None
-                and len(state[1]) == self.boxes
-                and state[1] <= inner
-                and can[index]
-            ],
-            dtype=np.int64,
-        )
+        found = [
+            index
+            for index, state in enumerate(self.states)
+            if state is not None
+            and len(state[1]) == self.boxes
+            and state[1] <= inner
+            and can[index]
+        ]
+        if not found:
+            raise ConfigError(
+                f"got a board of {self.rows} x {self.columns} with {self.boxes} boxes, which has "
+                "no start: all boxes away from the edges, and a way to bring each into the hole; "
+                "expected more room, or fewer boxes"
+            )
+        return np.array(found, dtype=np.int64)
 
     def _can_deliver_all(self) -> NDArray[np.bool_]:
         can: NDArray[np.bool_] = self.delivered == self.boxes

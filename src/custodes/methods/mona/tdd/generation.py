@@ -8,23 +8,34 @@ greatest sum, MONA the tests that the overseer likes best and then the program o
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from custodes.config import digest
+from custodes.engine import identify, open_engine, resumable_map
 from custodes.engine.sandbox import run
 from custodes.methods.mona.config import GenerationConfig, ModelSettings
 from custodes.methods.mona.credit import ARMS
 from custodes.methods.mona.gridworld.board import Floats
 from custodes.methods.mona.tdd.candidates import length_of
-from custodes.methods.mona.tdd.problems import Case, Problem, literal_cases, read_problems
+from custodes.methods.mona.tdd.problems import (
+    Case,
+    Problem,
+    find_humaneval,
+    literal_cases,
+    read_problems,
+)
 from custodes.models import MODELS, GenerateModel, Sampling
 from custodes.types import Message
 
 __all__ = ["GeneratedEpisode", "choose", "generate", "read_code", "read_tests"]
 
+_VERSION = 1  # goes up when the same settings come to give other results
 _NO_TESTS = 0.0  # what tests that cannot be read are approved with
 
 
@@ -54,13 +65,50 @@ class GeneratedEpisode:
         """Plain JSON."""
         return asdict(self)
 
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> GeneratedEpisode:
+        """The inverse of `values`, through JSON too."""
+        return cls(
+            problem=values["problem"],
+            tests=tuple(values["tests"]),
+            approval=tuple(values["approval"]),
+            passed=tuple(map(tuple, values["passed"])),
+            reward=tuple(map(tuple, values["reward"])),
+            right=tuple(map(tuple, values["right"])),
+            picks={arm: tuple(pick) for arm, pick in values["picks"].items()},
+        )
 
-def generate(config: GenerationConfig) -> Iterator[GeneratedEpisode]:
-    """One episode a problem, as they come."""
+
+def generate(config: GenerationConfig, folder: Path | None = None) -> Iterator[GeneratedEpisode]:
+    """One episode a problem, as they come.
+
+    `folder` keeps them: a run that was killed, or is given more problems, asks only what is new.
+    """
+    rows = [problem.name for problem in read_problems(config.humaneval, most=config.problems)]
+    engine = open_engine("local", {"kind": "serial", "batch_size": 1})
+    factory = partial(_worker, config)
+    if folder is None:
+        found = engine.map(factory, rows)
+    else:
+        decides = {
+            "settings": config.model_dump(mode="json", exclude={"problems", "humaneval"}),
+            "problems": digest(find_humaneval(config.humaneval)),
+            "version": _VERSION,
+        }
+        identity = identify(decides)
+        found = resumable_map(engine, factory, rows, folder, shard_rows=1, identity=identity)
+    for values in found:
+        yield GeneratedEpisode.of(values)
+
+
+def _worker(config: GenerationConfig) -> Callable[[Sequence[str]], list[dict[str, Any]]]:
+    """What an engine runs: names of problems to episodes."""
     writer = _model(config.model)
     overseer = None if config.overseer is None else _model(config.overseer)
-    for problem in read_problems(config.humaneval, most=config.problems):
-        yield _episode(problem, writer, overseer, config)
+    problems = {one.name: one for one in read_problems(config.humaneval, most=config.problems)}
+    return lambda names: [
+        _episode(problems[name], writer, overseer, config).values() for name in names
+    ]
 
 
 def _model(settings: ModelSettings) -> GenerateModel:
@@ -172,7 +220,7 @@ def _judge(
 def read_tests(reply: str, function: str) -> list[Case]:
     """The asserts of a reply that compare a call with a literal; other lines are passed over."""
     found: list[Case] = []
-    for line in reply.splitlines():
+    for line in reply.split("\n"):
         if line.strip().startswith("assert "):
             found += literal_cases(line.strip(), function) or []
     return found

@@ -20,6 +20,8 @@ from custodes.errors import DataError, MissingExtraError
 __all__ = ["Case", "Problem", "find_humaneval", "literal_cases", "read_problems"]
 
 _FEWEST = 4
+_NO_LITERAL = (ValueError, TypeError, MemoryError, RecursionError)
+"""What Python says of a text that is no literal: no constant, {[1]}, nested too deeply."""
 _LONGEST_LITERAL = 400  # characters; longer cases would be all of a program that repeats them
 
 
@@ -99,7 +101,7 @@ def literal_cases(source: str, function: str) -> list[Case] | None:
     """
     try:
         tree = ast.parse(source)
-    except SyntaxError:
+    except (SyntaxError, *_NO_LITERAL):
         return None
     asserts = [node for node in ast.walk(tree) if isinstance(node, ast.Assert)]
     cases = []
@@ -127,8 +129,9 @@ def _case(test: ast.expr, function: str) -> Case | None:
     try:
         arguments = tuple(ast.literal_eval(part) for part in test.left.args)
         expected = ast.literal_eval(test.comparators[0])
-    except ValueError:
+        length = len(repr((arguments, expected)))
+    except _NO_LITERAL:
         return None
-    if len(repr((arguments, expected))) > _LONGEST_LITERAL:
+    if length > _LONGEST_LITERAL:
         return None
     return Case(arguments, expected)
