@@ -145,7 +145,7 @@ def _convention(file: Path) -> _Reading | None:
 
     A task has one template, so all of its targets are indices or all are texts.
     """
-    found = set()
+    found: set[_Reading | None] = set()
     for _, value in _objects(file):
         scores = _scores(value)
         readings = _readings(value, len(scores))
