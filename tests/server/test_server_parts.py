@@ -10,7 +10,7 @@ import threading
 import time
 
 import pytest
-from server_doubles import make_guard
+from server_doubles import MARKER, make_guard
 
 from custodes.errors import ConfigError
 from custodes.guard import Decision
@@ -243,13 +243,28 @@ def test_a_verdict_on_input_is_remembered_but_not_a_failure():
     intake = Intake(counting, roles=("user",), remember=2)
     asked = Asked(conversations=((Message("user", "a"), Message("user", "b")),), model="m")
     for _ in range(3):
-        assert intake.judge(asked).action is Action.RELEASE
+        assert intake.judge(asked).decision.action is Action.RELEASE
     assert counting.opened == 2
     other = Asked(conversations=((Message("user", "c"),),), model="m")
     intake.judge(other)
     intake.judge(asked)
     assert counting.opened == 5  # both had been forgotten
-    assert intake.judge(Asked(conversations=((),), model="m")).verdict is not None
+    nothing = intake.judge(Asked(conversations=((),), model="m"))
+    assert nothing.decision.verdict is not None
+    assert nothing.said == ()
+
+
+def test_a_ruling_on_an_input_says_which_turn_it_is_of():
+    intake = Intake(make_guard(), roles=("user", "assistant"))
+    bread, cake = Message("user", "Bread?"), Message("user", f"A {MARKER}?")
+    reply = Message("assistant", "Yes.")
+    long = (bread, reply, cake, reply, bread)
+    assert intake.judge(Asked(conversations=(long,), model="m")).said == long[:3]
+    assert intake.judge(Asked(conversations=((bread,), long), model="m")).said == long[:3]
+    tool = Asked(conversations=(long,), model="m", extras=("Bakes.", f"Takes the {MARKER}."))
+    assert intake.judge(tool).said == (Message("system", f"Takes the {MARKER}."),)
+    mild = Asked(conversations=((bread, reply),), model="m")
+    assert intake.judge(mild).said in ((bread,), (bread, reply))
 
 
 def test_a_gate_lets_the_end_of_the_stream_wait_for_its_choices():

@@ -5,6 +5,8 @@ Knows no database, no queue and no page.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +21,7 @@ __all__ = [
     "Quote",
     "case_from_record",
     "case_to_record",
+    "hash_of",
     "read_case",
 ]
 
@@ -131,6 +134,12 @@ class Case:
             *(f"message:{n}" for n in range(len(self.messages))),
             *(f"document:{n}" for n in range(len(self.documents))),
         )
+
+
+def hash_of(said: Conversation) -> str:
+    """160 bits of the SHA-256 of turns, as hex: the same text of the same roles, the same hash."""
+    turns = json.dumps([[turn.role, turn.content] for turn in said])
+    return hashlib.sha256(turns.encode()).hexdigest()[:40]
 
 
 def read_case(record: Mapping[str, Any], *, place: str = "case") -> Case:

@@ -24,9 +24,10 @@ from custodes.measure import (
     bootstrap_difference,
 )
 from custodes.measure.report import Cell
+from custodes.review.cases import hash_of
 from custodes.review.queue import Desk
 from custodes.review.settling import case_in
-from custodes.types import Example, Message, RuleId
+from custodes.types import Conversation, Example, Message, RuleId
 
 __all__ = ["Changed", "changes", "changes_report", "label_rows", "training_rows"]
 
@@ -53,7 +54,8 @@ def label_rows(desk: Desk, queue: str) -> Iterable[dict[str, Any]]:
 def training_rows(desk: Desk, queue: str) -> list[Example]:
     """Every settled case whose answer has a label, as rows that `custodes train` takes.
 
-    The rule is the guard's where it agrees that the case is harmful.
+    Cases of one conversation are of one group, so that no split parts them. The rule is the guard's
+    where it agrees that the case is harmful.
     """
     config = desk.config(queue)
     rows = []
@@ -77,12 +79,19 @@ def training_rows(desk: Desk, queue: str) -> list[Example]:
                 if single
                 else tuple(Message(m.role, m.content) for m in case.messages),
                 label=choice.label,
-                group=f"review-{stored.ref}",
+                group=f"review-{_conversation(case.messages)}",
                 rule=None if rule is None else RuleId(str(rule)),
                 meta={"settled_by": stored.settled_by, "case": stored.id},
             )
         )
     return rows
+
+
+def _conversation(said: Conversation) -> str:
+    """What cases of different turns of one conversation have in common: all until a user has
+    spoken."""
+    first = next((place for place, turn in enumerate(said) if turn.role == "user"), len(said))
+    return hash_of(said[: first + 1])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -145,8 +145,10 @@ class Exchange(Response):
 
     async def _weigh(self, chair: Chair) -> Ruling | None:
         began = self._loop.time()
+        said: Conversation = ()
         try:
-            decision = await self._service.pool.run(lambda: chair.intake.judge(self._asked))
+            heard = await self._service.pool.run(lambda: chair.intake.judge(self._asked))
+            decision, said = heard.decision, heard.said
         except JudgingError as error:
             verdict = failure(chair.guard, Mode.INPUT, str(error))
             decision = Decision(action=verdict.action, verdict=verdict)
@@ -160,26 +162,25 @@ class Exchange(Response):
             logits=decision.logits,
             explain=self._terms.explain,
         )
-        self._report(ruling, None)
+        self._report(ruling, None, said)
         return ruling if stopped or decision.verdict.flags else None
 
-    def _report(self, ruling: Ruling, lane: int | None) -> None:
+    def _report(self, ruling: Ruling, lane: int | None, said: Conversation = ()) -> None:
+        """`said`: what a ruling on the input is of; of a reply the hearing knows it."""
         self._trace.ruled(ruling, lane)
         text = None
-        said: Conversation = ()
         if self._service.config.keep_text:
             text = "\n".join(turn.content for each in self._asked.conversations for turn in each)
-            said = self._asked.conversations[0]
             if lane is not None and self._hearing is not None:
                 text = self._hearing.text(lane)
-                said = (*said, Message("assistant", text))
+                said = self._hearing.said(lane, ruling.verdict)
         self._service.report(
             ruling,
             key=self._key,
             route=self._wire.route,
             latency=self._loop.time() - self._began,
             text=text,
-            said=said,
+            said=said if self._service.config.keep_text else (),
         )
 
     async def _refuse(self, reply: WireReply, ruling: Ruling, send: Send) -> None:

@@ -19,11 +19,20 @@ from custodes.server.judging import checkpoint
 from custodes.server.wire.base import Asked
 from custodes.types import Action, Conversation, Message, Mode, Role, Verdict
 
-__all__ = ["Hearing", "Intake", "failure", "judge_text"]
+__all__ = ["Heard", "Hearing", "Intake", "failure", "judge_text"]
 
 _MAIN = ("content", "text")
 _SLICE = 500
 """Characters that are judged before anybody looks whether the job was given up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A decision on an input, and what it is of: one turn after those before it, or one further
+    text alone; nothing where there was nothing to judge."""
+
+    decision: Decision
+    said: Conversation
 
 
 @dataclass(slots=True)
@@ -32,6 +41,7 @@ class _Trial:
     before: int
     """Characters that were fed before the reply's own: the beginning that the client wrote."""
     texts: list[str] = field(default_factory=list)
+    verdicts: list[Verdict] = field(default_factory=list)
     released: int = 0
     cleared: int = 0
     finished: bool = False
@@ -72,6 +82,15 @@ class Hearing:
             "".join(trial.texts) for (number, _), trial in self._trials.items() if number == lane
         )
 
+    def said(self, lane: int, verdict: Verdict) -> Conversation:
+        """What a verdict on a choice is of, and what its span counts in: the text of the channel
+        that it was given on, after the choice's own prompt. Nothing where none was judged."""
+        for (number, channel), trial in list(self._trials.items()):
+            if number == lane and any(each is verdict for each in trial.verdicts):
+                context, begun = self._context(Ask(lane, channel, None))
+                return (*context, Message("assistant", begun + "".join(trial.texts)))
+        return ()
+
     def _one(self, ask: Ask) -> Answer:
         trial = self._trials.get((ask.lane, ask.channel))
         if trial is None:
@@ -85,6 +104,9 @@ class Hearing:
                 self._reopen(trial, ask)
             trial.texts.append(ask.text)
             decision = _feed(trial.session, ask.text)
+        last = trial.verdicts[-1] if trial.verdicts else None
+        if decision.verdict is not None and decision.verdict is not last:
+            trial.verdicts.append(decision.verdict)  # a session that ended gives its own again
         trial.released += len(decision.release)
         trial.cleared = max(trial.cleared, trial.released - trial.before)
         return Answer(ask.lane, ask.channel, trial.cleared, decision)
@@ -133,9 +155,9 @@ class Intake:
         self._known: OrderedDict[bytes, Decision] = OrderedDict()
         self._lock = threading.Lock()
 
-    def judge(self, asked: Asked) -> Decision:
+    def judge(self, asked: Asked) -> Heard:
         """The first stop, else the decision of greatest score."""
-        worst: Decision | None = None
+        worst: tuple[Decision, Conversation, int] | None = None
         for key, conversation, place in self._texts(asked):
             checkpoint()
             decision = self._recall(key)
@@ -143,9 +165,13 @@ class Intake:
                 decision = judge_text(self._guard, conversation[: place + 1])
                 self._keep(key, decision)
             if decision.action is Action.STOP:
-                return decision
-            worst = _greater(worst, decision)
-        return worst or judge_text(self._guard, (Message("user", ""),))
+                return Heard(decision, conversation[: place + 1])
+            if worst is None or _greater(decision, worst[0]):
+                worst = decision, conversation, place
+        if worst is None:
+            return Heard(judge_text(self._guard, (Message("user", ""),)), ())
+        decision, conversation, place = worst
+        return Heard(decision, conversation[: place + 1])
 
     def _texts(self, asked: Asked) -> Iterator[tuple[bytes, Conversation, int]]:
         """What is to be judged: its conversation and place, and the hash of all up to there."""
@@ -195,10 +221,10 @@ def failure(guard: Guard, mode: Mode, why: str) -> Verdict:
     )
 
 
-def _greater(old: Decision | None, new: Decision) -> Decision:
-    if old is None or old.verdict is None or new.verdict is None:
-        return new
-    return new if new.verdict.score > old.verdict.score else old
+def _greater(new: Decision, old: Decision) -> bool:
+    if old.verdict is None or new.verdict is None:
+        return True
+    return new.verdict.score > old.verdict.score
 
 
 def _feed(session: Session, text: str) -> Decision:

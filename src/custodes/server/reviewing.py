@@ -10,11 +10,12 @@ import asyncio
 import logging
 import random
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from custodes.errors import CustodesError
-from custodes.review.cases import Case, Quote
+from custodes.review.cases import Case, Quote, hash_of
 from custodes.review.config import QueueConfig
 from custodes.review.queue import Desk, Progress
 from custodes.review.views import opinion_of, stage_opinions
@@ -33,6 +34,8 @@ ResultT = TypeVar("ResultT")
 _log = logging.getLogger("custodes.server")
 _FRESH = 3.0
 """Seconds for which a count of cases is good enough."""
+_REMEMBERED = 10_000
+"""Hashes of turns that were offered lately, so that those which come again cost nothing."""
 
 
 class Reviews:
@@ -76,7 +79,8 @@ class Feed:
         self._chance = chance
         self._hour = 0
         self._put = 0
-        self._queue: QueueConfig | None = None
+        self._made = False
+        self._seen: OrderedDict[int, None] = OrderedDict()
 
     def why(self, event: Event) -> str | None:
         """uncertain, audit, or None where people are not asked."""
@@ -87,27 +91,44 @@ class Feed:
         return "audit" if self._chance() < self.config.audit else None
 
     async def offer(self, event: Event, verdict: Verdict, said: Conversation) -> None:
-        """Put one verdict on the desk if the policy wants it there."""
+        """Put one verdict on the desk if the policy wants it there: on the last turn of `said`.
+
+        Clients send a conversation again with every turn; what is there already counts for none.
+        """
         origin = self.why(event)
         hour = int(event.at // 3600)
         if hour != self._hour:
             self._hour, self._put = hour, 0
         if origin is None or not said or self._put >= self.config.per_hour:
             return
+        turns = hash(said)
+        if turns in self._seen:
+            return
+        self._seen[turns] = None
+        if len(self._seen) > _REMEMBERED:
+            self._seen.popitem(last=False)
         self._put += 1
         try:
-            if self._queue is None:
-                self._queue = await self._reviews.run(self._open)
-            case = case_of_verdict(event, verdict, said, self._queue)
-            await self._reviews.run(lambda desk: desk.add(self.config.queue, [case], origin=origin))
+            new = await self._reviews.run(
+                lambda desk: self._add(desk, event, verdict, said, origin)
+            )
         except CustodesError as error:
             self.lost += 1
+            self._seen.pop(turns, None)
             _log.error("a case for review was lost", extra={"fields": {"why": str(error)}})
+            return
+        if not new and hour == self._hour:  # it was there before this process began
+            self._put -= 1
 
-    def _open(self, desk: Desk) -> QueueConfig:
-        if self.config.queue not in desk.queues():
-            desk.put(self.config.queue, QueueConfig())
-        return desk.config(self.config.queue)
+    def _add(
+        self, desk: Desk, event: Event, verdict: Verdict, said: Conversation, origin: str
+    ) -> int:
+        queue = self.config.queue
+        if not self._made and queue not in desk.queues():
+            desk.put(queue, QueueConfig())
+        self._made = True
+        case = case_of_verdict(event, verdict, said, desk.config(queue))
+        return desk.add(queue, [case], origin=origin)
 
 
 def case_of_verdict(event: Event, verdict: Verdict, said: Conversation, queue: QueueConfig) -> Case:
@@ -119,7 +140,7 @@ def case_of_verdict(event: Event, verdict: Verdict, said: Conversation, queue: Q
         place = f"message:{len(said) - 1}"
         evidence = (Quote(place=place, start=verdict.span[0], end=verdict.span[1], score=1.0),)
     return Case(
-        ref=event.id,
+        ref=f"judged-{hash_of(said)}",  # judged again, it is the same case
         messages=said,
         opinions=(view, *stage_opinions(event.logits, queue)),
         evidence=evidence,
