@@ -89,6 +89,35 @@ def test_a_bound_on_risk_counts_a_case_once_however_many_judged_it():
     assert choose_threshold(rows, Objective(aim="risk", risk=0.98)) == 0.9
 
 
+@pytest.mark.parametrize("cases", [200, 1000])
+@pytest.mark.parametrize("rising", [False, True])
+def test_a_bound_on_risk_is_kept_as_often_as_it_says(cases, rising):
+    """Errors that lie just above the bound from some coverage on, drawn again and again."""
+    random = np.random.default_rng(cases)
+    place = np.arange(cases)
+    error = np.where(place < cases * 0.2, 0.04, 0.054) if rising else np.full(cases, 0.0501)
+    true = np.cumsum(error) / (place + 1)
+    sure = 1 - place / cases
+    aim, broken, draws = Objective(aim="risk", risk=0.05), 0, 400
+    for _ in range(draws):
+        rows = Rows(confidence=sure, ai=(random.random(cases) >= error).astype(float),
+                    people=np.ones(cases), groups=range(cases), slices=["s"] * cases)  # fmt: skip
+        accepted = (sure >= choose_threshold(rows, aim)).sum()
+        broken += accepted > 0 and true[accepted - 1] > 0.05
+    assert broken / draws <= 0.05 + 2.5 * (0.05 * 0.95 / draws) ** 0.5
+
+
+def test_a_bound_on_risk_accepts_where_the_ai_is_good():
+    sure = 1 - np.arange(600) / 600
+    right = np.ones(600)
+    right[[7, 40, 300]] = 0  # one in a hundred, then one in three
+    right[400::3] = 0
+    rows = Rows(confidence=sure, ai=right, people=np.ones(600), groups=range(600),
+                slices=["s"] * 600)  # fmt: skip
+    accepted = sure >= choose_threshold(rows, Objective(aim="risk", risk=0.05))
+    assert 390 <= accepted.sum() <= 420
+
+
 def test_routing_by_an_honest_confidence_beats_both_sides():
     chosen = choose_threshold(make_rows(4000, seed=1))
     other = make_rows(4000, seed=2)

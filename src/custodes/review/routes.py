@@ -47,21 +47,22 @@ class RouteConfig(Config):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """T, the calibration it is for, and the half that it was not chosen on."""
+    """T, the calibration it is for, and the groups that it was not chosen on."""
 
     threshold: float
     calibration: SliceCalibration
     rows: Rows
     deferred: np.ndarray
     seed: int
+    chosen_on: str
 
     @property
     def accepted(self) -> float:
-        """The AI's share of the other half."""
+        """The AI's share of the other groups."""
         return float((self.rows.confidence >= self.threshold).mean())
 
     def report(self, name: str) -> Report:
-        """The complementarity report on the half that T was not chosen on."""
+        """The complementarity report on the groups that T was not chosen on."""
         return complementarity_report(
             self.rows,
             {
@@ -69,8 +70,7 @@ class Known:
                 "learned deferral by slice": self.deferred,
             },
             title="Who should judge what",
-            summary=f"{name}: T and the calibration come from one half of the groups, every figure "
-            "from the other.",
+            summary=f"{name}: {self.chosen_on}, every figure from the other groups.",
             seed=self.seed,
         )
 
@@ -81,9 +81,10 @@ def read_known(path: Path) -> Rows:
     for place, record in iterate_lines(path):
         try:
             truth, view = str(record["truth"]), record["opinions"][0]
-            answers = [str(answer) for answer in record["people"]]
+            answers = _answers(record["people"])
             confidence = float(view["confidence"])
             right = float(str(view["answer"]) == truth)
+            group = str(record["id"] if record.get("group") is None else record["group"])
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise DataError(
                 f"{place}: {error!r}; expected id, truth, opinions [{{answer, confidence}}] and "
@@ -93,7 +94,7 @@ def read_known(path: Path) -> Rows:
             people.append(float(answer == truth))
             ai.append(right)
             sure.append(confidence)
-            groups.append(str(record.get("group") or record.get("id")))
+            groups.append(group)
             slices.append(str(record.get("slice") or view["answer"]))
     return Rows(
         confidence=np.array(sure), ai=np.array(ai), people=np.array(people),
@@ -101,26 +102,43 @@ def read_known(path: Path) -> Rows:
     )  # fmt: skip
 
 
+def _answers(people: object) -> list[str]:
+    """People's answers; of a string each letter would pass for one."""
+    if not isinstance(people, list):
+        raise TypeError(f"people: got {people!r:.40}")
+    return [str(answer) for answer in people]
+
+
 def route_known(path: Path, config: RouteConfig) -> Known:
-    """Choose on one half of the groups; keep the other for the report."""
+    """Choose on one half of the groups; keep the other for the report.
+
+    For risk in thirds: calibration by slice orders cases by their errors, so that a bound on the
+    errors of the very same cases would not keep its confidence.
+    """
     rows = read_known(path)
     names = sorted(set(map(str, rows.groups)))
     if len(names) < 20:
         raise DataError(f"{path}: got {len(names)} groups, expected at least 20 to halve")
     order = np.random.default_rng(config.seed).permutation(len(names))
-    first = {names[place] for place in order[: len(names) // 2]}
-    chooses = np.array([str(group) in first for group in rows.groups])
-    half, other = rows.take(chooses), rows.take(~chooses)
-    calibration = fit_confidence_by_slice(half)
-    half = replace(half, confidence=calibration(half))
+    apart = config.aim == "risk"
+    size = len(names) // (3 if apart else 2)
+    part = {names[place]: number // size for number, place in enumerate(order)}
+    parts = np.array([part[str(group)] for group in rows.groups])
+    last = 2 if apart else 1
+    calibration = fit_confidence_by_slice(rows.take(parts == 0))
+    chooses, other = rows.take(parts == last - 1), rows.take(parts >= last)
+    chooses = replace(chooses, confidence=calibration(chooses))
     other = replace(other, confidence=calibration(other))
     aim = Objective(aim=config.aim, risk=config.risk, person_cost=config.person_cost)
     return Known(
-        threshold=choose_threshold(half, aim),
+        threshold=choose_threshold(chooses, aim),
         calibration=calibration,
         rows=other,
-        deferred=fit_deferral(half).accepts(other.confidence, other.slices),
+        deferred=fit_deferral(chooses).accepts(other.confidence, other.slices),
         seed=config.seed,
+        chosen_on="the calibration comes from one third of the groups, T from another"
+        if apart
+        else "T and the calibration come from one half of the groups",
     )
 
 

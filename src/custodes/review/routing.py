@@ -40,6 +40,10 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Aim = Literal["accuracy", "cost", "risk"]
 
+_STEPS = 20
+"""Coverages that are tried for a bound on risk: 5 %, 10 % ... of the rows."""
+_SPARE = 2
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rows:
@@ -83,8 +87,11 @@ class Objective:
 
     accuracy: the most right answers. cost: the least `error_cost` a wrong answer plus
     `person_cost` a case that people judge. risk: as few cases to people as keep the AI's errors
-    among accepted cases at or below `risk`, by the upper bound of an exact one-sided 95 % interval
-    in which a group is one trial, however many people judged it.
+    among accepted cases at or below `risk`, with 95 % confidence: coverages that are fixed before
+    any error is seen are tested from the smallest up, each by the upper bound of an exact one-sided
+    interval in which a group is one trial, however many people judged it, until one fails (fixed
+    sequence testing, as in Learn then Test, arXiv 2110.01052). The confidence is that of rows on
+    which nothing else was fitted.
     """
 
     aim: Aim = "accuracy"
@@ -155,7 +162,8 @@ def choose_threshold(rows: Rows, objective: Objective | None = None) -> float:
     """T for an objective on these rows; accept the AI where confidence >= T.
 
     Candidates are the confidences that occur, and infinity (people judge everything). Of equally
-    good ones the least, which spares people.
+    good ones the least, which spares people. For risk only those of a grid of coverages are: the
+    best of all bounds that hold by chance would keep its confidence no more.
     """
     aim = objective or Objective()
     order = np.argsort(-rows.confidence, kind="stable")
@@ -173,12 +181,34 @@ def choose_threshold(rows: Rows, objective: Objective | None = None) -> float:
     elif aim.aim == "risk":
         groups = [rows.groups[place] for place in order]
         trials, errors = _by_group(groups, 1 - ai)
-        fine = np.array([_within(aim.risk, trials[k], errors[k]) for k in counts])
-        value = np.where(fine, counts, -1)
+        value = -np.abs(counts - _kept(aim.risk, counts, trials, errors))
     else:
         raise InputError(f"aim: got {aim.aim!r}, expected accuracy, cost or risk")
     best = counts[len(counts) - 1 - int(np.argmax(value[::-1]))]
     return float("inf") if best == 0 else float(sure[best - 1])
+
+
+def _kept(
+    risk: float, counts: NDArray[np.int64], trials: Sequence[int], errors: Sequence[float]
+) -> int:
+    """The last accepted count of the grid before the first whose errors may exceed `risk`.
+
+    The sequence begins where the bound would hold with `_SPARE` errors (fewer where there are no
+    cases for it), which depends on numbers of cases alone: one stray error must not end it.
+    """
+    spare = next((e for e in range(_SPARE, -1, -1) if _within(risk, trials[-1], e)), None)
+    kept = 0
+    if spare is None:
+        return kept
+    for step in range(1, _STEPS + 1):
+        wanted = ceil(step * (len(trials) - 1) / _STEPS - 1e-9)
+        count = int(counts[np.searchsorted(counts, wanted)])  # equal confidences go together
+        if not _within(risk, trials[count], spare):
+            continue
+        if not _within(risk, trials[count], errors[count]):
+            break
+        kept = count
+    return kept
 
 
 def _by_group(groups: Sequence[Hashable], wrong: Floats) -> tuple[list[int], list[float]]:
@@ -198,8 +228,8 @@ def _by_group(groups: Sequence[Hashable], wrong: Floats) -> tuple[list[int], lis
 def _within(risk: float, trials: int, errors: float) -> bool:
     """One-sided 95 % upper bound of the error share: exact for whole errors, and safe for parts of
     one, which are rounded up (sums of shares spread less than sums of zeros and ones)."""
-    if trials == 0:
-        return True
+    if trials == 0 or errors > trials:
+        return trials == 0
     return clopper_pearson(ceil(errors - 1e-6), trials, 0.9).high <= risk
 
 
