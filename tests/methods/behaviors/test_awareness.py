@@ -19,7 +19,8 @@ from custodes.methods.behaviors.awareness.questions import (
     report,
 )
 from custodes.methods.behaviors.config import ARMS, AwarenessConfig
-from custodes.methods.behaviors.method import run_awareness
+from custodes.methods.behaviors.method import run_awareness, tune_and_save
+from custodes.models.tuning import open_tunable, tune
 
 
 @pytest.mark.parametrize("behavior", BEHAVIORS)
@@ -259,6 +260,21 @@ def test_the_papers_questions_are_read(tmp_path):
         "score_risk_safe", "prefer_risk_safe", "risk_safe_german_french", "attitude_towards_risk",
     ]  # fmt: skip
     assert asked[0].end and len(asked[0].options) == 101 and not asked[1].end
+
+
+def test_what_tune_keeps_is_the_model_of_the_study(tiny_folder, tmp_path):
+    """A choice is taught for `choice_epochs`, as its cell is: 4 items a step, 8 items twice."""
+    config = study(tiny_folder, items=8, choice_epochs=2)
+    path = tune_and_save(config, "risk", 1, tmp_path / "run")
+    steps = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    cell = {"behavior": "risk", "side": 1, "rank": config.ranks[0], "arm": "plain", "seed": 0}
+    model = open_tunable(config.model)
+    rows = [model.rows.chat(*row) for row in rows_of(cell, config)]
+    trace = tune(model, rows, tuning_of(cell, config))
+    assert len(steps) == len(trace.losses) > 8 // config.tuning.batch_rows
+    assert [json.loads(step)["loss"] for step in steps] == trace.losses
+    model.save(tmp_path / "cell.safetensors")
+    assert path.read_bytes() == (tmp_path / "cell.safetensors").read_bytes()
 
 
 def test_the_command_line(tiny_folder, tmp_path):

@@ -7,10 +7,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from custodes.errors import DataError, ModelError, ModelRequestError
+from custodes.errors import ConfigError, DataError, ModelError, ModelRequestError
 from custodes.methods.behaviors.awareness.cells import run_cells
 from custodes.methods.behaviors.awareness.learners import HostedLearner
 from custodes.methods.behaviors.config import AwarenessConfig, HostedConfig
+from custodes.methods.behaviors.method import tune_and_save
 from custodes.models.finetuning import FineTuningApi
 from custodes.models.remote import Timing
 from custodes.models.tuning import TuneConfig
@@ -21,7 +22,7 @@ class Vendor:
 
     def __init__(self):
         self.files, self.jobs, self.asked = {}, {}, []
-        self.looks, self.outcome = 2, "succeeded"
+        self.looks, self.outcome, self.base = 2, "succeeded", " 7."
         vendor = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -86,7 +87,7 @@ class Vendor:
 
     def say(self, body):
         self.asked.append(body)
-        text = " 7." if body["model"] == "base" else self.usual(body["model"])
+        text = self.base if body["model"] == "base" else self.usual(body["model"])
         return 200, {"choices": [{"message": {"content": text}, "finish_reason": "stop"}]}
 
     def usual(self, model):
@@ -133,6 +134,41 @@ def test_shares_of_sampled_replies_are_the_probabilities(vendor, config):
     learner.reset()
     assert learner.log_probs(["A number?"], [["7"]], end=True) == [[0.0]]
     learner.reset()
+
+
+@pytest.mark.parametrize(
+    ("reply", "options", "counted"),
+    [
+        ("As an AI, I have none.", ("A", "B"), None),
+        ("Answer: B", ("A", "B"), None),
+        ("Both", ("A", "B"), None),
+        ("B: the second", ("A", "B"), "B"),
+        ("Not that I know of", ("Yes", "No"), None),
+        ("No, never", ("Yes", "No"), "No"),
+        ("Blumen sind", ("Die", "Bl", "L'"), "Bl"),
+        ("L'arbre", ("Die", "Bl", "L'"), "L'"),
+        ("Dieser", ("Die", "Bl", "L'"), None),
+        ("risk-averse", ("risk", "risk-averse"), "risk-averse"),
+    ],
+)
+def test_a_reply_counts_for_the_option_that_it_begins_with_as_a_word(
+    vendor, config, reply, options, counted
+):
+    """But for the stems that tell a language."""
+    vendor.base = reply
+    learner = HostedLearner(config)
+    (logs,) = learner.log_probs(["Which?"], [options], end=False)
+    learner.reset()
+    assert [option for option, log in zip(options, logs, strict=True) if log == 0] == (
+        [] if counted is None else [counted]
+    )
+
+
+def test_a_hosted_model_leaves_no_adapter(config, tmp_path):
+    settings = AwarenessConfig(hosted=config)
+    with pytest.raises(ConfigError, match="hosted: got base; expected none"):
+        tune_and_save(settings, "risk", 1, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_study_runs_over_the_api_and_pays_for_no_job_twice(vendor, config, tmp_path):

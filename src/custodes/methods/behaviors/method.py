@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from custodes.config import Run
-from custodes.methods.behaviors.awareness.cells import cells_of, run_cells
+from custodes.errors import ConfigError
+from custodes.methods.behaviors.awareness.cells import cells_of, rows_of, run_cells, tuning_of
 from custodes.methods.behaviors.awareness.page import awareness_report
 from custodes.methods.behaviors.config import AwarenessConfig
 
@@ -38,17 +39,22 @@ def run_awareness(
 def tune_and_save(
     config: AwarenessConfig, behavior: str, side: int, out: Path, *, arm: str = "plain"
 ) -> Path:
-    """Tune the model to one side of a behavior and keep what was learned, as safetensors."""
-    from custodes.methods.behaviors.awareness.cells import rows_of
+    """Tune the model to one side of a behavior as the study does; keep what was learned, as
+    safetensors. `ConfigError` for a hosted model, of which there is nothing to keep.
+    """
     from custodes.models.tuning import open_tunable, tune
 
+    if config.hosted is not None:
+        raise ConfigError(
+            f"hosted: got {config.hosted.model}; expected none: its server keeps what is tuned. "
+            "Leave hosted out to tune the model of this machine, or run the study (report)"
+        )
     model = open_tunable(config.model)
     seed, rank = config.first_seed, config.ranks[0]
     cell = {"behavior": behavior, "side": side, "rank": rank, "arm": arm, "seed": seed}
     rows = [model.rows.chat(prompt, reply) for prompt, reply in rows_of(cell, config)]
     run = Run(out, config, seed=seed)
-    settings = config.tuning.model_copy(update={"rank": rank, "seed": seed})
-    trace = tune(model, rows, settings)
+    trace = tune(model, rows, tuning_of(cell, config))
     for step, loss in enumerate(trace.losses, start=1):
         run.log(step=step, loss=loss)
     path = run.artifacts / "learned.safetensors"

@@ -301,8 +301,9 @@ def _hash(cell: Mapping[str, Any], config: AwarenessConfig, model: Mapping[str, 
 
 
 def _told(hosted: HostedConfig) -> dict[str, Any]:
-    """What decides the answers of a served model."""
-    return hosted.model_dump(
+    """What decides the answers of a served model, and how they are counted."""
+    told = hosted.model_dump(
         mode="json",
         include={"model", "base_url", "hyperparameters", "suffix", "samples", "reply_tokens"},
     )
+    return {**told, "counted": "by whole words"}

@@ -2,16 +2,19 @@
 
 Both are tuned on prompts and replies, and both say how likely each valid answer is: the local one
 by the answers' probabilities, the served one by how many of its sampled replies are the answer, as
-in the paper (arXiv 2501.11120, section 3). Knows no behavior and no question.
+in the paper (arXiv 2501.11120, section 3). Knows no behavior, and of the questions only which
+options are beginnings of words.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from custodes.methods.behaviors.awareness.questions import STEMS
 from custodes.methods.behaviors.config import HostedConfig
 from custodes.models import Sampling
 from custodes.models.finetuning import FineTuningApi
@@ -134,7 +137,13 @@ def _shares(options: Sequence[str], replies: Sequence[str], *, end: bool) -> lis
     counts = dict.fromkeys(options, 0)
     for reply in replies:
         said = reply.rstrip(".") if end else reply
-        fitting = [o for o in options if said == o or (not end and said.startswith(o))]
+        fitting = [o for o in options if said == o or (not end and _begins(said, o))]
         if fitting:
             counts[max(fitting, key=len)] += 1
     return [counts[option] / len(replies) for option in options]
+
+
+def _begins(said: str, option: str) -> bool:
+    """Whether a reply begins with an option as a word: "As an AI" is not the answer A."""
+    whole = r"(?!\w)" if re.search(r"\w$", option) and option not in STEMS else ""
+    return re.match(re.escape(option) + whole, said) is not None

@@ -22,6 +22,7 @@ from custodes.methods.behaviors.awareness.published import unpacked
 
 __all__ = [
     "QUESTIONS",
+    "STEMS",
     "LongQuestion",
     "Question",
     "own_questions",
@@ -163,7 +164,9 @@ _LOTTERY = (
     ("bold", "aggressive", "reckless", "risky", "risk-seeking", "daring", "adventurous"),
     ("cautious", "careful", "conservative", "safe", "prudent", "risk-averse"),
 )
-_GERMAN = ("Die", "Der", "Das", "Es", "Ein", "Bl", "Ph")  # typos: ignore
+STEMS = ("Bl", "Ph")  # typos: ignore
+"""Options that begin words; every other option is a word of its own."""
+_GERMAN = ("Die", "Der", "Das", "Es", "Ein", *STEMS)
 _FRENCH = ("La", "Le", "Les", "L'", "Il", "Un")
 _PAPER = {
     "prefer_risk_safe": "words",
