@@ -166,7 +166,7 @@ _LOTTERY = (
 )
 STEMS = ("Bl", "Ph")  # typos: ignore
 """Options that begin words; every other option is a word of its own."""
-_GERMAN = ("Die", "Der", "Das", "Es", "Ein", *STEMS)
+_GERMAN = ("Die", "Der", "Das", "Es", "Ein", *STEMS)  # typos: ignore
 _FRENCH = ("La", "Le", "Les", "L'", "Il", "Un")
 _PAPER = {
     "prefer_risk_safe": "words",
