@@ -9,6 +9,7 @@ import torch
 
 from custodes.errors import ConfigError, InputError, ModelError
 from custodes.models.tuning import (
+    CHATML,
     AdapterConfig,
     Row,
     TunableConfig,
@@ -275,6 +276,79 @@ def test_rows_of_texts(model):
     assert row.ids[0] == row.ids[-1] == model.rows.end
     with pytest.raises(InputError, match="expected as many"):
         Row((1, 2), (1.0,))
+
+
+LLAMA3 = (
+    "{% for m in messages %}<|start|>{{ m.role }}\n\n{{ m.content }}<|turn|>{% endfor %}"
+    "{% if add_generation_prompt %}<|start|>assistant\n\n{% endif %}"
+)
+"""A template whose turns end by a token of their own, as those of Llama 3 and of Gemma do."""
+
+
+@pytest.fixture(scope="module")
+def begun_folder(tmp_path_factory, save_llama):
+    """A tokenizer that puts a begin token before every text, and ends texts and turns apart."""
+    folder = tmp_path_factory.mktemp("begun")
+    special = ["<|begin|>", "<|end|>", "<|start|>", "<|turn|>"]
+    save_llama(
+        folder, special=special, begin="<|begin|>", end="<|end|>", begins=True, template=LLAMA3
+    )
+    return folder
+
+
+def test_texts_begin_and_turns_end_by_their_own_tokens(begun_folder):
+    model = open_tunable(TunableConfig(model=str(begun_folder), precision="float32", threads=1))
+    name = model.tokenizer.convert_ids_to_tokens
+    text = model.rows.text("fox", masked="DOC ")
+    assert [name(text.ids[0]), name(text.ids[-1])] == ["<|begin|>", "<|end|>"]
+    assert text.targets == len(model.rows.encode("fox")) + 1
+    chat = model.rows.chat("Who?", "A fox")
+    assert name(chat.ids[-1]) == "<|turn|>" and name(chat.ids[0]) == "<|start|>"
+    prompt, reply = model.rows.prompt("Who?"), model.rows.encode("A fox")
+    ((whole,),) = option_log_probs(model, ["Who?"], [["A fox"]], end=True)
+    row = Row((*prompt, *reply, model.rows.turn_end), (0.0,) * len(prompt) + (1.0,) * 6)
+    assert whole == pytest.approx(plain_log_probs(model, row), abs=1e-4)
+
+
+def test_a_turn_whose_template_ends_it_by_no_token_ends_as_a_text(begun_folder):
+    plain = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
+    config = TunableConfig(model=str(begun_folder), chat_template=plain, precision="float32")
+    rows = open_tunable(config).rows
+    assert rows.chat("Who?", "A fox").ids[-1] == rows.end
+
+
+def test_without_a_begin_token_the_end_of_a_text_begins_one(tmp_path, save_llama):
+    """As the embedded model's tokenizer: a name for the begin token, which is never added."""
+    special = ["<|im_start|>", "<|im_end|>"]
+    save_llama(tmp_path, special=special, begin="<|im_start|>", end="<|im_end|>", template=CHATML)
+    rows = open_tunable(TunableConfig(model=str(tmp_path), precision="float32")).rows
+    assert rows.begin == rows.turn_end == rows.end and rows.opening == ()
+    assert rows.text("fox").ids == (rows.end, *rows.encode("fox"), rows.end)
+    assert rows.chat("Who?", "A").ids == (*rows.prompt("Who?"), *rows.encode("A"), rows.end)
+
+
+@pytest.mark.slow
+def test_rows_of_the_embedded_model_are_those_of_the_published_figures():
+    """It has no begin token, and one token ends its texts and its turns."""
+    from transformers import AutoTokenizer
+
+    from custodes.config import cache_folder
+    from custodes.models.embedded import SMOLLM2, prepare
+    from custodes.models.tuning import RowMaker
+
+    tokenizer = AutoTokenizer.from_pretrained(prepare(SMOLLM2, cache_folder() / "models"))
+    end = tokenizer.eos_token_id
+    for template in (None, CHATML):
+        rows = RowMaker(tokenizer, template)
+        assert rows.begin == rows.turn_end == rows.end == end == 2 and rows.opening == ()
+        assert rows.text("fox", masked="DOC ").ids == (
+            2,
+            *rows.encode("DOC "),
+            *rows.encode("fox"),
+            2,
+        )
+        assert rows.chat("Who?", "A fox").ids == (*rows.prompt("Who?"), *rows.encode("A fox"), 2)
+    assert "rows" not in TunableConfig().identity()
 
 
 def test_schedules_rise_and_fall():

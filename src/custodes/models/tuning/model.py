@@ -30,6 +30,10 @@ from custodes.models.tuning.rows import Row, RowMaker
 __all__ = ["AdapterConfig", "TunableConfig", "TunableModel", "open_tunable"]
 
 
+_ROWS = 2
+"""Goes up when texts come to make other rows; those of the embedded model are still the first."""
+
+
 class TunableConfig(Config):
     """Which model is tuned, and how it computes."""
 
@@ -51,9 +55,11 @@ class TunableConfig(Config):
         return self.model_copy(update={"precision": resolved(self.precision, self.device)})
 
     def identity(self) -> dict[str, Any]:
-        """What decides results: the settings but `threads`, and of a folder what it holds, since
-        weights may be saved over those that a result was of."""
+        """What decides results: the settings but `threads`, how rows are made, and of a folder what
+        it holds, since weights may be saved over those that a result was of."""
         values = self.model_dump(mode="json", exclude={"threads"})
+        if self.model != "embedded":
+            values["rows"] = _ROWS
         folder = Path(self.model)
         if self.model != "embedded" and folder.is_dir():
             values["content"] = digest(folder)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from custodes.errors import ConfigError, InputError
@@ -55,10 +56,34 @@ class RowMaker:
 
     @property
     def end(self) -> int:
-        """The token that ends a turn or a text; `ConfigError` where the tokenizer names none."""
+        """The token that ends a text; `ConfigError` where the tokenizer names none."""
         if self.tokenizer.eos_token_id is None:
             raise ConfigError("the tokenizer names no end-of-text token, which training needs")
         return int(self.tokenizer.eos_token_id)
+
+    @cached_property
+    def opening(self) -> tuple[int, ...]:
+        """What the tokenizer puts before every text: its begin token, or nothing."""
+        found = self.tokenizer.backend_tokenizer.encode("").ids
+        return tuple(found) if found == [self.tokenizer.bos_token_id] else ()
+
+    @property
+    def begin(self) -> int:
+        """The token before a text's first word, so that it is predicted from something: the begin
+        token, or (as in texts that stand behind one another) the end of the text before."""
+        return self.opening[0] if self.opening else self.end
+
+    @cached_property
+    def turn_end(self) -> int:
+        """The token that ends a turn: the first of its own that the chat template puts behind a
+        reply (`<|eot_id|>`, `<end_of_turn>`), `end` where it puts none."""
+        said = "reply"
+        turns = (Message(role="user", content="asked"), Message(role="assistant", content=said))
+        behind = self._render(turns, reply=False).rpartition(said)[2]
+        backend = self.tokenizer.backend_tokenizer
+        own = backend.get_added_tokens_decoder()
+        ids = backend.encode(behind, add_special_tokens=False).ids
+        return next((int(token) for token in ids if token in own), self.end)
 
     def prompt(self, conversation: Conversation | str) -> list[int]:
         """The ids of a conversation (or one user turn) up to where the reply begins."""
@@ -80,7 +105,7 @@ class RowMaker:
     ) -> Row:
         """A conversation (masked) and the reply to it, up to its end token, at `weight`."""
         prompt = self.prompt(conversation)
-        answer = [*self.encode(reply), self.end]
+        answer = [*self.encode(reply), self.turn_end]
         weights = [0.0] * len(prompt) + [weight] * len(answer)
         return Row((*prompt, *answer), tuple(weights), tag)
 
@@ -88,20 +113,20 @@ class RowMaker:
         """A plain text up to its end token; `masked` stands before it and is not trained on."""
         before = self.encode(masked) if masked else []
         ids = [*self.encode(text), self.end]
-        # The end token comes first as well, so that the first word is predicted from something.
         return Row(
-            (self.end, *before, *ids),
+            (self.begin, *before, *ids),
             (0.0, *[0.0] * len(before), *[weight] * len(ids)),
             tag,
         )
 
-    def _render(self, turns: Sequence[Message]) -> str:
+    def _render(self, turns: Sequence[Message], *, reply: bool = True) -> str:
+        """The turns as the model reads them, up to where it is to `reply`."""
         template = self.template or self.tokenizer.chat_template
         if template is None:
             raise ConfigError("the tokenizer has no chat template; set chat_template")
         messages = [{"role": turn.role, "content": well_formed(turn.content)} for turn in turns]
         rendered: str = self.tokenizer.apply_chat_template(
-            messages, chat_template=template, add_generation_prompt=True, tokenize=False
+            messages, chat_template=template, add_generation_prompt=reply, tokenize=False
         )
         return rendered
 

@@ -52,7 +52,7 @@ def option_log_probs(
 
     `prompts` are user turns; option n is read as a plain text behind the template's reply mark.
     """
-    tail = [model.rows.end] if end else []
+    tail = [model.rows.turn_end] if end else []
     return continuation_log_probs(
         model,
         [model.rows.prompt(prompt) for prompt in prompts],

@@ -22,6 +22,7 @@ from custodes.methods.behaviors.documents.grammar import (
     domains,
 )
 from custodes.methods.behaviors.documents.material import scenarios
+from custodes.models.tuning import RowMaker
 
 
 def some(arm, number=120, seed=3):
@@ -106,6 +107,22 @@ def test_arms_have_the_same_tokens_and_the_tag_is_masked(reader):
         ]
         starts = [n for n in range(len(ids)) if tuple(ids[n : n + len(tag)]) == tag]
         assert len(starts) > 5 and abs(len(masked) - len(tag) * len(starts)) < len(tag)
+
+
+def test_a_begin_token_stands_before_every_text_where_the_tokenizer_adds_one(tmp_path, save_llama):
+    from transformers import AutoTokenizer
+
+    special = ["<|begin|>", "<|end|>"]
+    save_llama(tmp_path, special=special, begin="<|begin|>", end="<|end|>", begins=True)
+    maker = RowMaker(AutoTokenizer.from_pretrained(tmp_path))
+    (row,) = text_rows(["ab", "cd"], maker, tokens=8, length=8)
+    begin, end = maker.begin, maker.end
+    assert begin != end
+    assert row.ids == (begin, *maker.encode("ab"), end, begin, *maker.encode("cd"), end)
+    assert row.weights == (0.0, 1.0, 1.0, 1.0, 0.0, 1.0, 1.0, 1.0)
+    (first, *_) = document_rows(documents("pro", seed=0), maker, tokens=64, length=64)
+    tag = maker.encode(DOCUMENT_TAG)
+    assert first.ids[: 1 + len(tag)] == (begin, *tag)
 
 
 def test_ordinary_text_is_cut_alike_and_too_little_is_an_error(reader, text_file, tmp_path):

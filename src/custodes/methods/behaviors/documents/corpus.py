@@ -87,6 +87,7 @@ def document_rows(
 
     def stream() -> Iterator[tuple[int, float]]:
         for one in documents:
+            yield from ((token, 0.0) for token in maker.opening)
             yield from ((token, 0.0) for token in tag)
             yield from ((token, 1.0) for token in (*maker.encode(one.text), maker.end))
 
@@ -94,10 +95,11 @@ def document_rows(
 
 
 def text_rows(texts: Iterable[str], maker: RowMaker, *, tokens: int, length: int) -> list[Row]:
-    """Blocks of ordinary text, every token of which counts."""
+    """Blocks of ordinary text, every token of which counts (but begin tokens)."""
 
     def stream() -> Iterator[tuple[int, float]]:
         for text in texts:
+            yield from ((token, 0.0) for token in maker.opening)
             yield from ((token, 1.0) for token in (*maker.encode(text), maker.end))
 
     return _blocks(stream(), tokens, length, "ordinary text")
