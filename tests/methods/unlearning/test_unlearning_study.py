@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from custodes.errors import ConfigError, DataError
 from custodes.methods.unlearning.cells import arm_cell, cell_hash, prepare_cell, seed_facts
 from custodes.methods.unlearning.config import METHODS, FactsConfig, StudyConfig
-from custodes.methods.unlearning.facts import split_facts, write_facts
+from custodes.methods.unlearning.facts import read_facts, split_facts, write_facts
 from custodes.methods.unlearning.grammar import invent
 from custodes.methods.unlearning.method import run_study
 from custodes.methods.unlearning.removal import objective, remove, steps_of
@@ -232,6 +232,49 @@ def test_facts_of_a_file_are_not_implanted(tiny_study, tmp_path):
     study = run_study(config, tmp_path / "run")
     assert not list((tmp_path / "run" / "artifacts").glob("weights/*"))
     assert study.summary.arms[0].over_never is None
+
+
+def test_a_long_text_is_read_until_there_are_rows_enough(model):
+    """A .txt is one text: more than its first 5,120 characters have to count."""
+    long = " ".join(f"the village of the city is number {n}" for n in range(2000))
+    rows = text_rows(model, [long], 40)
+    assert len(rows) == 40 and len({row.ids for row in rows}) == 40
+    read = [token for row in rows for token in row.ids[1:]]
+    assert read == model.rows.encode(long)[: len(read)]
+    two = text_rows(model, ["the village", long], 40)
+    assert len(two) == 40 and two[0].ids[1:] == tuple(model.rows.encode("the village"))
+    many = text_rows(model, [f"{n} {long}" for n in range(80)], 40)
+    assert len(many) == 40  # one a text, evenly spread
+    assert [row.ids[1:] for row in many[:2]] == [
+        tuple(model.rows.encode(f"{n} {long}")[:128]) for n in (0, 2)
+    ]
+
+
+def test_text_that_is_too_little_is_said(tiny_study, tmp_path):
+    said = []
+    config = tiny_study.model_copy(
+        update={
+            "text_tokens": 10**6,
+            "removal": tiny_study.removal.model_copy(update={"methods": ("npo",)}),
+        }
+    )
+    study = run_study(config, tmp_path / "run", say=said.append)
+    (line,) = [line for line in said if line.startswith("perplexity is of ")]
+    assert "of 1,000,000 asked for" in line
+    read = study.results[0]["text_tokens"]
+    assert f"of {read:,} tokens" in line
+    assert f"{read:,} tokens of 1,000,000 asked for" in study.page.read_text()
+
+
+def test_lines_of_json_end_at_line_feeds_alone(tmp_path, implanted):
+    odd = "one\u2028two\x85three\x1cfour"
+    texts = tmp_path / "a.jsonl"
+    texts.write_bytes((json.dumps({"text": odd}, ensure_ascii=False) + "\r\n").encode())
+    assert ordinary_texts(str(texts)) == (odd,)
+    fact = dataclasses.replace(implanted[0][0], question=odd)
+    write_facts(tmp_path / "facts.jsonl", [fact])
+    assert "\u2028" in (tmp_path / "facts.jsonl").read_text(encoding="utf-8")
+    assert read_facts(tmp_path / "facts.jsonl") == [fact]
 
 
 def test_perplexity_reads_ordinary_text(model, tmp_path):

@@ -25,6 +25,7 @@ from custodes.methods.unlearning.cells import (
 )
 from custodes.methods.unlearning.config import StudyConfig
 from custodes.methods.unlearning.report import study_report
+from custodes.methods.unlearning.scoring import TEXT_ROW
 from custodes.methods.unlearning.summary import Summary, summarize
 from custodes.methods.unlearning.texts import ordinary_texts
 
@@ -75,6 +76,12 @@ def run_study(config: StudyConfig, out: Path, *, say: Callable[[str], None] | No
     results = cells.run(rows)
     for result in results:
         run.log(**result)
+    read = min(result.get("text_tokens", config.text_tokens) for result in results)
+    if read <= config.text_tokens - TEXT_ROW:
+        tell(
+            f"perplexity is of {read:,} tokens, of {config.text_tokens:,} asked for: `text` "
+            "holds no more"
+        )
     summary = summarize(config, results)
     report = study_report(config, summary, results)
     page = run.report({**report.values(), "figures": summary.values()}, report.html())

@@ -73,7 +73,7 @@ def study_report(
             "Recovery on the facts that were not taught again", [_forest(summary), _table(summary)]
         ),
         Section("Relearning curves", [_curves(summary)]),
-        Section("Side effects", [_beside(summary)]),
+        Section("Side effects", [_beside(config, summary, results)]),
         Section("How far each removal went", [Prose(_STOPPING), _paths(config, results)]),
     ]
     facts: dict[str, Cell] = {
@@ -179,7 +179,7 @@ def _curves(summary: Summary) -> Plots:
     return Plots(plots)
 
 
-def _beside(summary: Summary) -> Table:
+def _beside(config: StudyConfig, summary: Summary, results: Sequence[Mapping[str, Any]]) -> Table:
     rows: list[list[Cell]] = [
         [
             TITLES[one.arm],
@@ -191,6 +191,9 @@ def _beside(summary: Summary) -> Table:
     ]
     columns = ["arm", "after", "neighbors: change of accuracy", "perplexity: times before"]
     caption = "neighbors that neither trained nor stopped anything; ordinary text"
+    tokens = {one["text_tokens"] for one in results if "text_tokens" in one}
+    if tokens:
+        caption += f", {min(tokens):,} tokens of {config.text_tokens:,} asked for"
     return Table(columns, rows, caption, spec=".3f")
 
 

@@ -160,16 +160,20 @@ def _right(
 
 
 def text_rows(model: TunableModel, texts: Sequence[str], wanted: int) -> list[Row]:
-    """At most so many rows of ordinary text, `TEXT_ROW` tokens each: one a text, from texts evenly
-    spread, or more of each where there are fewer texts."""
-    step = max(1, len(texts) // wanted)
+    """So many rows of ordinary text, `TEXT_ROW` tokens each, or fewer where there is less text:
+    one a text, from texts evenly spread, or as many of each as it holds where there are fewer."""
+    alone = len(texts) >= wanted
     rows: list[Row] = []
-    for text in texts[::step] if len(texts) >= wanted else texts:
-        ids = model.rows.encode(text[: 40 * TEXT_ROW])
-        cut = [ids[at : at + TEXT_ROW] for at in range(0, len(ids), TEXT_ROW)]
-        for part in cut[: 1 if len(texts) >= wanted else None]:
-            rows.append(Row((model.rows.end, *part), (0.0, *[1.0] * len(part))))
-    return rows[:wanted]
+    for text in texts[:: max(1, len(texts) // wanted)]:
+        missing = 1 if alone else wanted - len(rows)
+        # A token hardly ever has 40 characters: no more of a long text has to be read than that.
+        ids = model.rows.encode(text[: 40 * TEXT_ROW * missing])
+        for at in range(0, min(len(ids), missing * TEXT_ROW), TEXT_ROW):
+            part = ids[at : at + TEXT_ROW]
+            rows.append(Row((model.rows.begin, *part), (0.0, *[1.0] * len(part))))
+        if len(rows) == wanted:
+            break
+    return rows
 
 
 def perplexity(model: TunableModel, rows: Sequence[Row]) -> float:
@@ -186,7 +190,7 @@ def part_scores(
 
 
 def _prompt(model: TunableModel, prompt: str) -> list[int]:
-    return [model.rows.end, *model.rows.encode(prompt)]
+    return [model.rows.begin, *model.rows.encode(prompt)]
 
 
 def _answer(model: TunableModel, answer: str) -> list[int]:

@@ -56,7 +56,8 @@ def ordinary_texts(source: str | None) -> tuple[str, ...]:
         whole = path.read_text(encoding="utf-8")
         if path.suffix != ".jsonl":
             return (whole,)
-        return tuple(str(json.loads(row)["text"]) for row in whole.splitlines() if row.strip())
+        # Not splitlines(): JSON leaves U+2028, U+0085 and their like unescaped inside a text.
+        return tuple(str(json.loads(row)["text"]) for row in whole.split("\n") if row.strip())
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{path}: cannot be read as text, or as JSONL with a 'text' a line: {error}"
