@@ -3,7 +3,7 @@
 import threading
 
 import pytest
-from review_doubles import make_case
+from review_doubles import case, judge, make_case
 
 from custodes import store
 from custodes.errors import ConfigError, DataError
@@ -15,21 +15,9 @@ from custodes.review.settling import verdict_of
 from custodes.types import Message
 
 
-def judge(desk, rater, answer="benign"):
-    """Judge the next case; its id."""
-    claim = desk.next("cakes", rater)
-    assert desk.submit("cakes", rater, claim.stored.id, answer)
-    return claim.stored.id
-
-
 def answers(desk, id_):
     with desk.reading() as connection:
         return [each.answer for each in store.judgments_of(connection, id_)]
-
-
-def case(desk, id_):
-    with desk.reading() as connection:
-        return store.case_of(connection, id_)
 
 
 def test_every_case_is_judged_by_as_many_people_as_asked_and_by_none_twice(filled):
@@ -139,7 +127,7 @@ def test_conflicts_alone_are_ruled_on_and_then_stand(filled):
     assert desk.rule("cakes", "carol", split, "harmful", note="clear")
     assert desk.rule("cakes", "carol", split, "benign") is False
     assert (case(desk, split).answer, case(desk, split).settled_by) == ("harmful", "adjudication")
-    with pytest.raises(DataError, match="ruled on"):
+    with pytest.raises(DataError, match="others disagree"):
         desk.undo("cakes", "bob", split)
     with pytest.raises(DataError, match="not yours to rule on"):
         desk.undo("cakes", "ann", agreed)
@@ -392,8 +380,16 @@ def test_sampling_orders_by_what_it_is_named_after():
     split = make_case(3, opinions=(*split.opinions, *other))
     ranks = rank_cases([*cases, split], "disagreement", seed=0)
     assert min(ranks) == ranks[3]
-    assert sorted(rank_cases(cases, "random", seed=1)) == pytest.approx([0, 1 / 3, 2 / 3])
-    assert rank_cases(cases, "random", seed=1) == rank_cases(cases, "random", seed=1)
+    mixed = rank_cases([make_case(n) for n in range(900)], "random", seed=1)
+    assert [sum(third <= 3 * rank < third + 1 for rank in mixed) for third in range(3)] == (
+        pytest.approx([300] * 3, abs=60)
+    )
+    assert mixed != sorted(mixed)
+    assert mixed != rank_cases([make_case(n) for n in range(900)], "random", seed=2)
+    # Whether they come together or one at a time.
+    for strategy in ("random", "diverse"):
+        alone = [rank_cases([make_case(n)], strategy, seed=1)[0] for n in range(900)]
+        assert alone == mixed
     alike = [make_case(n) for n in range(6)]
     said = (Message("user", "Wie wird morgen das Wetter in Hamburg?"),)
     strange = make_case(8, messages=said)

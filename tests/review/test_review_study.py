@@ -217,8 +217,10 @@ def test_what_the_protocol_leaves_out_is_left_out():
 
 def test_a_protocol_has_a_fingerprint_and_a_queue():
     one, two = make_protocol(), make_protocol(seed=1)
-    assert one.fingerprint == make_protocol().fingerprint != two.fingerprint
-    assert one.queue().arms == one.arms
+    assert one.fingerprint("a") == make_protocol().fingerprint("a") != two.fingerprint("a")
+    assert one.fingerprint("a") == make_protocol(items="moved.jsonl").fingerprint("a")
+    assert one.fingerprint("a") != one.fingerprint("b")
+    assert one.queue("a").arms == one.arms
     with pytest.raises(ConfigError, match="no arm of this study"):
         make_protocol(contrasts=[{"arm": "reasoning"}])
     with pytest.raises(ConfigError, match="compares two"):

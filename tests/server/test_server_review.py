@@ -10,11 +10,13 @@ import pytest
 from review_console import KEYS, TOKENS, fill, make_case, review_gateway
 from server_doubles import MARKER
 
+from custodes import store
 from custodes.errors import ConfigError
 from custodes.review.arms import Arm
 from custodes.review.config import QueueConfig
 from custodes.server.config import GatewayConfig
 from custodes.server.routes import review
+from custodes.server.scripted import Script
 from custodes.store import new_vault_key
 
 
@@ -247,7 +249,7 @@ def test_cases_are_listed_and_searched_with_highlights(console, signed):
 
 def test_checks_are_listed_for_admins_only(console, signed):
     _, desk = console
-    fill(desk, 2)
+    fill(desk, 2, checks=0.1)
     desk.add("cakes", [make_case(50, gold="benign")])
     path = "/console/review/cakes/cases"
     assert signed("ann").get(path).text.count("data-row") == 2
@@ -275,6 +277,31 @@ def test_agreement_is_computed_aside_and_then_shown(console, signed):
         assert time.monotonic() < until
         time.sleep(0.05)
     assert re.search(r"Equal answers.*?1\.00", page, re.S)
+
+
+def test_raters_do_not_see_what_others_said_of_what_they_may_yet_judge(console, signed):
+    _, desk = console
+    fill(desk, 2, raters=3, arms=(Arm.NONE,), checks=0.5, settle="majority")
+    desk.add("cakes", [make_case(50, gold="benign", question="A check?")])
+    answers = {"ann": ("benign", "benign"), "bob": ("harmful", "harmful")}
+    answers |= {"eve": ("harmful", None)}  # one is done, one is not
+    with desk.reading() as connection:
+        ids = [each.id for each in store.list_cases(connection, "cakes", limit=9, room=9).cases]
+    for rater, given in answers.items():
+        for id_, answer in zip(sorted(ids), (*given, given[0]), strict=True):
+            if answer is not None:
+                desk.open("cakes", rater, id_)
+                desk.submit("cakes", rater, id_, answer)
+    base = "/console/review/cakes/agreement"
+    until = time.monotonic() + 120
+    ann, chief = signed("ann"), signed("chief")
+    while "Krippendorff" not in (page := ann.get(base).text):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    assert re.findall(r'href="[^"]*/cases/(\d+)"', page) == [str(min(ids))]
+    assert "A check?" not in page
+    page = chief.get(base).text
+    assert set(re.findall(r'href="[^"]*/story/(\d+)"', page)) == set(map(str, ids))
 
 
 def test_without_a_database_review_says_so(running):
@@ -310,13 +337,52 @@ def test_a_share_of_the_rest_is_audited_up_to_so_many_an_hour(upstream, tmp_path
     monkeypatch.setenv("CUSTODES_STORE_KEY", new_vault_key())
     url = f"sqlite:///{tmp_path / 'feed.db'}"
     with feeding(upstream, url, audit=1.0, per_hour=3) as (running, desk):
-        body = {"input": "Some bread"}
-        for _ in range(6):
-            running.post("/v1/moderations", body)
+        for n in range(6):
+            running.post("/v1/moderations", {"input": "Some bread"})
+            running.post("/v1/moderations", {"input": f"Bread number {n}"})
         running.wait_for(lambda: "watch" in desk.queues() and desk.progress("watch").all == 3)
         time.sleep(0.3)
         assert desk.progress("watch").all == 3
         assert desk.next("watch", "ann").stored.origin == "audit"
+
+
+def words_of(case):
+    return [message.content for message in case.messages]
+
+
+def test_a_case_ends_with_the_turn_that_was_judged_and_comes_once(upstream, tmp_path, monkeypatch):
+    monkeypatch.setenv("CUSTODES_STORE_KEY", new_vault_key())
+    url = f"sqlite:///{tmp_path / 'feed.db'}"
+    with feeding(upstream, url, audit=0.0, per_hour=2) as (running, desk):
+        turns = [{"role": "user", "content": f"I want {MARKER} now"}]
+        for n in range(4):  # a client that sends its whole history again
+            running.post("/v1/chat/completions", {"model": "m", "messages": turns})
+            turns = [*turns, {"role": "assistant", "content": "No."},
+                     {"role": "user", "content": f"And number {n}?"}]  # fmt: skip
+        tools = [{"type": "function", "function": {"name": "f", "description": f"A {MARKER}."}}]
+        body = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "tools": tools}
+        running.post("/v1/chat/completions", body)
+        running.wait_for(lambda: "watch" in desk.queues() and desk.progress("watch").all == 2)
+        first = desk.next("watch", "ann")
+        assert words_of(first.case) == [f"I want {MARKER} now"]
+        desk.submit("watch", "ann", first.stored.id, "harmful")
+        tool = desk.next("watch", "ann").case
+        assert [message.role for message in tool.messages] == ["system"]
+        for case in (first.case, tool):
+            assert MARKER in case.quoted(case.evidence[0])
+
+
+def test_a_reply_is_shown_under_its_own_prompt(upstream, tmp_path, monkeypatch):
+    monkeypatch.setenv("CUSTODES_STORE_KEY", new_vault_key())
+    said = f"A {MARKER}!"
+    prompts = ["Bread?", Script(pieces=(said,)).prompt()]  # every choice says it
+    url = f"sqlite:///{tmp_path / 'feed.db'}"
+    with feeding(upstream, url, audit=0.0) as (running, desk):
+        running.post("/v1/completions", {"model": "m", "prompt": prompts, "n": 2})
+        running.wait_for(lambda: "watch" in desk.queues() and desk.progress("watch").all == 2)
+        cases = [desk.next("watch", rater).case for rater in ("ann", "bob")]
+        assert sorted(map(words_of, cases)) == [[prompt, said] for prompt in prompts]
+        assert all(MARKER in case.quoted(case.evidence[0]) for case in cases)
 
 
 def test_a_feed_needs_texts_and_a_database():

@@ -36,12 +36,21 @@ def queue(
     assign: Assignments = None,
     database: DatabaseOption = None,
 ) -> None:
-    """Make a queue, or change the settings of one; prints the settings."""
-    from custodes.config import load
+    """Make a queue, or change the settings of one; prints the settings.
+
+    What is not named, in the file or by --set, stays as it is.
+    """
+    from custodes.config import load, override
     from custodes.review.config import QueueConfig
 
-    settings = load(QueueConfig, config, assign or ())
     with desk_at(database) as desk:
+        settings = load(QueueConfig, config, assign or ())
+        if name in desk.queues():
+            values = desk.config(name).model_dump(mode="json")
+            if config is not None:
+                named = load(QueueConfig, config)
+                values |= named.model_dump(mode="json", include=named.model_fields_set)
+            settings = QueueConfig.parse(override(values, assign or ()), origin=f"queue {name}")
         desk.put(name, settings)
     typer.echo(settings.model_dump_json(indent=2))
 
@@ -137,7 +146,7 @@ def agreement(name: _Queue, out: _Out, seed: _Seed = 0, database: DatabaseOption
         queue: str
 
     with desk_at(database, create=False) as desk:
-        found = queue_agreement(desk, name, newest=1_000_000)
+        found = queue_agreement(desk, name, newest=1_000_000, seed=seed)
     run = Run(out, AgreementConfig(queue=name), seed=seed)
     report = agreement_report(found, name)
     typer.echo(str(run.report(report.values(), report.html())))

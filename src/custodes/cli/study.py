@@ -33,13 +33,15 @@ def start(protocol: _Protocol, database: DatabaseOption = None) -> None:
     """
     from custodes.config import load
     from custodes.review.study.protocol import Protocol
-    from custodes.review.study.runner import start_study
+    from custodes.review.study.runner import items_sha256, start_study
 
     settings = load(Protocol, protocol)
+    items = items_sha256(settings, base=protocol.parent)
     with desk_at(database) as desk:
         count = start_study(desk, settings, base=protocol.parent)
     typer.echo(f"{count} items in the queue {settings.name}")
-    typer.echo(f"protocol {settings.fingerprint}")
+    typer.echo(f"items    {items}")
+    typer.echo(f"protocol {settings.fingerprint(items)}")
 
 
 @app.command()
@@ -55,17 +57,19 @@ def analyze(
     from custodes.config import Run, load
     from custodes.review.study.protocol import Protocol
     from custodes.review.study.report import study_report
-    from custodes.review.study.runner import gather
+    from custodes.review.study.runner import gather, items_sha256
     from custodes.review.trials import read_trials
 
     settings = load(Protocol, protocol)
     checks: dict[str, float] = {}
+    items = ""
     if trials is not None:
         found = read_trials(trials)
     else:
         with desk_at(database, create=False) as desk:
             found, checks = gather(desk, settings, base=protocol.parent)
-    report = study_report(found, settings, checks=checks)
+        items = items_sha256(settings, base=protocol.parent)
+    report = study_report(found, settings, checks=checks, items_sha256=items)
     run = Run(out, settings, seed=settings.seed)
     typer.echo(str(run.report(report.values(), report.html())))
 

@@ -55,9 +55,12 @@ class QueueConfig(Config):
     claim_seconds: float = Field(default=900.0, gt=0)
     """How long a case stays with a rater who does nothing; then others may have it."""
     sampling: Literal["uncertain", "random", "diverse", "disagreement", "given"] = "uncertain"
-    """Which cases come first; given: in the order in which they were put in."""
+    """Which cases come first; given: in the order in which they were put in. diverse spreads what
+    is put in together; cases from a gateway come one at a time, and so at random."""
     seed: int = Field(default=0, ge=0)
     """Of the order and of the arms."""
+    items_sha256: str = ""
+    """Of a study's queue: SHA-256 of its file of items; `custodes review study start` sets it."""
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:

@@ -28,35 +28,43 @@ NEWEST = 3_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueAgreement:
-    """`drift`: (when, agreement with the case's settled answer) over time. `dawid_skene`: rater ->
-    estimated share of right answers. `titles`, `ids`: ref -> what a case is called."""
+    """`splits`: cases that split people; `told`: those of them that raters may see, which are done
+    and no checks (who knows what others said judges nothing any more). `drift`: (when, agreement
+    with the case's settled answer) over time. `dawid_skene`: rater -> estimated share of right
+    answers. `titles`, `ids`: ref -> what a case is called."""
 
     at: float
     ratings: int
     figures: Agreement
     raters: list[RaterScore]
     splits: list[ItemSplit]
+    told: list[ItemSplit]
     drift: list[tuple[float, Interval]]
     dawid_skene: dict[str, float]
     titles: dict[str, str]
     ids: dict[str, int]
 
 
-def queue_agreement(desk: Desk, queue: str, *, newest: int = NEWEST) -> QueueAgreement:
-    """Over the newest ratings; `DataError` where no case was judged by two."""
+def queue_agreement(
+    desk: Desk, queue: str, *, newest: int = NEWEST, seed: int = 0
+) -> QueueAgreement:
+    """Over the newest ratings; `DataError` where no case was judged by two. `seed`: of the
+    bootstrap."""
     config = desk.config(queue)
     rated = desk.rated(queue, limit=newest)
-    return agreement_of(rated, tuple(c.name for c in config.choices), at=desk.now)
+    return agreement_of(rated, tuple(c.name for c in config.choices), at=desk.now, seed=seed)
 
 
-def agreement_of(rated: list[Rated], answers: tuple[str, ...], *, at: float) -> QueueAgreement:
+def agreement_of(
+    rated: list[Rated], answers: tuple[str, ...], *, at: float, seed: int = 0
+) -> QueueAgreement:
     """Over these ratings, newest first."""
     ordered = rated[::-1]
-    ratings = Ratings(
-        [(r.case.ref, r.judgment.rater, r.judgment.answer or "") for r in ordered], answers
-    )
+    rows = [(r.case.ref, r.judgment.rater, r.judgment.answer or "") for r in ordered]
+    ratings = Ratings(rows, answers)
     cases = {r.case.ref: r.case for r in ordered}
-    figures = agreement(ratings)
+    done = [row for row in rows if cases[row[0]].state == "done" and cases[row[0]].kind == "case"]
+    figures = agreement(ratings, seed=seed)
     _, quality = truth_by_dawid_skene(ratings)
     settled = [
         (r.judgment.given or 0.0, r.judgment.answer == r.case.answer)
@@ -71,8 +79,10 @@ def agreement_of(rated: list[Rated], answers: tuple[str, ...], *, at: float) -> 
             ratings,
             gold={ref: case.gold for ref, case in cases.items() if case.gold is not None},
             ai={ref: case.ai_answer for ref, case in cases.items() if case.ai_answer is not None},
+            seed=seed,
         ),
         splits=item_splits(ratings, 12),
+        told=item_splits(Ratings(done, answers), 12),
         drift=drift(settled) if len(settled) >= 16 else [],
         dawid_skene=quality,
         titles={ref: case.title for ref, case in cases.items()},

@@ -25,6 +25,8 @@ from custodes.review.settling import (
     case_row,
     check_answer,
     is_free,
+    may_change,
+    takes_back,
     verdict_of,
 )
 from custodes.store import RATING, RULING, StoredCase, StoredJudgment
@@ -37,6 +39,8 @@ __all__ = ["LAST", "RULES_CONFLICTS", "Claim", "Desk", "Progress"]
 RULES_CONFLICTS = "adjudicate"
 """The skill of a reviewer who may settle conflicts."""
 _RECENT = 120
+_SLACK = 0.02
+"""Share of a claim's time that passes before it is worth a write to renew it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,13 +74,21 @@ class Desk(Lookup):
     # Queues
 
     def put(self, queue: str, config: QueueConfig) -> None:
-        """Make a queue or change its settings; what was judged stays as it is."""
+        """Make a queue or change its settings; what was judged stays as it is.
+
+        Other `raters` count for the cases that are open. `ConfigError` for an answer that is gone
+        though it was given or is known of a check, and for other arms once there are ratings.
+        """
         if not queue or not queue.replace("-", "").replace("_", "").isalnum() or len(queue) > 60:
             raise ConfigError(
                 f"queue: got the name {queue!r}, expected letters, digits, - and _, at most 60"
             )
         with self.writing() as connection:
+            if store.queue_settings(connection, queue) is not None:
+                may_change(connection, queue, config_in(connection, queue), config)
             store.put_queue(connection, queue, config.model_dump_json(), now=self._now())
+            for id_ in store.need_raters(connection, queue, config.raters):
+                self._decide(connection, store.lock_case(connection, id_), config)
 
     def add(self, queue: str, cases: Sequence[Case], *, origin: str = "import") -> int:
         """Put cases in a queue in the order of its sampling; returns how many were new.
@@ -89,6 +101,12 @@ class Desk(Lookup):
                 raise DataError(
                     f"case {case.ref}: got the known answer {case.gold!r}, which is none of the "
                     f"queue's: {', '.join(choice.name for choice in config.choices)}"
+                )
+            if case.gold is not None and config.checks == 0:
+                raise DataError(
+                    f"case {case.ref}: got a known answer, which makes it a check, and {queue} "
+                    "asks none (checks: 0); set their share (custodes review queue "
+                    f"{queue} --set checks=0.1), or leave `gold` out"
                 )
         ranks = rank_cases(cases, config.sampling, seed=config.seed)
         rows = [
@@ -108,12 +126,13 @@ class Desk(Lookup):
     def next(self, queue: str, rater: str, *, after: int | None = None) -> Claim | None:
         """The case that the rater holds longest, else a new claim; None where nothing waits.
 
-        `after`: pass over this one, to have the next one ready while it is judged.
+        `after`: pass over this one, to have the next one ready while it is judged. Whatever the
+        rater holds is held for as long again, here and with every other act.
         """
         with self.writing() as connection:
             config = config_in(connection, queue)
-            now = self._now()
-            store.sweep(connection, queue, now=now)
+            store.sweep(connection, queue, now=self._now())
+            self._keep(connection, queue, rater, config)
             for held in store.held_by(connection, queue, rater, part=RATING):
                 if held.case_id != after:
                     return self._claim(connection, held.case_id, RATING, rater, config)
@@ -134,6 +153,7 @@ class Desk(Lookup):
                 if not skilled or not is_free(case):
                     return None
                 self._take(connection, id_, rater, config)
+            self._keep(connection, queue, rater, config)
             return self._claim(connection, id_, RATING, rater, config)
 
     def show(self, claim: Claim) -> None:
@@ -153,24 +173,28 @@ class Desk(Lookup):
             found = store.judgment_of(connection, id_, RATING, rater)
             if found is not None and found.shown is None:
                 store.touch(connection, id_, RATING, rater, shown=self._now())
+            self._keep(connection, queue, rater, config_in(connection, queue))
 
     def draft(self, queue: str, rater: str, id_: int, draft: Mapping[str, Any]) -> None:
-        """Keep what is not given yet, and the claim for as long again."""
+        """Keep what is not given yet, and the rater's claims for as long again."""
         with self.writing() as connection:
             config = config_in(connection, queue)
             _locked(connection, queue, id_)
-            until = self._now() + config.claim_seconds
-            store.touch(connection, id_, RATING, rater, draft=dict(draft), until=until)
+            store.touch(connection, id_, RATING, rater, draft=dict(draft))
+            self._keep(connection, queue, rater, config)
 
     def first(
         self, queue: str, rater: str, id_: int, answer: str, *, confidence: float | None = None
     ) -> Claim:
-        """Keep the answer that is given before the help is shown, then let it be shown."""
+        """Keep the answer that is given before the help is shown, then let it be shown.
+
+        `DataError` where the claim ran out: an answer that nobody keeps must not seem kept.
+        """
         with self.writing() as connection:
             config = config_in(connection, queue)
             check_answer(config, answer)
             case = _locked(connection, queue, id_)
-            claim = self._claim(connection, id_, RATING, rater, config)
+            claim = self._held(connection, case, rater, config)
             if claim.blind and claim.judgment.revealed is None:
                 now = self._now()
                 first = {"first_answer": answer, "first_confidence": confidence}
@@ -178,6 +202,7 @@ class Desk(Lookup):
                 store.note_action(
                     connection, case, rater, "revealed", {**first, "arm": claim.arm}, now=now
                 )
+            self._keep(connection, queue, rater, config)
             return self._claim(connection, id_, RATING, rater, config)
 
     def submit(
@@ -208,11 +233,13 @@ class Desk(Lookup):
             if not claim.revealed:
                 raise DataError("this queue asks for a first answer before the help is shown")
             now = self._now()
-            began = judgment.claimed if judgment.shown is None else judgment.shown
+            # An answer that was taken back had its seconds before; its claim has no beginning.
+            began = judgment.shown or judgment.claimed or now
+            seconds = (judgment.seconds or 0.0) + max(0.0, now - began)
             told = {"answer": answer, "confidence": confidence, "note": note or None}
             store.give(
                 connection, case, part=RATING, rater=rater,
-                answer={**told, "seconds": max(0.0, now - began)}, now=now,
+                answer={**told, "seconds": seconds}, now=now,
             )  # fmt: skip
             what = "gave" if judgment.given is None else "changed"
             store.note_action(connection, case, rater, what, {**told, "arm": judgment.arm}, now=now)
@@ -220,9 +247,13 @@ class Desk(Lookup):
             return True
 
     def skip(self, queue: str, rater: str, id_: int) -> None:
-        """Give a case back unjudged; it goes to others, and to this rater when nothing else is."""
+        """Give a case back unjudged; it goes to others, and to this rater when nothing else is.
+
+        `DataError` where the rater does not hold it.
+        """
         with self.writing() as connection:
             case = _locked(connection, queue, id_)
+            self._held(connection, case, rater, config_in(connection, queue))
             store.leave(connection, case, RATING, rater)
             store.note_action(connection, case, rater, "left", {}, now=self._now())
             store.set_rank(connection, {id_: case.rank + 1})
@@ -231,7 +262,8 @@ class Desk(Lookup):
         """Take back the last answer, or one of the last ten; the case's id, None where none is.
 
         The case is the rater's again, with the answer as a draft; what it had settled is open.
-        `DataError` where a conflict was ruled on since.
+        `DataError` where others said something else, which lists of cases tell: whoever has seen
+        that would only join them.
         """
         with self.writing() as connection:
             config = config_in(connection, queue)
@@ -242,8 +274,12 @@ class Desk(Lookup):
                     return None
                 raise DataError(f"case {id_} is not among your last {LAST} answers")
             case = _locked(connection, queue, found.case.id)
-            if case.settled_by == "adjudication":
-                raise DataError("this case's conflict was ruled on; it cannot be taken back")
+            if not takes_back(case):
+                raise DataError(
+                    f"case {case.id}: others disagree with an answer, so that none can be taken "
+                    "back any more"
+                    + ("; whoever settles conflicts decides" if case.state == "conflict" else "")
+                )
             now = self._now()
             # As if held for ever: it comes before whatever was claimed meanwhile.
             store.take_back(connection, case, rater, now=0.0, until=now + config.claim_seconds)
@@ -326,6 +362,26 @@ class Desk(Lookup):
         until = now + config.claim_seconds
         store.claim_case(connection, case, part=RATING, rater=rater, arm=arm, now=now, until=until)
         store.note_action(connection, case, rater, "claimed", {"arm": arm}, now=now)
+
+    def _keep(self, connection: Connection, queue: str, rater: str, config: QueueConfig) -> None:
+        """Let the rater hold what they hold for as long again."""
+        now, length = self._now(), config.claim_seconds
+        store.keep_claims(
+            connection, queue, rater, until=now + length, enough=now + length * (1 - _SLACK)
+        )
+
+    def _held(
+        self, connection: Connection, case: StoredCase, rater: str, config: QueueConfig
+    ) -> Claim:
+        """The rater's claim of a locked case; `DataError` where it is not held now."""
+        claim = self._claim(connection, case.id, RATING, rater, config)
+        if claim.judgment.state == "left":
+            raise DataError(
+                f"case {case.id}: your time with it ran out, or you gave it back; open it again"
+            )
+        if claim.judgment.state != "held":
+            raise DataError(f"case {case.id}: you judged it; take your answer back to change it")
+        return claim
 
     def _claim(
         self, connection: Connection, id_: int, part: str, rater: str, config: QueueConfig

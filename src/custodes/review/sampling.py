@@ -6,6 +6,7 @@ is unlike what came before, or what chance brings.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Sequence
 
@@ -29,16 +30,18 @@ def rank_cases(cases: Sequence[Case], strategy: str, *, seed: int) -> list[float
 
     uncertain: the confidence of the AI's view, so the least sure first; a case without a view
     counts as 0.5. disagreement: 1 minus the share of pairs of opinions that differ, ties by
-    confidence. diverse: round after round, the case that is farthest from all that came before
-    (farthest-first traversal, Gonzalez 1985), on hashed words; after 1,024 by chance. random: by
-    chance.
+    confidence. random: a hash of the seed and the case's ref, so that cases which come one at a
+    time are mixed as those of a file are. diverse: round after round, the case that is farthest
+    from all that came before (farthest-first traversal, Gonzalez 1985), on hashed words; after
+    1,024 at random. It needs cases that come together: one alone, as a gateway brings them, is
+    ranked at random.
     """
     if strategy not in STRATEGIES:
         raise ConfigError(f"sampling: got {strategy!r}, expected {', '.join(STRATEGIES)}")
     if not cases:
         return []
-    random = np.random.default_rng(seed).permutation(len(cases)) / len(cases)
-    if strategy == "random":
+    random = np.array([_chance(case, seed) for case in cases])
+    if strategy == "random" or (strategy == "diverse" and len(cases) == 1):
         return [float(value) for value in random]
     if strategy == "given":
         return [0.0] * len(cases)  # ties fall by age
@@ -51,6 +54,12 @@ def rank_cases(cases: Sequence[Case], strategy: str, *, seed: int) -> list[float
         1 - _split(case) * 0.999 - 0.001 * (1 - confidence)
         for case, confidence in zip(cases, sure, strict=True)
     ]
+
+
+def _chance(case: Case, seed: int) -> float:
+    """A number in [0, 1) that is the same whatever comes with the case."""
+    drawn = hashlib.sha256(f"{seed}\0{case.ref}".encode(errors="surrogatepass")).digest()
+    return int.from_bytes(drawn[:6]) / 2**48
 
 
 def _split(case: Case) -> float:

@@ -1,21 +1,33 @@
 """What becomes of a case: when it is settled, how it is stored, what is asked of an answer.
 
-Functions of what is stored; no database.
+Functions of what is stored, which changes nothing there.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from custodes import store
-from custodes.errors import DataError
+from custodes.errors import ConfigError, DataError
 from custodes.review.cases import Case, case_to_record, read_case
 from custodes.review.config import QueueConfig
 from custodes.store import StoredCase
 
-__all__ = ["case_in", "case_row", "case_vault", "check_answer", "is_free", "verdict_of"]
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+__all__ = [
+    "case_in",
+    "case_row",
+    "case_vault",
+    "check_answer",
+    "is_free",
+    "may_change",
+    "takes_back",
+    "verdict_of",
+]
 
 
 def case_vault(environment: Mapping[str, str]) -> store.Vault | None:
@@ -70,6 +82,26 @@ def case_row(case: Case, config: QueueConfig, *, rank: float, origin: str) -> di
 def is_free(case: StoredCase) -> bool:
     """Whether one more rater may judge it."""
     return case.kind == "gold" or (case.state == "open" and case.taken < case.needed)
+
+
+def takes_back(case: StoredCase) -> bool:
+    """Whether its raters may take back what they said: as long as nobody is known to disagree."""
+    return case.state != "conflict" and case.settled_by in (None, "agreement")
+
+
+def may_change(connection: Connection, queue: str, old: QueueConfig, new: QueueConfig) -> None:
+    """`ConfigError` where new settings would not fit what is judged already."""
+    known = store.answers_in(connection, queue)
+    if gone := sorted(known - {choice.name for choice in new.choices}):
+        raise ConfigError(
+            f"queue {queue}: choices: {', '.join(gone)} is gone though it was given or is a "
+            "check's known answer; keep it, or make another queue"
+        )
+    if old.arms != new.arms and store.is_rated(connection, queue):
+        raise ConfigError(
+            f"queue {queue}: arms: got {', '.join(new.arms)}, and there are ratings in "
+            f"{', '.join(old.arms)}; arms stay once somebody judged: make another queue"
+        )
 
 
 def check_answer(config: QueueConfig, answer: str) -> None:

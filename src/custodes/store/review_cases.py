@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, exists, literal, or_, select, update
+from sqlalchemy import Connection, Select, and_, exists, func, literal, or_, select, update
 from sqlalchemy import case as sql_case
 from sqlalchemy.dialects import postgresql, sqlite
 
@@ -35,6 +35,7 @@ __all__ = [
     "count_taken",
     "decode_case",
     "lock_case",
+    "need_raters",
     "next_case",
     "put_queue",
     "queue_names",
@@ -225,6 +226,27 @@ def set_rank(connection: Connection, ranks: Mapping[int, float]) -> None:
     """Order the cases of these ids anew: the least rank is asked first."""
     for id_, rank in sorted(ranks.items()):
         connection.execute(update(cases).where(cases.c.id == id_).values(rank=rank))
+
+
+def need_raters(connection: Connection, queue: str, needed: int) -> list[int]:
+    """Let every open case be judged by so many people; names those that have as many answers."""
+    of_queue = and_(cases.c.queue == queue, cases.c.kind == "case", cases.c.state == "open")
+    connection.execute(
+        update(cases)
+        .where(of_queue, cases.c.needed != needed)
+        .values(needed=needed, waiting=sql_case((cases.c.taken < needed, 1), else_=0))
+    )
+    given = (
+        select(func.count())
+        .where(
+            judgments.c.case_id == cases.c.id,
+            judgments.c.part == RATING,
+            judgments.c.state == "given",
+        )
+        .scalar_subquery()
+    )
+    full = select(cases.c.id).where(of_queue, cases.c.taken >= needed, given >= needed)
+    return list(connection.execute(full.order_by(cases.c.id)).scalars())
 
 
 def settle(

@@ -23,6 +23,7 @@ __all__ = [
     "decode_judgment",
     "give",
     "judgment_of",
+    "keep_claims",
     "leave",
     "note_action",
     "sweep",
@@ -83,14 +84,39 @@ def claim_case(
         held = {"state": "held", "arm": arm, "claimed": now, "until": until, "changes": 0}
         connection.execute(insert(judgments).values(**values, **held))
     else:  # the arm of the first claim stays
+        again = {"shown": None} if before.state == "left" else {}
         connection.execute(
             update(judgments)
             .where(*_key(case.id, part, rater))
-            .values(state="held", claimed=now, until=until)
+            .values(state="held", claimed=now, until=until, **again)
         )
     if before is None or before.state == "left":
         _count(connection, case, part, 1)
     return True
+
+
+def keep_claims(
+    connection: Connection, queue: str, rater: str, *, until: float, enough: float
+) -> None:
+    """Hold whatever a rater holds until a later time, but for what is held until `enough` (a page
+    that is only looked at writes nothing) and for what somebody has locked.
+
+    Passing over locked cases, as sweeps do, keeps two who hold several from waiting in a circle.
+    """
+    short = and_(
+        judgments.c.queue == queue,
+        judgments.c.rater == clean(rater),
+        judgments.c.part == RATING,
+        judgments.c.state == "held",
+        judgments.c.until < enough,
+    )
+    ids = connection.execute(select(judgments.c.case_id).where(short)).scalars().all()
+    if ids:
+        free = select(cases.c.id).where(cases.c.id.in_(ids)).with_for_update(skip_locked=True)
+        locked = connection.execute(free).scalars().all()
+        connection.execute(
+            update(judgments).where(short, judgments.c.case_id.in_(locked)).values(until=until)
+        )
 
 
 def touch(connection: Connection, case_id: int, part: str, rater: str, **values: Any) -> None:
@@ -138,7 +164,10 @@ def give(
 def take_back(
     connection: Connection, case: StoredCase, rater: str, *, now: float, until: float
 ) -> None:
-    """Turn a given rating on a locked case into a held one, its answer into a draft."""
+    """Turn a given rating on a locked case into a held one, its answer into a draft.
+
+    Its seconds stay, to which those of the next sitting are added; the pause is none of either.
+    """
     before = judgment_of(connection, case.id, RATING, rater)
     if before is None or before.state != "given":
         raise DataError(f"case {case.id} has no rating of {rater} to take back")
@@ -147,7 +176,8 @@ def take_back(
         update(judgments)
         .where(*_key(case.id, RATING, rater))
         .values(
-            state="held", claimed=now, until=until, answer=None, confidence=None, note=None,
+            state="held", claimed=now, until=until, shown=None,
+            answer=None, confidence=None, note=None,
             draft=json.dumps(draft),
         )
     )  # fmt: skip

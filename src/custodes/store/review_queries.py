@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, or_, select
+from sqlalchemy import ColumnElement, Connection, func, or_, select, union
 
 from custodes.store.review_cases import RATING, RULING, StoredCase, decode_case
 from custodes.store.review_judgments import StoredJudgment, decode_judgment
@@ -22,10 +22,12 @@ __all__ = [
     "Listed",
     "Rated",
     "actions_of",
+    "answers_in",
     "arms_on",
     "counts",
     "given_by",
     "held_by",
+    "is_rated",
     "judgments_of",
     "list_cases",
     "next_conflict",
@@ -58,6 +60,21 @@ def counts(connection: Connection, queue: str) -> dict[tuple[str, str], int]:
         .group_by(cases.c.kind, cases.c.state)
     )
     return {(kind, state): number for kind, state, number in rows}
+
+
+def answers_in(connection: Connection, queue: str) -> set[str]:
+    """Every answer that somebody gave, first or last, or that is known of a check."""
+    known = union(
+        select(judgments.c.answer).where(judgments.c.queue == queue),
+        select(judgments.c.first_answer).where(judgments.c.queue == queue),
+        select(cases.c.gold).where(cases.c.queue == queue),
+    )
+    return {answer for answer in connection.execute(known).scalars() if answer is not None}
+
+
+def is_rated(connection: Connection, queue: str) -> bool:
+    """Whether there is a rating."""
+    return bool(rated(connection, queue, limit=1))
 
 
 def held_by(connection: Connection, queue: str, rater: str, *, part: str) -> list[StoredJudgment]:

@@ -77,14 +77,16 @@ class Protocol(Config):
             raise ValueError("arms: a study compares two at least")
         return self
 
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 of everything above: note it down before the first trial."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+    def fingerprint(self, items_sha256: str) -> str:
+        """SHA-256 of everything above, with what the file of items holds in the place of its
+        path: note it down before the first trial."""
+        settings = self.model_dump_json(exclude={"items"})
+        return hashlib.sha256(f"{items_sha256}\n{settings}".encode()).hexdigest()
 
-    def queue(self) -> QueueConfig:
+    def queue(self, items_sha256: str) -> QueueConfig:
         """The queue that runs the study; its items come in random order."""
         return QueueConfig(
+            items_sha256=items_sha256,
             question=self.question,
             instructions=self.instructions,
             choices=self.choices,

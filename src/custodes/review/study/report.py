@@ -24,9 +24,16 @@ _SIGNED = "+.3f"
 
 
 def study_report(
-    trials: Sequence[Trial], protocol: Protocol, *, checks: Mapping[str, float] | None = None
+    trials: Sequence[Trial],
+    protocol: Protocol,
+    *,
+    checks: Mapping[str, float] | None = None,
+    items_sha256: str = "",
 ) -> Report:
-    """Everything that the protocol asks for, and the exploratory rest under its own heading."""
+    """Everything that the protocol asks for, and the exploratory rest under its own heading.
+
+    `items_sha256`: of the file of items; empty where trials came without it.
+    """
     kept, out = excluded(trials, protocol, dict(checks or {}))
     kept = usable(kept)
     made_up = any(trial.simulated for trial in kept)
@@ -43,7 +50,8 @@ def study_report(
         ]
     title = f"Study {protocol.name}" + (" (simulated raters)" if made_up else "")
     facts: dict[str, Cell] = {
-        "protocol": protocol.fingerprint,
+        "protocol": protocol.fingerprint(items_sha256),
+        "items": items_sha256 or "trials of a file",
         "seed": protocol.seed,
         "simulated": made_up,
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from custodes.config import digest
 from custodes.errors import DataError
 from custodes.review.cases import Case
 from custodes.review.exchange import read_cases
@@ -11,7 +12,7 @@ from custodes.review.queue import Desk
 from custodes.review.study.protocol import Protocol
 from custodes.review.trials import Trial, trials_of
 
-__all__ = ["gather", "judged_items", "start_study"]
+__all__ = ["gather", "items_sha256", "judged_items", "start_study"]
 
 _EVERYTHING = 10_000_000
 
@@ -24,18 +25,27 @@ def start_study(desk: Desk, protocol: Protocol, *, base: Path) -> int:
     other settings: a study that runs is not changed.
     """
     items = _items(protocol, base)
-    config = protocol.queue()
+    config = protocol.queue(items_sha256(protocol, base=base))
     if protocol.name in desk.queues() and desk.config(protocol.name) != config:
         raise DataError(
-            f"study {protocol.name}: its queue is there with other settings; a study is not "
-            "changed while it runs: take another name"
+            f"study {protocol.name}: its queue is there with other settings or items; a study is "
+            "not changed while it runs: take another name"
         )
     desk.put(protocol.name, config)
     return desk.add(protocol.name, items, origin="study")
 
 
 def gather(desk: Desk, protocol: Protocol, *, base: Path) -> tuple[list[Trial], dict[str, float]]:
-    """The study's trials, and rater -> share of right checks."""
+    """The study's trials, and rater -> share of right checks.
+
+    `DataError` where the file of items, and so perhaps a truth, is not what the study began with.
+    """
+    began, now = desk.config(protocol.name).items_sha256, items_sha256(protocol, base=base)
+    if began not in ("", now):  # studies of earlier versions noted none
+        raise DataError(
+            f"study {protocol.name}: got {protocol.items} with the SHA-256 {now}, expected "
+            f"{began}; analyze with the file of items that the study was started with"
+        )
     truths = {item.ref: str(item.meta["truth"]) for item in judged_items(protocol, base=base)}
     rated = desk.rated(protocol.name, limit=_EVERYTHING)
     checks: dict[str, list[bool]] = {}
@@ -52,8 +62,20 @@ def judged_items(protocol: Protocol, *, base: Path) -> list[Case]:
     return [item for item in _items(protocol, base) if item.gold is None]
 
 
+def items_sha256(protocol: Protocol, *, base: Path) -> str:
+    """SHA-256 of the study's file of items."""
+    path = _path(protocol, base)
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; expected the study's items")
+    return digest(path)
+
+
+def _path(protocol: Protocol, base: Path) -> Path:
+    return protocol.items if protocol.items.is_absolute() else base / protocol.items
+
+
 def _items(protocol: Protocol, base: Path) -> list[Case]:
-    path = protocol.items if protocol.items.is_absolute() else base / protocol.items
+    path = _path(protocol, base)
     items = read_cases(path)
     names = {choice.name for choice in protocol.choices}
     for item in items:
