@@ -110,13 +110,13 @@ def test_calibration_leaves_the_guard_it_read(home: Path) -> None:
     assert load_guard(home / "calibrated").policy.thresholds
 
 
-def test_calibration_in_place_screens_and_uses_own_traffic(home: Path, tmp_path: Path) -> None:
+def test_calibration_in_place_uses_own_traffic(home: Path, tmp_path: Path) -> None:
     shutil.copytree(home / "run" / "guard", tmp_path / "guard")
     rows = home / "run" / "calibration.parquet"
     asked = ("calibrate", "--guard", tmp_path / "guard", "--examples", rows, "--budget", 0.1)
-    done = custodes(
-        *asked, "--benign", rows, "--escalate", 0.2, "--most-rows", 80, "--alone", "words=0.5"
-    )
+    asked = (*asked, "--benign", rows, "--most-rows", 80, "--alone", "words=0.5")
+    refused("the last stage: none follows", *asked, "--escalate", 0.2)
+    done = custodes(*asked)
     assert done.status == 0, done
     assert "words may speak alone: input" in done.out
     assert load_guard(tmp_path / "guard").policy.thresholds

@@ -386,7 +386,7 @@ def test_rules_of_another_constitution_are_refused(tmp_path):
 
 def test_emphasis_on_an_unknown_rule_is_refused(tmp_path):
     config = GuardConfig(emphasis={"gardning": 4.0})
-    with pytest.raises(ConfigError, match="emphasis: got gardning; expected rules of"):
+    with pytest.raises(ConfigError, match="emphasis: got gardning; expected some of"):
         build_guard(rows(10), CONSTITUTION, config, folder=tmp_path / "guard", card="c")
 
 

@@ -127,6 +127,22 @@ def test_an_altered_column_is_found(tampered):
         assert not found.ok
 
 
+@pytest.mark.parametrize(
+    "values",
+    [{"score": math.inf}, {"previous": "\u00e9" * 64}, {"rule": b"\xff"}, {"logits": "{"}],
+)
+def test_what_no_event_holds_is_found_too(tampered, values):
+    found = tampered(update(events).where(events.c.seq == 3).values(**values))
+    assert (found.ok, found.first_bad) == (False, 3)
+
+
+def test_a_row_that_cannot_be_read_is_named(chained):
+    with writing(chained) as connection:
+        connection.execute(update(events).where(events.c.seq == 3).values(logits="{"))
+    with snapshot(chained) as connection, pytest.raises(StoreError, match="event 3: cannot be rea"):
+        list(stream(connection))
+
+
 def test_a_row_rewritten_with_its_hash_is_found(tampered, chained):
     with reading(chained) as connection:
         row = dict(connection.execute(select(events).where(events.c.seq == 3)).mappings().one())

@@ -96,6 +96,7 @@ def test_events_are_read_as_json_lines(recorded, tmp_path):
     assert len(file.read_text().splitlines()) == 6
     again = run(audit_app, recorded, "export", str(file))
     assert isinstance(again.exception, DataError)
+    assert [each.name for each in tmp_path.glob("*events.jsonl*")] == ["events.jsonl"]
 
 
 def test_a_database_that_is_not_there(tmp_path, monkeypatch):

@@ -12,11 +12,11 @@ from typing import Any
 from custodes.cli.engines import make_engine
 from custodes.data import conversation, load, read
 from custodes.errors import DataError
-from custodes.guard import Guard, load_guard, mode_of
+from custodes.guard import Guard, Response, load_guard, mode_of
 from custodes.guard.outcome import Outcome, outcomes
 from custodes.measure import Evaluation, Replies, Report, Section, to_report
 from custodes.measure import evaluate as measure
-from custodes.types import Conversation, Example, Mode
+from custodes.types import Action, Conversation, Example, Mode
 
 __all__ = ["Judgment", "assess", "gather", "report_of"]
 
@@ -42,12 +42,24 @@ def gather(paths: Sequence[Path], sets: Sequence[str], *, rows: int | None, seed
     tables: dict[str, Sequence[Example]] = {}
     for name, reader in readers.items():
         labelled = [example for example in reader() if example.label is not None]
+        for example in labelled:
+            _check_onset(name, example)
         if not labelled:
             raise DataError(f"{name}: got no row with a label, expected 0 or 1 in `label`")
         if rows is not None and len(labelled) > rows:
             labelled = random.Random(seed).sample(labelled, rows)
         tables[name] = labelled
     return tables
+
+
+def _check_onset(table: str, example: Example) -> None:
+    """`meta.onset`, where harm begins in a reply: told before rows are judged, not after."""
+    onset, said = example.meta.get("onset") or 0, conversation(example)[-1]
+    if not isinstance(onset, int) or not 0 <= onset < max(len(said.content), 1):
+        raise DataError(
+            f"{table}: row {example.id}: got meta.onset {onset!r}, expected a character of the "
+            f"last turn, 0 to {max(len(said.content) - 1, 0)}"
+        )
 
 
 class _Judge:
@@ -89,7 +101,8 @@ def report_of(
         values["modes"][str(mode)] = evaluation.to_values()
     failures = sum(each.outcome.verdict.failure is not None for each in judged)
     if failures:
-        summaries.append(f"{failures} rows could not be judged and count as stopped.")
+        done = "were stopped" if guard.policy.on_failure is Response.BLOCK else "passed"
+        summaries.append(f"{failures} rows could not be judged and {done}.")
     values["failures"] = failures
     return Report("Evaluation of a guard", "\n\n".join(summaries), sections, dict(facts)), values
 
@@ -100,6 +113,7 @@ def _evaluation(judged: Sequence[Judgment], threshold: float, seed: int) -> Eval
         [int(each.example.label == 1) for each in judged],
         [each.outcome.verdict.score for each in judged],
         threshold,
+        flagged=[each.outcome.verdict.action is Action.STOP for each in judged],
         by={
             "set": [each.table for each in judged],
             "rule": [each.example.rule for each in judged],
@@ -108,12 +122,12 @@ def _evaluation(judged: Sequence[Judgment], threshold: float, seed: int) -> Eval
             ],
             "language": [each.example.lang for each in judged],
         },
-        groups=[each.example.group or each.example.id for each in judged],
+        groups=[each.example.group or f"{each.table}\0{each.example.id}" for each in judged],
         seed=seed,
         replies=Replies(
             stop_at=[each.outcome.stop_at for each in judged],
             length=[
-                len(each.conversation[-1].content) if reply else None
+                len(each.conversation[-1].content) or None if reply else None
                 for each, reply in zip(judged, replies, strict=True)
             ],
             onset=[int(each.example.meta.get("onset") or 0) for each in judged],

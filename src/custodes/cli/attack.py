@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
+
+from custodes.errors import ConfigError
 
 if TYPE_CHECKING:
     from custodes.engine import Engine
@@ -90,10 +93,13 @@ def attack(
         "budget": budget,
         "attacks": _listed(attacks),
         "target": _target(target),
-        "attacker": f"{{kind: {attacker}}}" if attacker else None,
-        "traffic": f"[{', '.join(traffic)}]" if traffic else None,
+        "attacker": {"kind": attacker} if attacker else None,
+        "traffic": traffic or None,
     }
-    chosen = [f"{name}={value}" for name, value in flags.items() if value is not None]
+    if run is not None and not harden:
+        raise ConfigError("--run: is for --harden ROUNDS, which was not given")
+    # JSON is YAML in which nothing of a value, such as the # of a path, means anything.
+    chosen = [f"{name}={json.dumps(value)}" for name, value in flags.items() if value is not None]
     settings = _settings(config, [*chosen, *(assignments or [])])
     check_place(out)
     runner = make_engine(engine, ["batch_size=1"])
@@ -184,22 +190,21 @@ def transcripts(
         typer.echo(f"[reply] {attempt.reply}\n")
 
 
-def _listed(attacks: str | None) -> str | None:
+def _listed(attacks: str | None) -> list[dict[str, str]] | None:
     if attacks is None:
         return None
-    names = [name.strip() for name in attacks.split(",") if name.strip()]
-    return "[" + ", ".join(f"{{kind: '{name}'}}" for name in names) + "]"
+    return [{"kind": name.strip()} for name in attacks.split(",") if name.strip()]
 
 
-def _target(target: str | None) -> str | None:
+def _target(target: str | None) -> dict[str, str] | None:
     """The short forms of --target as settings."""
     if target is None:
         return None
     kind, _, place = target.partition(":")
     if kind in ("http", "https"):
-        settings = f"model: default, base_url: '{target}', api_key_env: CUSTODES_API_KEY"
-        return f"{{kind: gateway, {settings}}}"
-    return f"{{kind: '{kind}'" + (f", guard: '{place}'}}" if place else "}")
+        where = {"model": "default", "base_url": target, "api_key_env": "CUSTODES_API_KEY"}
+        return {"kind": "gateway", **where}
+    return {"kind": kind, "guard": place} if place else {"kind": kind}
 
 
 def _print(campaign: Campaign, refusals: list[Refusals], out: Path) -> None:

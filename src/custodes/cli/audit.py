@@ -107,6 +107,7 @@ def export(
 ) -> None:
     """Write every event as JSON lines, oldest first."""
     from custodes import store
+    from custodes.data.atomic import replacing
     from custodes.errors import DataError
 
     vault = _vault(text)
@@ -116,11 +117,10 @@ def export(
             for line in lines:
                 typer.echo(line)
             return
-        try:
-            with to.open("x", encoding="utf-8") as file:
-                file.writelines(f"{line}\n" for line in lines)
-        except OSError as error:
-            raise DataError(f"{to}: cannot be written: {error}; give a new file") from error
+        if to.exists():
+            raise DataError(f"{to}: cannot be written: it exists; give a new file")
+        with replacing(to) as part, part.open("w", encoding="utf-8") as file:
+            file.writelines(f"{line}\n" for line in lines)
 
 
 @contextmanager

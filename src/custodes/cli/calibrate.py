@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -69,6 +69,14 @@ def calibrate(
             "encoder=0.25; again for more. Default: stages are averaged.",
         ),
     ] = None,
+    policy: Annotated[
+        Path | None,
+        typer.Option(
+            help="A YAML file of what the guard's policy shall say, such as action, rules, "
+            "hold_back or on_failure; what it does not name stays. Without rows that alone "
+            "is changed.",
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="Where to write; default: in place.")
     ] = None,
@@ -84,17 +92,29 @@ def calibrate(
     from custodes.cli.sources import check_place, read_examples, read_traffic
     from custodes.config import cache_folder
     from custodes.errors import ConfigError
-    from custodes.guard import find_guard, read_manifest
+    from custodes.guard import find_guard, is_shipped, read_manifest
     from custodes.guard.calibration import CalibrationConfig, calibrate_guard
+    from custodes.guard.repolicy import change_policy
 
-    if not examples and not benign:
-        raise ConfigError("calibrate: got no rows; expected --examples, --benign or both")
+    changes = _policy(policy)
+    if not examples and not benign and not changes:
+        raise ConfigError(
+            "calibrate: got no rows; expected --examples, --benign or both (or --policy)"
+        )
     if not 0 < budget < 1:
         raise ConfigError(f"--budget: got {budget}, expected a share between 0 and 1, as 0.01")
     shares = _shares("--alone", alone or [])
+    found = find_guard(guard)
     if out is not None:
         check_place(out, guard="")
-    found = find_guard(guard)
+    elif is_shipped(found):
+        raise ConfigError(
+            f"--guard {guard}: comes with custodes, for every project here; give --out FOLDER"
+        )
+    if not examples and not benign:
+        manifest = change_policy(found, changes, folder=out or found)
+        typer.echo(f"guard {out or found} ({manifest.sha256[:16]}), policy changed")
+        return
     first = (stages or [entry.name for entry in read_manifest(found).stages])[0]
     passed_on = _shares("--escalate", escalate or [], default=first)
     # Nothing is learned that a licence could bind but a few numbers; a dev set is refused.
@@ -115,7 +135,10 @@ def calibrate(
         folder=out or found,
         cache=cache or cache_folder() / "features",
     )
-    typer.echo(f"guard {out or found} ({report.manifest.sha256[:16]}), budget {budget:.2%}")
+    manifest = report.manifest
+    if changes:
+        manifest = change_policy(out or found, changes, folder=out or found)
+    typer.echo(f"guard {out or found} ({manifest.sha256[:16]}), budget {budget:.2%}")
     for mode, threshold in report.thresholds.items():
         typer.echo(
             f"  {mode:<9} stops at logit {threshold.logit:+.3f}: {threshold.refused} of "
@@ -127,6 +150,17 @@ def calibrate(
         typer.echo(f"  {mode:<9} unchanged: {why}")
     for lost in report.dropped:
         typer.echo(f"  {lost}")
+
+
+def _policy(path: Path | None) -> dict[str, Any]:
+    """What the file says, and nothing that it leaves out; `ConfigError` for a wrong setting."""
+    from custodes.config import load
+    from custodes.guard import Policy
+
+    if path is None:
+        return {}
+    policy = load(Policy, path)
+    return {name: getattr(policy, name) for name in policy.model_fields_set}
 
 
 def _shares(flag: str, given: list[str], *, default: str = "") -> dict[str, float]:

@@ -192,6 +192,8 @@ def _announce(config: GatewayConfig, address: str) -> None:
 
 def _supervise(config: GatewayConfig, listening: socket.socket, address: str) -> None:
     """Keep `workers` processes at the port; hand signals on; replace those that die."""
+    from prometheus_client.multiprocess import mark_process_dead
+
     from custodes.server.console.sessions import console_secret
 
     ended = False
@@ -237,8 +239,13 @@ def _supervise(config: GatewayConfig, listening: socket.socket, address: str) ->
                     hand_on(signal.SIGTERM, None)
                     break
                 typer.echo(f"custodes: worker {child.pid} died; another starts", err=True)
+                # Or its open requests count for ever.
+                mark_process_dead(child.pid, folder)  # type: ignore[no-untyped-call]
                 time.sleep(_RESTART_SECONDS)
-                children[place] = start()
+                if not ended:
+                    children[place] = start()
+        # Once more: one that was just started, or not yet in the list, has not heard it.
+        hand_on(signal.SIGTERM, None)
         for child in children:
             child.wait()
     if hopeless:

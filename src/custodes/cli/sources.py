@@ -90,9 +90,15 @@ def _read(source: str, *, traffic: bool) -> list[Example]:
 def _benign_lines(path: Path) -> list[Example]:
     rows = []
     for number, (place, line) in enumerate(iterate_lines(path), start=1):
+        known = line.get("id")
         row = {"source": path.name, "kind": "benign_exchange", "label": 0, **line}
         try:
-            rows.append(from_record({**row, "id": str(line.get("id", number))}, unknown="keep"))
+            rows.append(
+                from_record(
+                    {**row, "id": f"{path}:{number}" if known is None else str(known)},
+                    unknown="keep",
+                )
+            )
         except DataError as error:
             raise DataError(f"{place}: {error}") from None
     return rows

@@ -9,6 +9,7 @@ from custodes.guard.cascade import Cascade, CascadeStream, GuardPoint, Stage
 from custodes.guard.folder import (
     Manifest,
     find_guard,
+    is_shipped,
     load_guard,
     read_manifest,
     save_guard,
@@ -36,6 +37,7 @@ __all__ = [
     "Stage",
     "Watch",
     "find_guard",
+    "is_shipped",
     "load_guard",
     "mode_of",
     "read_manifest",

@@ -83,6 +83,9 @@ class GuardConfig(Config):
     emphasis: Mapping[RuleId, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
     """Rule -> how many times as much its rows weigh: for one that was edited, so that the guard
     follows it rather than its neighbors."""
+    policy: Policy = Policy()
+    """What a verdict means, and for which rules something else; `custodes calibrate` sets its
+    thresholds, and with --policy the rest of it later."""
 
     def resolved(self) -> GuardConfig:
         """With the default stages written out."""
@@ -106,11 +109,15 @@ def build_guard(
     """
     rules = tuple(rule.id for rule in constitution.restricted)
     known = {rule.id for rule in constitution.rules}
-    if unknown := sorted(set(config.emphasis) - known):
-        raise ConfigError(
-            f"emphasis: got {', '.join(unknown)}; expected rules of "
-            f"{constitution.id}@{constitution.version}"
-        )
+    for setting, named, of in (
+        ("emphasis", config.emphasis, known),
+        ("policy.rules", config.policy.rules, set(rules)),
+    ):
+        if unknown := sorted(set(named) - of):
+            raise ConfigError(
+                f"{setting}: got {', '.join(unknown)}; expected some of {', '.join(sorted(of))}, "
+                f"of {constitution.id}@{constitution.version}"
+            )
     strangers = sorted({e.rule for e in examples if e.rule is not None} - known)
     if strangers:
         raise ConfigError(
@@ -141,7 +148,7 @@ def build_guard(
             stages.append(Stage(scorer=scorer, weight=stage.weight))
         guard = Guard(
             Cascade(stages),
-            Policy(),
+            config.policy,
             edition=edition(constitution),
             artifact="",
             clock=time.monotonic,

@@ -116,6 +116,11 @@ def find_guard(name: str | Path) -> Path:
     return folder
 
 
+def is_shipped(folder: Path) -> bool:
+    """Whether it lies in the package."""
+    return folder.resolve().is_relative_to(_SHIPPED.resolve())
+
+
 def read_manifest(folder: Path) -> Manifest:
     """Read and check `guard.json` alone; the files that it names are not looked at."""
     path = folder / _MANIFEST
@@ -279,7 +284,10 @@ def _verify(folder: Path, manifest: Manifest) -> None:
         path = folder / name
         if not path.is_file():
             raise ArtifactError(f"{path}: missing; {_MANIFEST} names it: restore the whole folder")
-        got = digest(path)
+        try:
+            got = digest(path)
+        except OSError as error:
+            raise ArtifactError(f"{path}: cannot be read: {error}") from error
         if got != expected:
             raise ArtifactError(
                 f"{path}: corrupt: got sha256 {got}, expected {expected}: restore the whole folder"

@@ -193,7 +193,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 async def _reload(service: Service) -> None:
     try:
         await service.reload()
-    except CustodesError:
+    except (CustodesError, OSError):
         return  # logged and counted there; the old guard stays in office
 
 

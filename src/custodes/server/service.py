@@ -299,7 +299,7 @@ class Service:
         async with self._reloading:
             try:
                 chair = await asyncio.to_thread(self._seat, self._load)
-            except CustodesError as error:
+            except (CustodesError, OSError) as error:
                 self.metrics.reloads.labels("failed").inc()
                 _log.error("reload failed", extra={"fields": {"why": str(error)}})
                 raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 from sqlalchemy import Connection, insert, select
 
@@ -54,9 +55,13 @@ def note_arena_attempt(connection: Connection, attempt: ArenaAttempt) -> None:
     )
 
 
-def arena_attempts(connection: Connection) -> list[ArenaAttempt]:
-    """All of them, oldest first."""
-    rows = connection.execute(select(arena).order_by(arena.c.at, arena.c.id))
+def arena_attempts(connection: Connection, *, texts: bool = True) -> list[ArenaAttempt]:
+    """All of them, oldest first; without `texts`, which are most of them, turns and reply empty."""
+    left = () if texts else ("turns", "reply")
+    wanted = [column for column in arena.c if column.name not in left]
+    query = select(*wanted).order_by(arena.c.at, arena.c.id)
+    empty = {"turns": "[]", "reply": ""}
+    rows = [SimpleNamespace(**empty | dict(row)) for row in connection.execute(query).mappings()]
     return [
         ArenaAttempt(
             id=row.id,

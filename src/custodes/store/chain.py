@@ -185,7 +185,11 @@ def _anchor_fault(connection: Connection, anchor: Checkpoint) -> Fault | None:
 
 
 def _fault(connection: Connection, row: Row[Any], last: Checkpoint) -> Fault | None:
-    if link(row.previous, canonical(row._asdict())) != row.hash:
+    try:
+        expected = link(row.previous, canonical(row._asdict()))
+    except (ValueError, TypeError, AttributeError):  # nothing that was ever stored by us
+        return Fault.ALTERED
+    if expected != row.hash:
         return Fault.ALTERED
     if row.previous != last.hash:
         if _is_there(connection, row.previous):

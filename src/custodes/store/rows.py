@@ -101,10 +101,19 @@ def canonical(row: Mapping[str, Any]) -> bytes:
 
 
 def decode(row: Mapping[str, Any], cipher: Cipher | None = None) -> StoredEvent:
-    """The event of a row; its text only with a `cipher` that holds the right key."""
+    """The event of a row; its text only with a `cipher` that holds the right key.
+
+    `StoreError` for a row that holds what no event does.
+    """
     fields = {name: row[name] for name in HASHED}
-    fields["logits"] = json.loads(row["logits"])
-    fields["versions"] = json.loads(row["versions"])
+    try:
+        fields["logits"] = json.loads(row["logits"])
+        fields["versions"] = json.loads(row["versions"])
+    except (ValueError, TypeError) as error:
+        raise StoreError(
+            f"event {row['seq']}: cannot be read ({error}): it was altered, or the database is "
+            "damaged; custodes audit verify says from where on"
+        ) from error
     sealed = row["text"]
     fields["text"] = cipher.open(sealed) if sealed is not None and cipher is not None else None
     return StoredEvent(

@@ -23,8 +23,8 @@ class Book(Protocol):
         """Keep one; returns when it is kept."""
         ...
 
-    async def attempts(self) -> Sequence[store.ArenaAttempt]:
-        """All of them, oldest first."""
+    async def attempts(self, *, texts: bool = True) -> Sequence[store.ArenaAttempt]:
+        """All of them, oldest first; without `texts` turns and replies may be missing."""
         ...
 
 
@@ -39,7 +39,7 @@ class MemoryBook:
         self._attempts.append(attempt)
         del self._attempts[:-_MOST_IN_MEMORY]
 
-    async def attempts(self) -> Sequence[store.ArenaAttempt]:
+    async def attempts(self, *, texts: bool = True) -> Sequence[store.ArenaAttempt]:
         """All that are remembered."""
         return list(self._attempts)
 
@@ -59,11 +59,11 @@ class DatabaseBook:
 
         await asyncio.to_thread(write)
 
-    async def attempts(self) -> Sequence[store.ArenaAttempt]:
-        """From the database."""
+    async def attempts(self, *, texts: bool = True) -> Sequence[store.ArenaAttempt]:
+        """From the database; see `Book`."""
 
         def ask() -> list[store.ArenaAttempt]:
             with store.reading(self._engine) as connection:
-                return store.arena_attempts(connection)
+                return store.arena_attempts(connection, texts=texts)
 
         return await asyncio.to_thread(ask)

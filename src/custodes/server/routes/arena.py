@@ -59,7 +59,7 @@ def _open(request: Request) -> bool:
 
 @router.get("/arena/state")
 async def state(request: Request) -> Response:
-    """Where the player stands, and the leaderboard."""
+    """Where the player stands, and the leaderboard; told at the key's limit, too."""
     service = service_of(request)
     key = await service.authenticate(request.headers)
     player = _name(request.query_params.get("player", ""), "player")
@@ -67,7 +67,7 @@ async def state(request: Request) -> Response:
 
 
 async def _state(arena: Arena, key: Key, player: str) -> dict[str, Any]:
-    attempts = await arena.book.attempts()
+    attempts = await arena.book.attempts(texts=False)
     standing = arena.standing(attempts, key.id, player)
     last = standing.open or arena.levels
     return {
@@ -99,7 +99,7 @@ async def attempt(request: Request) -> Response:
     strategy = _name(body.get("strategy") or "", "strategy", empty=True)
     turns = _turns(body.get("messages"))
     level = body.get("level")
-    standing = arena.standing(await arena.book.attempts(), key.id, player)
+    standing = arena.standing(await arena.book.attempts(texts=False), key.id, player)
     last = standing.open or arena.levels
     if type(level) is not int or not 1 <= level <= last:
         raise RequestError(f"level: got {level!r:.20}, expected 1 to {last}, which are open")
