@@ -230,9 +230,9 @@ class _Provider(ModelAPI):  # type: ignore[misc] # a package without types here
 
         `DataError` for a setting that would be ignored.
         """
-        given = config.model_dump(exclude_none=True)
-        if given.get("num_choices") == 1:
-            del given["num_choices"]
+        given = config.model_dump(exclude_none=True, exclude_defaults=True)
+        # One reply and no log-probabilities is what every target gives anyway.
+        given = {k: v for k, v in given.items() if v is not False and (k, v) != ("num_choices", 1)}
         known = {*_SAMPLING, "stop_seqs"} if self._sampling is not None else set()
         ignored = sorted(given.keys() - known - _SENDING)
         if ignored:
