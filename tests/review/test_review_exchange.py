@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import zipfile
 from pathlib import Path
 
@@ -12,11 +13,12 @@ from typer.testing import CliRunner
 from custodes import store
 from custodes.cli import app
 from custodes.data import read, write
-from custodes.errors import CustodesError, DataError
+from custodes.errors import ConfigError, CustodesError, DataError
 from custodes.review.cases import case_to_record
 from custodes.review.config import QueueConfig
 from custodes.review.exchange import COLUMNS, read_cases, write_labels
 from custodes.review.queue import Desk
+from custodes.review.routes import read_known
 from custodes.review.training import label_rows, training_rows
 from custodes.types import Example, Message
 
@@ -124,6 +126,22 @@ def test_settled_cases_become_training_rows(filled, tmp_path):
     assert read(path) == rows
 
 
+def test_cases_of_one_conversation_are_split_together(filled):
+    talk = (Message("system", "Bake."), Message("user", "Cake?"), Message("assistant", "Here."))
+    other = (Message("system", "Bake."), Message("user", "Pie?"))
+    cases = [
+        make_case(1, messages=talk[:2]),
+        make_case(2, messages=talk),
+        make_case(3, messages=other),
+    ]
+    desk = filled(0, cases=cases)
+    while (claim := desk.next("cakes", "ann")) is not None:
+        desk.submit("cakes", "ann", claim.stored.id, "benign")
+    groups = {row.meta["case"]: row.group for row in training_rows(desk, "cakes")}
+    one, two, three = (groups[number] for number in sorted(groups))
+    assert one == two != three
+
+
 @pytest.fixture
 def run(tmp_path):
     """Run a command on a database of its own."""
@@ -167,6 +185,32 @@ def test_a_queue_is_made_filled_listed_and_exported(run, tmp_path):
         run("export", "pies", str(tmp_path / "x.csv"))
 
 
+def test_settings_that_are_not_named_stay(run, tmp_path):
+    run("queue", "cakes", "--set", "raters=2", "--set", "question='Is it cake?'")
+    run("queue", "cakes", "--set", "confidence=true")
+    file = tmp_path / "queue.yaml"
+    file.write_text("checks: 0.25\nraters: 4\n")
+    said = json.loads(run("queue", "cakes", "--config", str(file), "--set", "raters=3"))
+    assert (said["raters"], said["question"], said["confidence"]) == (3, "Is it cake?", True)
+    assert desk_of(run).config("cakes").checks == 0.25
+
+
+def test_an_agreement_of_another_seed_resamples_otherwise(run, tmp_path):
+    run("queue", "cakes", "--set", "raters=2")
+    run("add", "cakes", put(tmp_path / "cases.jsonl", [make_case(n) for n in range(12)]))
+    desk = desk_of(run)
+    for rater, every in (("ann", 2), ("bob", 3)):
+        while (claim := desk.next("cakes", rater)) is not None:
+            answer = "harmful" if claim.stored.id % every else "benign"
+            desk.submit("cakes", rater, claim.stored.id, answer)
+
+    def figures(seed, name):
+        run("agreement", "cakes", "--out", str(tmp_path / name), "--seed", seed)
+        return json.loads((tmp_path / name / "report.json").read_text())["sections"][0]
+
+    assert figures("1", "a") == figures("1", "b") != figures("2", "c")
+
+
 def known_cases(path, count=240):
     with path.open("w") as file:
         for n in range(count):
@@ -200,6 +244,25 @@ def test_new_cases_are_routed_by_what_known_ones_teach(run, tmp_path):
         run("route", known_cases(tmp_path / "few.jsonl", 8), "--out", str(tmp_path / "x"))
 
 
+def test_known_answers_are_lists_and_a_group_may_be_called_0(tmp_path):
+    path = tmp_path / "known.jsonl"
+    row = {"id": "7", "truth": "harmful", "people": ["harmful", "benign"], "group": 0,
+           "opinions": [{"answer": "harmful", "confidence": 0.9}]}  # fmt: skip
+    path.write_text(json.dumps(row) + "\n" + json.dumps({**row, "group": None}))
+    assert read_known(path).groups == ["0", "0", "7", "7"]
+    path.write_text(json.dumps({**row, "people": "harmful"}))
+    with pytest.raises(DataError, match=r"known\.jsonl:1.*got 'harmful'.*a list of their answers"):
+        read_known(path)
+
+
+def test_a_bound_on_risk_is_chosen_on_other_cases_than_the_calibration(run, tmp_path):
+    known = known_cases(tmp_path / "known.jsonl", 300)
+    said = run("route", known, "--out", str(tmp_path / "route"), "--aim", "risk", "--risk", "0.4")
+    assert "T = " in said
+    summary = json.loads((tmp_path / "route/report.json").read_text())["summary"]
+    assert "from one third of the groups, T from another" in summary
+
+
 PROTOCOL = """
 name: pilot
 items: items.jsonl
@@ -222,7 +285,7 @@ def test_a_study_goes_from_its_protocol_to_its_report(run, tmp_path):
     protocol = str(tmp_path / "pilot.yaml")
     said = run("study", "start", protocol)
     assert "28 items" in said
-    assert "protocol " in said
+    noted = re.search("protocol ([0-9a-f]{64})", said)[1]
     desk = desk_of(run)
     for rater in ("ann", "bob"):
         while (claim := desk.next("pilot", rater)) is not None:
@@ -233,10 +296,20 @@ def test_a_study_goes_from_its_protocol_to_its_report(run, tmp_path):
     report = json.loads((tmp_path / "study/report.json").read_text())
     assert "48 trials of 2 raters on 24 items" in report["summary"]
     assert report["facts"]["simulated"] is False
+    assert report["facts"]["protocol"] == noted
     assert "truth" not in json.dumps([c.title for c in desk.listed("pilot", limit=9, room=9).cases])
     with pytest.raises(DataError, match="other settings"):
         (tmp_path / "pilot.yaml").write_text(PROTOCOL.replace("checks: 0.2", "checks: 0.3"))
         run("study", "start", protocol)
+    (tmp_path / "pilot.yaml").write_text(PROTOCOL)
+    known = (tmp_path / "items.jsonl").read_text()
+    (tmp_path / "items.jsonl").write_text(known.replace('"truth": "benign"', '"truth": "harmful"'))
+    with pytest.raises(DataError, match="the file of items that the study was started with"):
+        run("study", "analyze", protocol, "--out", str(tmp_path / "again"))
+    with pytest.raises(DataError, match="or items"):
+        run("study", "start", protocol)
+    (tmp_path / "items.jsonl").write_text(known)
+    assert noted in run("study", "start", protocol)
 
 
 def test_simulated_trials_are_called_so(run, tmp_path):
@@ -297,7 +370,11 @@ def test_labels_retrain_a_guard_and_the_report_says_what_changed(run, tmp_path):
     report = json.loads((tmp_path / "new/report.json").read_text())
     kept_out = report["sections"][0]["blocks"][1]["rows"][0]
     assert kept_out[0] == "reviewed cases kept out"
-    assert kept_out[3] > kept_out[2]  # the labels taught it what taking a bicycle is
+    # The labels taught it what taking a bicycle is; where it stops, 26 rows do not move for sure.
+    assert kept_out[6] > kept_out[5]
+    (tmp_path / "same").symlink_to(tmp_path / "run")
+    with pytest.raises(ConfigError, match="which is the run itself"):
+        run("retrain", "cakes", "--run", str(tmp_path / "run"), "--out", str(tmp_path / "same"))
     with pytest.raises(DataError, match="--budget"):
         run("retrain", "cakes", "--run", str(tmp_path / "run"), "--out", str(tmp_path / "new2"),
             "--budget", "0.1")  # fmt: skip

@@ -11,7 +11,7 @@ from pydantic import Field
 from custodes.config import Config, Run, cache_folder, load
 from custodes.constitution import read as read_constitution
 from custodes.data import read, split, write
-from custodes.errors import DataError
+from custodes.errors import ConfigError, DataError
 from custodes.guard import load_guard, read_manifest
 from custodes.guard.build import GuardConfig, build_guard
 from custodes.review.queue import Desk
@@ -50,6 +50,11 @@ def retrain_guard(
 ) -> tuple[Path, Path]:
     """(report page, new guard's folder). Written below `out`: guard, train.parquet, review.parquet,
     report. `DataError` where fewer than ten settled cases carry a label."""
+    if out.resolve() == config.run.resolve():
+        raise ConfigError(
+            f"--out: got {out}, which is the run itself: its guard would be replaced before it is "
+            "compared with; give another folder"
+        )
     reviewed = training_rows(desk, config.queue)
     if len(reviewed) < 10:
         raise DataError(
