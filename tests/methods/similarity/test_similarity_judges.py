@@ -252,6 +252,9 @@ def test_answers_stay_where_a_judge_fails(tmp_path):
         run_judge_study(lost, tmp_path / "run")
     kept = (tmp_path / "run" / "artifacts" / "answers.jsonl").read_text().splitlines()
     assert len(kept) == 6 * 12
+    run_judge_study(config, tmp_path / "run")
+    earlier = tmp_path / "run" / "artifacts" / "answers.earlier.jsonl"
+    assert earlier.read_text().splitlines() == kept
 
 
 def test_marks_that_are_there_already(tmp_path, questions):

@@ -58,13 +58,18 @@ def run_judge_study(
 
 
 class _Kept:
-    """Two files of a run, begun anew, to which each model's answers and marks are appended."""
+    """Two files of a run, begun anew, to which each model's answers and marks are appended.
+
+    Those of the run before stay beside them, as `*.earlier.jsonl`: it may be the one that failed.
+    """
 
     def __init__(self, folder: Path, questions: Sequence[Question], judged: Sequence[str]) -> None:
         self._questions = questions
         self._judged = judged
         self._answers, self._marks = folder / "answers.jsonl", folder / "marks.jsonl"
         for path in (self._answers, self._marks):
+            if path.exists():
+                path.replace(path.with_suffix(".earlier.jsonl"))
             path.write_text("", encoding="utf-8")
 
     def answers(self, name: str, rows: Sequence[Floats]) -> None:
