@@ -177,6 +177,19 @@ def test_a_small_store_still_has_a_small_last_shard(language, texts, tmp_path):
     assert store.rows - store.split(1) <= store.rows // 10
 
 
+def test_shards_hold_whole_batches_and_a_store_keeps_its_own(language, texts, tmp_path):
+    whole = collect(language, texts, settings(), tmp_path / "new")
+    assert set(whole.facts.rows) == {3 * 19}
+    facts = json.loads((tmp_path / "new" / "store.json").read_text())
+    old = {**facts, "rows": [2 * 19] * 15}  # as an older version cut it
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "store.json").write_text(json.dumps(old))
+    again = collect(language, texts, settings(), tmp_path / "old")
+    assert set(again.facts.rows) == {2 * 19} and again.rows == whole.rows
+    few = collect(language, texts, settings(tokens=200, batch=4), tmp_path / "few")
+    assert len(few.shards) == 10, "ten contexts: whole batches would leave three"
+
+
 def test_latents_read_from_the_store_are_the_models(language, texts, tmp_path, make_coder):
     store = collect(language, texts, settings(), tmp_path)
     coder, hook = make_coder("relu"), "residual.1"

@@ -34,7 +34,7 @@ from custodes.models.arithmetic import resolved
 __all__ = ["collect", "pack_contexts"]
 
 _PIECE = 2**20  # characters of a text that are read into tokens at once
-_SHARDS = 16  # at least: the last one is held out, and should be a small part of the store
+_SHARDS = 16  # about, at least: the last one is held out, and should be a small part of the store
 
 
 def pack_contexts(
@@ -95,9 +95,8 @@ def collect(
     if say is not None and len(tokens) < config.tokens // config.context:
         say(f"the texts ended after {tokens.size:,} of {config.tokens:,} tokens")
     order = np.random.default_rng(config.seed).permutation(len(tokens))
-    a_shard = config.shard_rows // (config.context - config.skip)
-    a_shard = max(min(a_shard, -(-len(order) // _SHARDS)), 1)
-    deals = [order[start : start + a_shard] for start in range(0, len(order), a_shard)]
+    sizes = _contexts_of_shards(folder, len(order), config)
+    deals = np.split(order, np.cumsum(sizes)[:-1])
     facts = _same(folder, _facts(language, tokens, config, deals))
     with replacing(folder / "tokens.npy") as temporary, temporary.open("wb") as file:
         np.save(file, tokens)
@@ -111,6 +110,25 @@ def collect(
             if say is not None:
                 say(f"shard {number + 1} of {len(deals)}")
     return ActivationStore(folder)
+
+
+def _contexts_of_shards(folder: Path, contexts: int, config: CollectConfig) -> list[int]:
+    """How many each gets: as in the store that is there, else by the settings.
+
+    By those whole batches, where that leaves enough shards: where blocks are compiled, a short
+    batch costs as much as a full one.
+    """
+    rows = config.context - config.skip
+    if (folder / "store.json").exists():
+        there = read_facts(folder).rows
+        if sum(there) == contexts * rows and not any(count % rows for count in there):
+            return [count // rows for count in there]
+    most = max(config.shard_rows // rows, 1)
+    size = min(most, -(-contexts // _SHARDS))
+    whole = max(size // config.batch, 1) * config.batch
+    if whole <= most and contexts >= _SHARDS // 2 * whole:
+        size = whole
+    return [min(size, contexts - start) for start in range(0, contexts, size)]
 
 
 def _facts(
