@@ -195,7 +195,7 @@ class _Provider(ModelAPI):  # type: ignore[misc] # a package without types here
         )
         # Where the target keeps how replies are drawn; a guard alone draws none.
         self._drawing: Any = getattr(self._target, "replies", self._target)
-        self._sampling: Sampling | None = getattr(self._drawing, "_sampling", None)
+        self._sampling: Sampling | None = getattr(self._drawing, "sampling", None)
         self._asked: Counter[tuple[Conversation, str]] = Counter()
         self._lock = asyncio.Lock()
 
@@ -218,7 +218,7 @@ class _Provider(ModelAPI):  # type: ignore[misc] # a package without types here
         async with self._lock:  # one local model, one request
             if wanted is not None:
                 # Replies are kept by conversation and sampling: another seed, another reply.
-                self._drawing._sampling = self._numbered(probe.turns, wanted, config.seed)
+                self._drawing.sampling = self._numbered(probe.turns, wanted, config.seed)
             (seen,) = await asyncio.to_thread(self._target.handle, [probe])
         reason = "content_filter" if seen.stopped is not None else "stop"
         return ModelOutput.from_content(

@@ -39,7 +39,7 @@ class GatewayTarget:
         self.clock = Clock()
         self._config = config
         self._system = config.system
-        self._sampling = Sampling(
+        self.sampling = Sampling(
             max_tokens=config.max_tokens, temperature=config.temperature, seed=config.seed
         )
         self.description = f"{config.model} at {config.base_url}"
@@ -49,7 +49,7 @@ class GatewayTarget:
         """One request a probe, as many at once as the settings allow."""
         asked = [self._turns(probe.turns) for probe in probes]
         with OpenAIModel(self._config) as model:
-            replies = model.generate(asked, self._sampling)
+            replies = model.generate(asked, self.sampling)
         return [_seen(reply) for reply in replies]
 
     def _turns(self, turns: Conversation) -> Conversation:

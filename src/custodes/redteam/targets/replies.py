@@ -46,7 +46,7 @@ class ModelSettings(Config):
 
 
 class Replies:
-    """Asks the model for what it has not said yet."""
+    """Asks the model for what it has not said yet. `sampling`, which may be replaced, says how."""
 
     def __init__(self, config: ModelSettings, cache: Path | None, clock: Clock) -> None:
         settings = dict(config.model)
@@ -55,7 +55,7 @@ class Replies:
         self.model = kind(kind.Config.parse(settings, origin="settings of the target's model"))
         self.description: str = self.model.description
         self._system = config.system
-        self._sampling = Sampling(
+        self.sampling = Sampling(
             max_tokens=config.max_tokens,
             temperature=config.temperature,
             top_p=0.95 if config.temperature else 1.0,
@@ -96,7 +96,7 @@ class Replies:
     def _generate(self, conversations: list[Conversation]) -> list[Reply | None]:
         """None: too long, or refused by the server."""
         try:
-            found: list[Reply | None] = self.model.generate(conversations, self._sampling)
+            found: list[Reply | None] = self.model.generate(conversations, self.sampling)
             return found
         except ModelRequestError as error:
             if error.status not in _OF_THE_CONVERSATION:
@@ -107,7 +107,7 @@ class Replies:
 
     def _key(self, turns: Conversation) -> str:
         told = [(turn.role, turn.content) for turn in turns]
-        said = [self.description, self._made_of, self._sampling.model_dump(), told]
+        said = [self.description, self._made_of, self.sampling.model_dump(), told]
         return hashlib.sha256(json.dumps(said, default=str).encode("ascii")).hexdigest()[:40]
 
     def _path(self, key: str) -> Path | None:
