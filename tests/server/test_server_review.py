@@ -174,6 +174,9 @@ def test_a_page_holds_nothing_that_its_arm_does_not_show(console, signed):
         for word in words:
             assert word not in page, arm
             assert word not in ahead.text, arm
+    desk.put("fed", QueueConfig())
+    desk.add("fed", [make_case(1, slice="larceny", meta={"rule": "larceny"})])
+    assert "larceny" not in ann.get("/console/review/fed").text
     fill(desk, 1, queue="all", arms=(Arm.CONFIDENCE,))
     page = ann.get("/console/review/all").text
     assert "The AI says <strong>harmful</strong>, 55 % sure" in page
