@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import os
 import shutil
@@ -12,12 +10,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from command_doubles import custodes, refused
 
-from custodes.cli import _run as run_command
 from custodes.data import catalogue, read, write
 from custodes.guard import load_guard
 from custodes.types import Example, Mode
@@ -28,31 +26,6 @@ HASHED = """\
 stages:
   - {name: words, features: hashed, settings: {bits: 12}, epochs: 4, learning_rate: 0.02}
 """
-
-
-@dataclass
-class Done:
-    status: int
-    out: str
-    err: str
-
-
-def custodes(*arguments: object) -> Done:
-    """The command in this process, to the exit status."""
-    out, err = io.StringIO(), io.StringIO()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["custodes", *map(str, arguments)])
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            status = run_command()
-    return Done(status, out.getvalue(), err.getvalue())
-
-
-def refused(words: str, *arguments: object) -> None:
-    done = custodes(*arguments)
-    assert done.status == 2, done
-    assert words in " ".join(done.err.split()), done.err
-    assert "Traceback" not in done.err
-    assert done.out == ""
 
 
 @pytest.fixture(scope="module")

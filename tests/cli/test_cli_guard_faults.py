@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from command_doubles import custodes
 
-from custodes.cli import _run as run_command
 from custodes.data import conversation, read, write
 from custodes.guard import find_guard, load_guard, mode_of
 from custodes.types import Action, Mode
@@ -23,22 +20,6 @@ stages:
   - {name: words, features: hashed, settings: {bits: 12}, epochs: 4, learning_rate: 0.02}
 policy: {rules: {growing_mint: {action: log}}}
 """
-
-
-@dataclass
-class Done:
-    status: int
-    out: str
-    err: str
-
-
-def custodes(*arguments: object) -> Done:
-    out, err = io.StringIO(), io.StringIO()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["custodes", *map(str, arguments)])
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            status = run_command()
-    return Done(status, out.getvalue(), err.getvalue())
 
 
 @pytest.fixture(scope="module")
