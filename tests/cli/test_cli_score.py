@@ -304,7 +304,7 @@ def test_without_resume_a_run_starts_anew(home: Path, tmp_path: Path) -> None:
     output = tmp_path / "out.jsonl"
     stale = tmp_path / "out.jsonl.parts"
     stale.mkdir()
-    (stale / "old").write_text("")
+    (stale / "000000-0a.jsonl").write_text("")
     results, _ = run(home, "--output", str(output), given=lines({"text": "a"}, 3))
     assert results == []
     first, second = [json.loads(line) for line in output.read_text().splitlines()]

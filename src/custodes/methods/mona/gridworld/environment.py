@@ -83,8 +83,11 @@ class CameraDropbox(gymnasium.Env[NDArray[np.int64], np.int64]):
             raise ConfigError(
                 f"got the start {chosen!r}; expected 1 to {len(self.board.states) - 1}"
             )
-        starts = self.board.starts
-        drawn = starts[self.np_random.integers(len(starts))] if chosen is None else chosen
+        if chosen is None:
+            starts = self.board.starts
+            drawn = starts[self.np_random.integers(len(starts))]
+        else:
+            drawn = chosen
         self._state, self._time, self._delivered = int(drawn), 0, 0
         return self._observation(), self._info(0.0)
 
