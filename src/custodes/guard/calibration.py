@@ -10,10 +10,10 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,13 +40,9 @@ from custodes.errors import ArtifactError, ConfigError, DataError
 from custodes.guard.cascade import Cascade, Stage
 from custodes.guard.folder import Manifest, find_guard, load_guard, save_guard
 from custodes.guard.guard import Guard
+from custodes.guard.recalibrated import Calibrated, as_before, dropped, order_of
 from custodes.guard.replay import replays
 from custodes.types import Example, Mode
-
-_V = TypeVar("_V")
-
-Calibrated = TokenScorer | PromptedScorer
-"""The stages that can be calibrated."""
 
 __all__ = ["CalibrationConfig", "CalibrationReport", "calibrate_guard"]
 
@@ -126,9 +122,9 @@ def calibrate_guard(
     thresholds, skipped = _thresholds(cascade, pools, config.budget, combined)
     cascade = _alone_within(cascade, thresholds, config)
     stay = set(guard.policy.thresholds) - set(thresholds)
-    cascade = _as_before(cascade, guard.cascade, stay)
+    cascade = as_before(cascade, guard.cascade, stay)
     combined |= {mode: one for mode, one in guard.calibration.items() if mode in stay}
-    other = _order(cascade) != _order(guard.cascade)
+    other = order_of(cascade) != order_of(guard.cascade)
     for mode in sorted(stay - set(skipped)):
         if other or not config.modes:  # else nobody asked for it, and it is as it was
             why = ", and it was set for other stages or escalation" if other else ""
@@ -149,7 +145,9 @@ def calibrate_guard(
         thresholds=thresholds,
         skipped=skipped,
         alone={s.scorer.name: tuple(s.alone) for s in cascade.stages if s.alone},
-        dropped=tuple(_dropped(cascade, guard.cascade, config)),
+        dropped=tuple(
+            dropped(cascade, guard.cascade, named=bool(config.stages), alone=config.alone)
+        ),
         manifest=_rewrite(found, folder, calibrated),
     )
 
@@ -251,50 +249,6 @@ def _calibrated(scorer: Calibrated, by_mode: Mapping[Mode, list[LabelledRow]]) -
             points = bare.score([row.judged.conversation for row in rows], mode)
             fits[mode] = fit_calibration(np.array([point.logit for point in points]), labels)
     return dataclasses.replace(scorer, calibration=fits)
-
-
-def _as_before(cascade: Cascade, before: Cascade, modes: Set[Mode]) -> Cascade:
-    """The cascade whose stages say in these modes what they said before."""
-    known = {stage.scorer.name: stage for stage in before.stages}
-    stages = []
-    for stage in cascade.stages:
-        old, scorer = known[stage.scorer.name], stage.scorer
-        if not isinstance(scorer, Calibrated) or not isinstance(old.scorer, Calibrated):
-            raise AssertionError("stages were calibrated")
-        fits = _put_back(scorer.calibration, old.scorer.calibration, modes)
-        scorer = dataclasses.replace(scorer, calibration=fits)
-        alone = _put_back(stage.alone, old.alone, modes)
-        stages.append(dataclasses.replace(stage, scorer=scorer, alone=alone))
-    return Cascade(stages)
-
-
-def _put_back(now: Mapping[Mode, _V], old: Mapping[Mode, _V], modes: Set[Mode]) -> dict[Mode, _V]:
-    return {mode: one for mode, one in now.items() if mode not in modes} | {
-        mode: one for mode, one in old.items() if mode in modes
-    }
-
-
-def _order(cascade: Cascade) -> list[tuple[str, float | None]]:
-    """Who judges after whom, and from which logit on."""
-    return [(stage.scorer.name, stage.escalate_above) for stage in cascade.stages]
-
-
-def _dropped(cascade: Cascade, before: Cascade, config: CalibrationConfig) -> Iterator[str]:
-    """What the stages that are left had and have no longer, though nobody asked for that."""
-    known = {stage.scorer.name: stage for stage in before.stages}
-    for stage in cascade.stages:
-        name, old = stage.scorer.name, known[stage.scorer.name]
-        if not config.stages and old.escalate_above is not None and stage.escalate_above is None:
-            yield (
-                f"stage {name} passed on what lay above a logit of its old probabilities; now it "
-                f"passes on everything (escalate: {name}=SHARE sets it anew)"
-            )
-        gone = sorted(set(old.alone) - set(stage.alone))
-        if gone and name not in config.alone:
-            yield (
-                f"stage {name} spoke alone by its old probabilities in {', '.join(gone)}; now it "
-                f"is averaged in (alone: {name}=SHARE sets it anew)"
-            )
 
 
 def _benign_logits(
