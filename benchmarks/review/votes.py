@@ -39,4 +39,8 @@ def figures(options: argparse.Namespace) -> list[dict]:
                  "target": "> 0", "seeds": seeds})  # fmt: skip
     rows += [figure(f"hybrid over people alone, {name}", row["over_people"])
              for name, row in routings.items()]  # fmt: skip
+    for name, row in routings.items():
+        if name.startswith("T for risk"):
+            rows += [figure(f"share that the AI answers, {name}", row["accepted"]),
+                     figure(f"errors among those, {name}", row["errors"], "<= 0.25")]  # fmt: skip
     return rows

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from custodes.errors import DataError, InputError
-from custodes.review.claims import Rater, judge_by_folds, left_out_rows, read_pairs
+from custodes.review.claims import Rater, folds_of, judge_by_folds, left_out_rows, read_pairs
 from custodes.review.complementarity import complementarity, complementarity_report
-from custodes.review.reproduce import route_claims
+from custodes.review.reproduce import choose, route_claims
 from custodes.review.routing import (
     Objective,
     Rows,
@@ -149,7 +149,7 @@ def test_calibration_keeps_the_order():
     rows = make_rows(500)
     fit = fit_confidence(rows.confidence, rows.ai)
     assert fit.slope > 0
-    with pytest.raises(DataError, match="one class"):
+    with pytest.raises(DataError, match="in all 2 rows"):
         fit_confidence([0.5, 0.6], [1, 1])
 
 
@@ -224,7 +224,7 @@ def make_votes(path, claims=36):
             evidences = []
             for k in range(4):
                 label = list(said)[(n + k) % 3]
-                votes = [label if random.random() < 0.8 else random.choice(list(said))
+                votes = [label if random.random() < 0.7 else random.choice(list(said))
                          for _ in range(3)]  # fmt: skip
                 evidences.append({"evidence": f"Item {k}: {said[label]}.", "article": "Ovens",
                                   "votes": [*votes, None, None]})  # fmt: skip
@@ -241,9 +241,19 @@ def test_votes_are_routed_by_what_other_claims_teach(tmp_path):
     measured = outcome.measured(seed=0)
     assert measured.ai.value > 0.6
     assert set(map(len, outcome.routes.values())) == {measured.rows}
+    accepted = outcome.routes["T for accuracy"]
+    assert measured.errors.value == pytest.approx(1 - outcome.rows.ai[accepted].mean())
     assert len(outcome.thresholds) == 3
     again = route_claims(pairs, folds=3, seed=0)
     assert (again.rows.confidence == outcome.rows.confidence).all()
+
+
+def test_a_risk_is_bounded_on_other_claims_than_calibrate():
+    rows = make_rows(800)
+    cut = next(cut for name, cut in choose(rows, seed=0).cuts.items() if "risk" in name)
+    calibrates = folds_of(rows.groups, 2, seed=0) == 0
+    assert cut.calibration == fit_confidence_by_slice(rows.take(calibrates))
+    assert cut.limit in cut.calibration(rows.take(~calibrates))
 
 
 def test_a_vote_is_held_against_the_others_majority(tmp_path):

@@ -6,7 +6,6 @@ The guard that comes out is not calibrated: its thresholds are 0.5 until `calibr
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -146,13 +145,7 @@ def build_guard(
                 )
                 save_scorer(scorer, place, features=stage.features)
             stages.append(Stage(scorer=scorer, weight=stage.weight))
-        guard = Guard(
-            Cascade(stages),
-            config.policy,
-            edition=edition(constitution),
-            artifact="",
-            clock=time.monotonic,
-        )
+        guard = Guard(Cascade(stages), config.policy, edition=edition(constitution))
         return save_guard(folder, guard, scorers=folders, card=card)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,14 +132,7 @@ def calibrate_guard(
     policy = guard.policy.model_copy(
         update={"thresholds": {**guard.policy.thresholds, **found_now}}
     )
-    calibrated = Guard(
-        cascade,
-        policy,
-        edition=guard.edition,
-        artifact="",
-        clock=time.monotonic,
-        calibration=combined,
-    )
+    calibrated = guard.replace(cascade=cascade, policy=policy, calibration=combined)
     return CalibrationReport(
         thresholds=thresholds,
         skipped=skipped,

@@ -1,10 +1,11 @@
 """Scorers and policy as one thing that judges conversations and opens sessions.
 
-Knows no file, no network and no clock of its own.
+Knows no file and no network.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -57,8 +58,8 @@ class Guard:
     """Judges conversations; safe to share between threads as far as its scorers are.
 
     `clock` gives seconds and is read only where the policy sets a deadline. `artifact` is the
-    version that verdicts carry. A mode without `calibration` takes the logit as it is.
-    `ConfigError` where the policy speaks of a rule that no stage can name.
+    version that verdicts carry, empty before a guard was saved. A mode without `calibration` takes
+    the logit as it is. `ConfigError` where the policy speaks of a rule that no stage can name.
     """
 
     def __init__(
@@ -67,8 +68,8 @@ class Guard:
         policy: Policy,
         *,
         edition: Edition,
-        artifact: str,
-        clock: Callable[[], float],
+        artifact: str = "",
+        clock: Callable[[], float] = time.monotonic,
         calibration: Mapping[Mode, Calibration] | None = None,
     ) -> None:
         unknown = sorted(policy.rules.keys() - set(cascade.rules))
@@ -85,14 +86,21 @@ class Guard:
         self._clock = clock
         self._watch = Watch(clock, policy.deadline) if policy.deadline is not None else None
 
-    def _on(self, cascade: Cascade) -> Guard:
+    def replace(
+        self,
+        *,
+        cascade: Cascade | None = None,
+        policy: Policy | None = None,
+        calibration: Mapping[Mode, Calibration] | None = None,
+    ) -> Guard:
+        """This guard with other parts; what is not given stays."""
         return Guard(
-            cascade,
-            self.policy,
+            cascade or self.cascade,
+            policy or self.policy,
             edition=self.edition,
             artifact=self.artifact,
             clock=self._clock,
-            calibration=self.calibration,
+            calibration=self.calibration if calibration is None else calibration,
         )
 
     @property
@@ -111,7 +119,7 @@ class Guard:
         """This guard for one reply, the activations of whose passes come through `record`;
         `after`: characters of the judged text that come before the reply's own."""
         stages = [_heard(each, record, after) for each in self.cascade.stages]
-        return self._on(Cascade(stages, hidden=self.cascade.hidden))
+        return self.replace(cascade=Cascade(stages, hidden=self.cascade.hidden))
 
     def open(self, context: Conversation, mode: Mode) -> Session:
         """Begin to judge a text that follows `context`; see `Scorer.open` for the modes."""
@@ -149,7 +157,7 @@ class Guard:
             places = [place for place, other in enumerate(modes) if other is each]
             batch = [conversations[place] for place in places]
             for place, cascade in zip(places, replays(self.cascade, batch, each), strict=True):
-                found[place] = self._on(cascade)
+                found[place] = self.replace(cascade=cascade)
         return [(each, found[place]) for place, each in enumerate(modes)]
 
     def judge_pointwise(self, conversation: Conversation, mode: Mode) -> Verdict:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from custodes.guard.folder import Manifest, find_guard, load_guard, save_guard
-from custodes.guard.guard import Guard
 from custodes.guard.policy import Policy
 
 __all__ = ["change_policy"]
@@ -25,19 +23,11 @@ def change_policy(source: str | Path, changes: Mapping[str, Any], *, folder: Pat
     old = guard.policy.model_dump()
     thresholds = {**old["thresholds"], **changes.get("thresholds", {})}
     policy = Policy.parse({**old, **changes, "thresholds": thresholds}, origin="policy")
-    changed = Guard(
-        guard.cascade,
-        policy,
-        edition=guard.edition,
-        artifact="",
-        clock=time.monotonic,
-        calibration=guard.calibration,
-    )
     names = [stage.scorer.name for stage in guard.cascade.stages]
     rules = found / "constitution.yaml"
     return save_guard(
         folder,
-        changed,
+        guard.replace(policy=policy),
         scorers={name: found / "stages" / name for name in names},
         card=(found / "card.md").read_text(encoding="utf-8"),
         constitution=rules if rules.is_file() else None,

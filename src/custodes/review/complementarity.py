@@ -41,7 +41,7 @@ class Complementarity:
     """Accuracies and differences with intervals that resample groups; shares of the rows.
 
     `oracle`: whoever is right answers. `region`: people right and the AI wrong. `accepted`: the
-    AI's share of the answers.
+    AI's share of the answers; `errors`: the share of those that are wrong (0 where it has none).
     """
 
     ai: Interval
@@ -52,6 +52,7 @@ class Complementarity:
     over_people: Interval
     region: Interval
     accepted: Interval
+    errors: Interval
     rows: int
     groups: int
 
@@ -67,7 +68,9 @@ def complementarity(
         oracle = np.maximum(ai, people).mean()
         a, p = ai.mean(), people.mean()
         region = ((people == 1) & (ai == 0)).mean()
-        return np.array([a, p, hybrid, oracle, hybrid - a, hybrid - p, region, taken.mean()])
+        wrong = float(taken @ (1 - ai)) / max(float(taken.sum()), 1.0)
+        differences = hybrid - a, hybrid - p
+        return np.array([a, p, hybrid, oracle, *differences, region, taken.mean(), wrong])
 
     taken = np.asarray(accepted, dtype=np.float64)
     values = figures(ai, people, taken)
@@ -84,6 +87,7 @@ def complementarity(
         over_people=found[5],
         region=found[6],
         accepted=found[7],
+        errors=found[8],
         rows=len(rows.groups),
         groups=len(set(rows.groups)),
     )
@@ -112,11 +116,11 @@ def complementarity_report(
                 Card("oracle", first.oracle, note="whoever is right answers"),
             ]),
             Table(
-                ["routing", "hybrid", "over people", "over the AI", "AI's share"],
-                [[each, c.hybrid, c.over_people, c.over_ai, c.accepted]
+                ["routing", "hybrid", "over people", "over the AI", "AI's share", "wrong of those"],
+                [[each, c.hybrid, c.over_people, c.over_ai, c.accepted, c.errors]
                  for each, c in measured.items()],
                 f"{first.rows:,} judgments on {first.groups:,} groups; intervals resample groups",
-                [".3f", ".3f", "+.3f", "+.3f", ".3f"],
+                [".3f", ".3f", "+.3f", "+.3f", ".3f", ".3f"],
             ),
             Prose(
                 "The complementarity region, where people are right and the AI is wrong, is "

@@ -2,26 +2,24 @@
 
 A case is claimed for a while, judged once by each of its raters, and settled; what they disagree
 about is ruled on. Nothing is lost when a browser or a process dies: a claim runs out, a draft
-stays, an answer that was acknowledged is on disk. The arm of a rating is chosen here and nowhere
-else. Knows no HTTP and no SQL.
+stays, an answer that was acknowledged is on disk. Knows no HTTP and no SQL.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from custodes import store
 from custodes.errors import ConfigError, DataError
-from custodes.review.arms import Arm, choose_arm
+from custodes.review.arms import Arm
 from custodes.review.cases import Case
 from custodes.review.config import QueueConfig
 from custodes.review.evidence import with_evidence
-from custodes.review.lookup import LAST, Lookup, Progress, config_in
+from custodes.review.holding import Claim, Hands, locked
+from custodes.review.lookup import LAST, Progress, config_in
 from custodes.review.sampling import rank_cases
 from custodes.review.settling import (
-    case_in,
     case_row,
     check_answer,
     is_free,
@@ -38,37 +36,9 @@ __all__ = ["LAST", "RULES_CONFLICTS", "Claim", "Desk", "Progress"]
 
 RULES_CONFLICTS = "adjudicate"
 """The skill of a reviewer who may settle conflicts."""
-_RECENT = 120
-_SLACK = 0.02
-"""Share of a claim's time that passes before it is worth a write to renew it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
-    """A case in a rater's hands. `revealed`: whether the help of the arm may be shown now."""
-
-    stored: StoredCase
-    case: Case
-    judgment: StoredJudgment
-    config: QueueConfig
-
-    @property
-    def arm(self) -> Arm:
-        """The assistance arm."""
-        return Arm(self.judgment.arm)
-
-    @property
-    def revealed(self) -> bool:
-        """Blind queues show help after a first answer only."""
-        return not self.blind or self.judgment.revealed is not None
-
-    @property
-    def blind(self) -> bool:
-        """Whether a first answer is asked for before the help is shown."""
-        return self.config.blind and bool(self.arm.shows) and self.judgment.part == RATING
-
-
-class Desk(Lookup):
+class Desk(Hands):
     """See the module; made as a `Lookup`, whose `cipher` here also encrypts."""
 
     # Queues
@@ -146,7 +116,7 @@ class Desk(Lookup):
         """A certain case, claimed if it may be; None where it is not this rater's to judge."""
         with self.writing() as connection:
             config = config_in(connection, queue)
-            case = _locked(connection, queue, id_)
+            case = locked(connection, queue, id_)
             found = store.judgment_of(connection, id_, RATING, rater)
             if found is None or found.state == "left":
                 skilled = case.skill in ("", *store.skills_of(connection, rater))
@@ -169,7 +139,7 @@ class Desk(Lookup):
     def shown(self, queue: str, rater: str, id_: int) -> None:
         """The same for a case that was fetched ahead, where the rater still holds it."""
         with self.writing() as connection:
-            _locked(connection, queue, id_)
+            locked(connection, queue, id_)
             found = store.judgment_of(connection, id_, RATING, rater)
             if found is not None and found.shown is None:
                 store.touch(connection, id_, RATING, rater, shown=self._now())
@@ -179,7 +149,7 @@ class Desk(Lookup):
         """Keep what is not given yet, and the rater's claims for as long again."""
         with self.writing() as connection:
             config = config_in(connection, queue)
-            _locked(connection, queue, id_)
+            locked(connection, queue, id_)
             store.touch(connection, id_, RATING, rater, draft=dict(draft))
             self._keep(connection, queue, rater, config)
 
@@ -193,7 +163,7 @@ class Desk(Lookup):
         with self.writing() as connection:
             config = config_in(connection, queue)
             check_answer(config, answer)
-            case = _locked(connection, queue, id_)
+            case = locked(connection, queue, id_)
             claim = self._held(connection, case, rater, config)
             if claim.blind and claim.judgment.revealed is None:
                 now = self._now()
@@ -223,7 +193,7 @@ class Desk(Lookup):
         with self.writing() as connection:
             config = config_in(connection, queue)
             check_answer(config, answer)
-            case = _locked(connection, queue, id_)
+            case = locked(connection, queue, id_)
             claim = self._claim(connection, id_, RATING, rater, config)
             judgment = claim.judgment
             if judgment.state == "given":
@@ -252,7 +222,7 @@ class Desk(Lookup):
         `DataError` where the rater does not hold it.
         """
         with self.writing() as connection:
-            case = _locked(connection, queue, id_)
+            case = locked(connection, queue, id_)
             self._held(connection, case, rater, config_in(connection, queue))
             store.leave(connection, case, RATING, rater)
             store.note_action(connection, case, rater, "left", {}, now=self._now())
@@ -273,7 +243,7 @@ class Desk(Lookup):
                 if id_ is None:
                     return None
                 raise DataError(f"case {id_} is not among your last {LAST} answers")
-            case = _locked(connection, queue, found.case.id)
+            case = locked(connection, queue, found.case.id)
             if not takes_back(case):
                 raise DataError(
                     f"case {case.id}: others disagree with an answer, so that none can be taken "
@@ -311,7 +281,7 @@ class Desk(Lookup):
         with self.writing() as connection:
             config = config_in(connection, queue)
             check_answer(config, answer)
-            case = _locked(connection, queue, id_)
+            case = locked(connection, queue, id_)
             if case.state != "conflict":
                 return False
             judgment = store.judgment_of(connection, id_, RULING, rater)
@@ -330,68 +300,6 @@ class Desk(Lookup):
 
     # Within a transaction
 
-    def _choose(
-        self, connection: Connection, queue: str, rater: str, config: QueueConfig
-    ) -> int | None:
-        skills = store.skills_of(connection, rater)
-        kinds = ["case"]
-        if config.checks > 0:
-            every = max(2, round(1 / config.checks))
-            recent = store.recent_of(connection, queue, rater, every - 1)
-            due = len(recent) == every - 1 and all(kind == "case" for _, kind in recent)
-            kinds = ["gold", "case"] if due else ["case", "gold"]
-        for kind in kinds:
-            id_ = store.next_case(connection, queue=queue, rater=rater, kind=kind, skills=skills)
-            if id_ is not None:
-                return id_
-        return None
-
-    def _take(self, connection: Connection, id_: int, rater: str, config: QueueConfig) -> None:
-        case = store.lock_case(connection, id_)
-        arm = config.arms[0]
-        if len(config.arms) > 1:
-            recent = store.recent_of(connection, case.queue, rater, _RECENT)
-            arm = choose_arm(
-                config.arms,
-                of_rater=[before for before, _ in recent],
-                on_case=store.arms_on(connection, id_),
-                seed=config.seed,
-                unit=f"{rater} {case.ref}",
-            )
-        now = self._now()
-        until = now + config.claim_seconds
-        store.claim_case(connection, case, part=RATING, rater=rater, arm=arm, now=now, until=until)
-        store.note_action(connection, case, rater, "claimed", {"arm": arm}, now=now)
-
-    def _keep(self, connection: Connection, queue: str, rater: str, config: QueueConfig) -> None:
-        """Let the rater hold what they hold for as long again."""
-        now, length = self._now(), config.claim_seconds
-        store.keep_claims(
-            connection, queue, rater, until=now + length, enough=now + length * (1 - _SLACK)
-        )
-
-    def _held(
-        self, connection: Connection, case: StoredCase, rater: str, config: QueueConfig
-    ) -> Claim:
-        """The rater's claim of a locked case; `DataError` where it is not held now."""
-        claim = self._claim(connection, case.id, RATING, rater, config)
-        if claim.judgment.state == "left":
-            raise DataError(
-                f"case {case.id}: your time with it ran out, or you gave it back; open it again"
-            )
-        if claim.judgment.state != "held":
-            raise DataError(f"case {case.id}: you judged it; take your answer back to change it")
-        return claim
-
-    def _claim(
-        self, connection: Connection, id_: int, part: str, rater: str, config: QueueConfig
-    ) -> Claim:
-        stored = store.case_of(connection, id_, cipher=self._cipher)
-        judgment = store.judgment_of(connection, id_, part, rater)
-        if stored is None or judgment is None:
-            raise DataError(f"case {id_} is not yours; take the next one from the queue")
-        return Claim(stored=stored, case=case_in(stored), judgment=judgment, config=config)
-
     def _decide(self, connection: Connection, case: StoredCase, config: QueueConfig) -> None:
         """Settle a case that has all of its ratings, or open it where one was taken back."""
         if case.kind != "case":
@@ -399,10 +307,3 @@ class Desk(Lookup):
         given = [each.answer for each in store.judgments_of(connection, case.id)]
         state, answer, by = verdict_of(given, needed=case.needed, settle=config.settle)
         store.settle(connection, case.id, state=state, answer=answer, by=by, now=self._now())
-
-
-def _locked(connection: Connection, queue: str, id_: int) -> StoredCase:
-    case = store.lock_case(connection, id_)
-    if case.queue != queue:
-        raise DataError(f"case {id_} is not in the queue {queue}")
-    return case

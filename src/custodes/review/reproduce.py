@@ -61,21 +61,32 @@ _HEADLINE = "T for accuracy"
 _AIMS = {
     _HEADLINE: Objective(),
     "T for cost (a person costs 0.1 errors)": Objective(aim="cost", person_cost=0.1),
-    "T for risk (at most 25 % errors accepted)": Objective(aim="risk", risk=0.25),
 }
+_RISK = "T for risk (at most 25 % errors accepted)"
+_BOUND = Objective(aim="risk", risk=0.25)
 _DEFERRAL = "learned deferral by the AI's answer"
 _PLAIN = "T for accuracy, confidence not calibrated by answer"
 
 
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    """Accept where the confidence of this calibration is at least T."""
+
+    calibration: SliceCalibration | None
+    limit: float
+
+    def __call__(self, rows: Rows) -> Bools:
+        sure = rows.confidence if self.calibration is None else self.calibration(rows)
+        return np.asarray(sure >= self.limit)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Chosen:
-    """What one fold's other claims teach: calibration, T by aim, people's reliability; `plain`: T
-    on the AI's own confidence."""
+    """What one fold's other claims teach: calibration, T by aim, people's reliability."""
 
     calibration: SliceCalibration
-    limits: dict[str, float]
+    cuts: dict[str, _Cut]
     deferral: Deferral
-    plain: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,34 +112,44 @@ def route_claims(pairs: list[Pair], *, folds: int, seed: int) -> Outcome:
         inside = np.flatnonzero(fold == number)
         others = [pairs[row] for row in np.flatnonzero(fold != number)]
         seen = judge_by_folds(others, folds=max(2, folds - 1), seed=seed + 1 + number)
-        chosen[number] = _choose(left_out_rows(others, seen)[0])
+        chosen[number] = choose(left_out_rows(others, seen)[0], seed=seed + number)
         probabilities[inside] = Rater().fit(others).probabilities([pairs[i] for i in inside])
     rows, places = left_out_rows(pairs, probabilities)
     where = fold[places]
     confidence = np.zeros(len(where))
-    routes = {name: np.zeros(len(where), dtype=bool) for name in (*_AIMS, _DEFERRAL, _PLAIN)}
+    names = (*_AIMS, _RISK, _DEFERRAL, _PLAIN)
+    routes = {name: np.zeros(len(where), dtype=bool) for name in names}
     for number, one in chosen.items():
         inside = np.flatnonzero(where == number)
         part = rows.take(inside)
         confidence[inside] = sure = one.calibration(part)
-        for name, limit in one.limits.items():
-            routes[name][inside] = sure >= limit
+        for name, cut in one.cuts.items():
+            routes[name][inside] = cut(part)
         routes[_DEFERRAL][inside] = one.deferral.accepts(sure, part.slices)
-        routes[_PLAIN][inside] = part.confidence >= one.plain
-    limits = [chosen[number].limits[_HEADLINE] for number in range(folds)]
+    limits = [chosen[number].cuts[_HEADLINE].limit for number in range(folds)]
     return Outcome(rows=replace(rows, confidence=confidence), routes=routes, thresholds=limits)
 
 
-def _choose(rows: Rows) -> _Chosen:
-    """Calibration, T for each aim, people's reliability: from these rows alone."""
+def choose(rows: Rows, *, seed: int) -> _Chosen:
+    """Calibration, T for each aim, people's reliability: from these rows alone.
+
+    A bound on risk is chosen on other claims than its calibration, which orders answers by their
+    errors, as `routes.route_known` does.
+    """
     calibration = fit_confidence_by_slice(rows)
-    plain = choose_threshold(rows)
-    rows = replace(rows, confidence=calibration(rows))
+    half = folds_of(list(map(str, rows.groups)), 2, seed=seed) == 0
+    apart, bounded = fit_confidence_by_slice(rows.take(half)), rows.take(~half)
+    bounded = replace(bounded, confidence=apart(bounded))
+    sure = replace(rows, confidence=calibration(rows))
+    cuts = {name: _Cut(calibration, choose_threshold(sure, aim)) for name, aim in _AIMS.items()}
     return _Chosen(
         calibration=calibration,
-        limits={name: choose_threshold(rows, aim) for name, aim in _AIMS.items()},
-        deferral=fit_deferral(rows),
-        plain=plain,
+        cuts={
+            **cuts,
+            _RISK: _Cut(apart, choose_threshold(bounded, _BOUND)),
+            _PLAIN: _Cut(None, choose_threshold(rows)),
+        },
+        deferral=fit_deferral(sure),
     )
 
 
@@ -154,6 +175,7 @@ def reproduce(size: Literal["tiny", "full"], seed: int, out: Path) -> Path:
             over_ai=other.over_ai.to_values(),
             over_people=other.over_people.to_values(),
             accepted=other.accepted.to_values(),
+            errors=other.errors.to_values(),
         )
     report = _report(outcome, len(pairs), seed)
     return run.report(report.values(), report.html())

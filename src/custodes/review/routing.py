@@ -107,7 +107,16 @@ def calibrated(confidence: ArrayLike, calibration: Calibration) -> Floats:
 
 
 def fit_confidence(confidence: ArrayLike, right: ArrayLike) -> Calibration:
-    """Platt scaling of an AI's confidence by whether it was right."""
+    """Platt scaling of an AI's confidence by whether it was right.
+
+    `DataError` where it always was, or never: there is nothing to fit.
+    """
+    if len(set(np.asarray(right).tolist())) == 1:
+        raise DataError(
+            f"confidence: got an AI that is {'right' if np.all(right) else 'wrong'} in all "
+            f"{len(np.asarray(right))} rows of the calibration; expected some of each; give more "
+            "cases"
+        )
     odds, was = _log_odds(confidence), np.asarray(right, dtype=np.int64)
     fit = fit_calibration(odds, was)
     # Where its slope had to be kept above 0 the intercept no longer fits: the mean must.

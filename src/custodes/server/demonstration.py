@@ -45,7 +45,6 @@ def scripted_guard(marker: str, **fault: Any) -> Guard:
         Policy(hold_back=len(marker) - 1),
         edition=Edition(id="scripted", version="1"),
         artifact="scripted",
-        clock=time.monotonic,
     )
 
 

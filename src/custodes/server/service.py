@@ -55,14 +55,7 @@ class Chair:
     def __init__(self, guard: Guard, config: GatewayConfig) -> None:
         self.policy_release = guard.policy.release
         policy = guard.policy.model_copy(update={"release": "checked"})
-        self.guard = Guard(
-            guard.cascade,
-            policy,
-            edition=guard.edition,
-            artifact=guard.artifact,
-            clock=time.monotonic,
-            calibration=guard.calibration,
-        )
+        self.guard = guard.replace(policy=policy)
         self.intake = Intake(self.guard, roles=config.judged_roles)
         self.names = _names(guard)
 
