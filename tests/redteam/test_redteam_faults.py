@@ -7,6 +7,7 @@ import pytest
 import yaml
 from redteam_doubles import ANSWER, SET
 
+from custodes.config.named_files import named_files
 from custodes.engine import ENGINES
 from custodes.errors import ConfigError, DataError, ModelRequestError
 from custodes.models.scripted import ScriptedModel
@@ -16,7 +17,6 @@ from custodes.redteam.behaviors import read_behaviors
 from custodes.redteam.conclude import _names
 from custodes.redteam.found import read_found
 from custodes.redteam.judges import JudgeConfig
-from custodes.redteam.named_files import named_files
 from custodes.redteam.probes import Probe, Seen
 
 

@@ -2,6 +2,7 @@
 
 from custodes.config.digests import digest
 from custodes.config.manual import manual
+from custodes.config.named_files import named_files
 from custodes.config.places import cache_folder
 from custodes.config.registry import Registry
 from custodes.config.run import Run, environment, write_atomically
@@ -16,6 +17,7 @@ __all__ = [
     "environment",
     "load",
     "manual",
+    "named_files",
     "override",
     "save",
     "write_atomically",

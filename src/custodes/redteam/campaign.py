@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from custodes.config import Config, write_atomically
+from custodes.config import Config, named_files, write_atomically
 from custodes.engine import Engine
 from custodes.engine.resume import resumable_map
 from custodes.errors import ConfigError
@@ -30,7 +30,6 @@ from custodes.models import MODELS, GenerateModel
 from custodes.redteam.attack import AttackConfig, attack_names, make_attack
 from custodes.redteam.fight import Terms, fight
 from custodes.redteam.judges import JudgeConfig, make_judge
-from custodes.redteam.named_files import named_files
 from custodes.redteam.question_files import read_questions
 from custodes.redteam.questions import QuestionSet
 from custodes.redteam.records import Fight

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from custodes import constitution as constitutions
-from custodes.config import Run, digest, environment, load, write_atomically
+from custodes.config import Run, digest, environment, load, named_files, write_atomically
 from custodes.constitution import Constitution, constitution_hash
 from custodes.data import catalogue, read, to_record, write
 from custodes.data import load as load_set
@@ -35,7 +35,6 @@ from custodes.redteam.attack import AttackConfig
 from custodes.redteam.campaign import Campaign, CampaignConfig
 from custodes.redteam.conclude import conclude
 from custodes.redteam.harvest import benign_twins, harvest
-from custodes.redteam.named_files import named_files
 from custodes.redteam.records import Fight
 from custodes.redteam.refusals import Refusals
 from custodes.redteam.tally import past_the_guard, success_per_attempt, success_rate

@@ -20,6 +20,7 @@ from custodes.methods.similarity.judges import (
 from custodes.methods.similarity.marks import read_marks
 from custodes.methods.similarity.replies import named
 from custodes.models import MODELS
+from custodes.models.scripted import ScriptedModel
 
 
 def scripted(**settings):
@@ -242,7 +243,7 @@ def test_what_was_answered_is_kept_and_what_was_not_read_is_said(tmp_path):
     assert done.exit_code == 0, done.output
 
 
-def test_answers_stay_where_a_judge_fails(tmp_path):
+def test_a_study_that_failed_asks_nobody_again_who_answered(tmp_path, monkeypatch):
     judged = {f"m{i}": replying("A") for i in range(5)}
     config = study(tmp_path, replying("1"), judged)
     lost = config.model_copy(
@@ -250,11 +251,29 @@ def test_answers_stay_where_a_judge_fails(tmp_path):
     )
     with pytest.raises(KeyError):
         run_judge_study(lost, tmp_path / "run")
-    kept = (tmp_path / "run" / "artifacts" / "answers.jsonl").read_text().splitlines()
+    answers = tmp_path / "run" / "artifacts" / "answers.jsonl"
+    kept = answers.read_text().splitlines()
     assert len(kept) == 6 * 12
+
+    asked = []
+    generate = ScriptedModel.generate
+
+    def counted(self, conversations, sampling):
+        asked.append([turns[-1].content for turns in conversations])
+        return generate(self, conversations, sampling)
+
+    monkeypatch.setattr(ScriptedModel, "generate", counted)
     run_judge_study(config, tmp_path / "run")
-    earlier = tmp_path / "run" / "artifacts" / "answers.earlier.jsonl"
-    assert earlier.read_text().splitlines() == kept
+    assert answers.read_text().splitlines() == kept
+    assert len(asked) == 1  # the judge, for its marks
+    assert all("Is the proposed answer correct?" in text for text in asked.pop())
+    marks = (tmp_path / "run" / "artifacts" / "marks.jsonl").read_text()
+    run_judge_study(config, tmp_path / "run")
+    assert not asked
+    assert (tmp_path / "run" / "artifacts" / "marks.jsonl").read_text() == marks
+    other = {**judged, "m5": replying("B")}
+    run_judge_study(study(tmp_path, replying("1"), other), tmp_path / "run")
+    assert len(asked) == 2  # the new one, and the judge
 
 
 def test_marks_that_are_there_already(tmp_path, questions):

@@ -6,6 +6,7 @@ reads, before anything is computed of it: it may have been paid for.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -14,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from custodes.config import Run
+from custodes.config import Run, named_files, write_atomically
 from custodes.errors import DataError
 from custodes.methods.similarity.answers import Floats
 from custodes.methods.similarity.config import JudgesConfig, ModelSettings
@@ -39,7 +40,8 @@ def run_judge_study(
 ) -> Path:
     """Judges and judged of a file, into the folder `out`; returns the path of its report page.
 
-    `artifacts/answers.jsonl` and `marks.jsonl` grow model by model. `say` hears what was not read.
+    `artifacts/answers.jsonl` and `marks.jsonl` grow model by model, and who has said all of theirs
+    in a run before is not asked again. `say` hears what was not read.
     """
     questions = _read_questions(config.questions)
     run = Run(out, config, seed=config.asking.seed)
@@ -48,31 +50,31 @@ def run_judge_study(
         name: judges[name] if name in judges else _model(settings)
         for name, settings in config.judged.items()
     }
-    kept = _Kept(run.artifacts, questions, tuple(judged))
     asking = config.asking
-    done = run_judges(judges, judged, questions, asking, answered=kept.answers, marked=kept.marks)
+    archive = _Archive(run.artifacts, config, questions)
+    done = run_judges(judges, judged, questions, asking, archive=archive)
     if say is not None:
         for line in _not_read(done):
             say(line)
     return write_affinity(run, done, warn_above=asking.warn_above, seed=asking.seed)
 
 
-class _Kept:
-    """Two files of a run, begun anew, to which each model's answers and marks are appended.
+class _Archive:
+    """What a model said is in a file of its own, told by all that it was asked with, so that a
+    study that failed goes on; `answers.jsonl` and `marks.jsonl` hold this run's."""
 
-    Those of the run before stay beside them, as `*.earlier.jsonl`: it may be the one that failed.
-    """
-
-    def __init__(self, folder: Path, questions: Sequence[Question], judged: Sequence[str]) -> None:
+    def __init__(self, folder: Path, config: JudgesConfig, questions: Sequence[Question]) -> None:
+        self._folder = folder / "said"
+        self._config = config
         self._questions = questions
-        self._judged = judged
+        self._asked = [asdict(question) for question in questions]
+        self._rows: dict[str, list[Floats]] = {}
         self._answers, self._marks = folder / "answers.jsonl", folder / "marks.jsonl"
         for path in (self._answers, self._marks):
-            if path.exists():
-                path.replace(path.with_suffix(".earlier.jsonl"))
             path.write_text("", encoding="utf-8")
 
-    def answers(self, name: str, rows: Sequence[Floats]) -> None:
+    def answers(self, name: str, ask: Callable[[], list[Floats]]) -> list[Floats]:
+        self._rows[name] = rows = self._once(name, [self._config.asking.ask], ask)
         _append(
             self._answers,
             (
@@ -86,17 +88,36 @@ class _Kept:
                 for question, row in zip(self._questions, rows, strict=True)
             ),
         )
+        return rows
 
-    def marks(self, judge: str, marks: Floats) -> None:
+    def marks(self, judge: str, ask: Callable[[], Floats]) -> Floats:
+        shown = [[row.tolist() for row in self._rows[name]] for name in self._config.judged]
+        asking = self._config.asking
+        told = [asking.question, asking.marks, shown]
+        marks = np.stack(self._once(judge, told, lambda: list(ask())))
         _append(
             self._marks,
             (
                 {"judge": judge, "judged": name, "question": question.id, "mark": float(mark)}
-                for name, row in zip(self._judged, marks, strict=True)
+                for name, row in zip(self._config.judged, marks, strict=True)
                 for question, mark in zip(self._questions, row, strict=True)
                 if not np.isnan(mark)
             ),
         )
+        return marks
+
+    def _once(
+        self, name: str, told: Sequence[object], ask: Callable[[], list[Floats]]
+    ) -> list[Floats]:
+        settings = (self._config.judges | self._config.judged)[name].model_dump()
+        asked = [name, settings, named_files(settings), self._asked, *told]
+        key = hashlib.sha256(json.dumps(asked, default=str).encode()).hexdigest()[:40]
+        path = self._folder / f"{key}.json"
+        if not path.is_file():
+            rows = [[None if np.isnan(value) else value for value in row] for row in ask()]
+            write_atomically(path, json.dumps({"model": name, "rows": rows}))
+        found = json.loads(path.read_text(encoding="utf-8"))["rows"]
+        return [np.array(row, dtype=np.float64) for row in found]
 
 
 def _append(path: Path, lines: Iterable[Mapping[str, Any]]) -> None:

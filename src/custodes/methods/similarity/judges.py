@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from string import ascii_uppercase
 from typing import Protocol, runtime_checkable
 
@@ -31,6 +32,7 @@ from custodes.types import Conversation, Message
 __all__ = [
     "Affinity",
     "AnswerModel",
+    "Archive",
     "JudgeRun",
     "Marks",
     "Question",
@@ -119,6 +121,19 @@ class Affinity:
     slopes: tuple[Coefficient, ...]
 
 
+class Archive(Protocol):
+    """Where what models say is kept as it comes, since it may have cost money: each method gives
+    what was said before, or asks and keeps it."""
+
+    def answers(self, name: str, ask: Callable[[], list[Floats]]) -> list[Floats]:
+        """A model's answers, a distribution a question (NaN: not read)."""
+        ...
+
+    def marks(self, judge: str, ask: Callable[[], Floats]) -> Floats:
+        """A judge's marks [judged, n] (NaN: none)."""
+        ...
+
+
 class RepliesOnly:
     """A model of which only the written replies are used, not its log-probabilities."""
 
@@ -187,17 +202,13 @@ def answer_table(
     questions: Sequence[Question],
     config: JudgeConfig,
     *,
-    told: Callable[[str, Sequence[Floats]], object] | None = None,
+    archive: Archive | None = None,
 ) -> Answers:
-    """Every model's answers to every question; one that cannot be read counts as indifferent.
-
-    `told` hears each model's name and rows (NaN: not read) as soon as they are there.
-    """
+    """Every model's answers to every question; one that cannot be read counts as indifferent."""
     rows = {}
     for name, model in models.items():
-        found = answers_of_model(model, questions, config)
-        if told is not None:
-            told(name, found)
+        asks = partial(answers_of_model, model, questions, config)
+        found = asks() if archive is None else archive.answers(name, asks)
         rows[name] = [_or_uniform(row) for row in found]
     return Answers.of(rows, [question.label for question in questions])
 
@@ -247,16 +258,11 @@ def run_judges(
     questions: Sequence[Question],
     config: JudgeConfig | None = None,
     *,
-    answered: Callable[[str, Sequence[Floats]], object] | None = None,
-    marked: Callable[[str, Floats], object] | None = None,
+    archive: Archive | None = None,
 ) -> JudgeRun:
-    """Everybody answers; each judge marks each judged model's most probable answers.
-
-    `answered` hears each model's name and answers, `marked` each judge's name and marks [judged,
-    n], as soon as they are there: they may have cost money, and the next model may fail.
-    """
+    """Everybody answers; each judge marks each judged model's most probable answers."""
     settings = config or JudgeConfig()
-    answers = answer_table({**judges, **judged}, questions, settings, told=answered)
+    answers = answer_table({**judges, **judged}, questions, settings, archive=archive)
     rows = np.stack([answers.row(name) for name in judged])
     # A level row, which an unread reply has become, is no answer that a judge could be shown.
     chose = ~is_level(rows, answers.options)
@@ -264,13 +270,20 @@ def run_judges(
     # Many judged models give one answer: each judge marks it once.
     given = sorted({(at, int(c)) for row in choices for at, c in enumerate(row) if c >= 0})
     asked, shown = [questions[at] for at, _ in given], [choice for _, choice in given]
-    by_question = np.full((len(judges), len(judged), len(questions)), np.nan)
-    for row, (name, judge) in enumerate(judges.items()):
+
+    def marks_by(judge: object) -> Floats:
         marks = dict(zip(given, marks_of_judge(judge, asked, shown, settings), strict=True))
-        for column, at in zip(*np.nonzero(chose), strict=True):
-            by_question[row, column, at] = marks[int(at), int(choices[column, at])]
-        if marked is not None:
-            marked(name, by_question[row])
+        found = np.full((len(judged), len(questions)), np.nan)
+        for row, at in zip(*np.nonzero(chose), strict=True):
+            found[row, at] = marks[int(at), int(choices[row, at])]
+        return found
+
+    by_question = np.stack(
+        [
+            marks_by(judge) if archive is None else archive.marks(name, partial(marks_by, judge))
+            for name, judge in judges.items()
+        ]
+    )
     return JudgeRun(
         answers=answers,
         judges=tuple(judges),

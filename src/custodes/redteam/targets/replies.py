@@ -16,10 +16,9 @@ from typing import Any
 
 from pydantic import Field
 
-from custodes.config import Config, write_atomically
+from custodes.config import Config, named_files, write_atomically
 from custodes.errors import ModelRequestError
 from custodes.models import MODELS, Reply, Sampling
-from custodes.redteam.named_files import named_files
 from custodes.redteam.targets.base import Clock
 from custodes.types import Conversation
 

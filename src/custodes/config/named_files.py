@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from custodes.config import digest
+from custodes.config.digests import digest
 
 __all__ = ["named_files"]
 
