@@ -242,6 +242,18 @@ def test_a_worker_that_dies_is_replaced(tmp_path, upstream, guard_folder):
     assert len(stored(tmp_path)) == 12
 
 
+@pytest.mark.slow
+def test_workers_end_after_a_parent_that_was_killed(tmp_path, upstream, guard_folder):
+    with process(tmp_path, upstream, guard_folder, "--workers", "2") as (child, http):
+        assert said(chat(http, Script())) == "Hello there."
+        workers = Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text().split()
+        child.kill()
+        until = time.monotonic() + 60
+        while any(Path(f"/proc/{pid}").exists() for pid in workers):
+            assert time.monotonic() < until
+            time.sleep(0.1)
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,6 +30,7 @@ __all__ = ["serve"]
 
 _WORKER_CONFIG = "CUSTODES_WORKER_CONFIG"
 _WORKER_SOCKET = "CUSTODES_WORKER_SOCKET"
+_WORKER_PARENT = "CUSTODES_WORKER_PARENT"
 _RESTART_SECONDS = 1.0
 _WRONG_INPUT = 2
 """The status of a worker that cannot start with these settings: another one could not either."""
@@ -68,6 +70,8 @@ def serve(
         settings or [],
     )
     if _WORKER_SOCKET in os.environ:
+        parent = int(os.environ[_WORKER_PARENT])
+        threading.Thread(target=_end_after, args=(parent,), daemon=True).start()
         with socket.socket(fileno=int(os.environ[_WORKER_SOCKET])) as listening:
             _run(resolved, listening)
         return
@@ -179,6 +183,14 @@ def _run(config: GatewayConfig, listening: socket.socket, *, address: str | None
     server.run(sockets=[listening])
 
 
+def _end_after(parent: int) -> None:
+    """Drain and end where the parent is gone that hands signals on: nobody could end this worker
+    by its address any more, nor start another gateway there."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def _announce(config: GatewayConfig, address: str) -> None:
     typer.echo(f"custodes: serving at {address}")
     if config.console:
@@ -205,6 +217,7 @@ def _supervise(config: GatewayConfig, listening: socket.socket, address: str) ->
             **os.environ,
             _WORKER_CONFIG: str(file),
             _WORKER_SOCKET: str(listening.fileno()),
+            _WORKER_PARENT: str(os.getpid()),
             "PROMETHEUS_MULTIPROC_DIR": folder,
             "CUSTODES_CONSOLE_SECRET": console_secret(),  # a session is good at every worker
         }
