@@ -15,12 +15,13 @@ CHARACTERS = {"tiny": 60_000, "full": 300_000}
 
 # In a process of its own: peak memory is the stage's, threads are what is asked for.
 MEASURE = """
-import json, resource, sys, time
+import json, sys, time
 import torch
 torch.set_num_threads(1)
 from custodes.classifiers import load_scorer
 from custodes.guard import find_guard, load_guard
 from custodes.guard.outcome import outcomes
+from custodes.measure import peak_memory
 from custodes.types import Message, Mode
 
 stage, part, parts = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
@@ -40,7 +41,7 @@ wall, cpu = time.perf_counter(), time.process_time()
 run(conversations)
 wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
 print(json.dumps({"characters": sum(map(len, texts)), "wall": wall, "cpu": cpu,
-                  "megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+                  "megabytes": peak_memory() / 2**20}))
 """
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -26,6 +25,7 @@ from speed import directions
 from stores import rows_of
 
 from custodes.config import write_atomically
+from custodes.measure import peak_memory
 from custodes.methods.sae import Assignment, load_coder, match, permuted
 from custodes.methods.sae.seeds import agreeing, share
 
@@ -136,7 +136,7 @@ def main() -> None:
     began = time.process_time()
 
     def so_far() -> Cost:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        peak = peak_memory() / 2**30
         minutes = (time.process_time() - began) / 60
         return {"minutes": before["minutes"] + minutes, "peak": max(before["peak"], peak)}
 

@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from custodes.measure import peak_memory
+
 
 def memory(options: Any) -> list[dict]:
     """Streamed by questions; what is timed begins with the file on disk."""
@@ -114,7 +116,7 @@ def measure(path: Path, way: str) -> dict[str, float]:
         found = tiled_similarities(AnswerFile(path, labels, counts), engine=engine, tile=250)
     seconds = time.perf_counter() - start
     spent, waiting = time.process_time() - began, waited() - queued
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    peak = peak_memory() / 2**30
     np.save(path.with_suffix(f".{way}.npy"), found.matrix("capa"))
     others = resource.getrusage(resource.RUSAGE_CHILDREN)
     return {

@@ -31,6 +31,7 @@ from custodes.measure.evaluation import Evaluation, Replies, Slice, evaluate
 from custodes.measure.heat import heat_map
 from custodes.measure.intervals import Interval, clopper_pearson, over_seeds, wilson
 from custodes.measure.leak import LeakSummary, leak_before_stop, relative_leak, summarize_leaks
+from custodes.measure.memory import peak_memory
 from custodes.measure.plots import (
     Series,
     forest_plot,
@@ -99,6 +100,7 @@ __all__ = [
     "measure_section",
     "merge_section",
     "over_seeds",
+    "peak_memory",
     "pr_curve",
     "pr_plot",
     "precision_at",
