@@ -1,3 +1,4 @@
+import re
 import sys
 from pathlib import Path
 
@@ -42,6 +43,9 @@ def test_attack_prints_what_got_through_and_where_the_report_is(run, tmp_path):
     found = CliRunner().invoke(app, ["transcripts", out, "--search", "shred", "--most", "1"])
     assert found.output.count("==") == 1
     assert "[reply] Shred" in found.output
+    assert re.search(r"\d more; --most prints them", found.stderr)
+    none = CliRunner().invoke(app, ["transcripts", out, "--attack", "rolepaly"])
+    assert (none.stdout, none.stderr) == ("", "custodes: no attempt is of that kind\n")
 
 
 def test_attack_says_what_was_not_tried(run, tmp_path):
@@ -62,6 +66,8 @@ def test_attack_lists_the_attacks(run, tmp_path):
         (["--questions", "nowhere.yaml"], "neither a file nor a shipped set"),
         (["--target", "guard:nowhere"], "no guard found"),
         (["--target", "boat"], "unknown targets"),
+        (["--target", "guard:"], "no place behind the colon"),
+        (["--attacks", ","], "got no name"),
         (["--harden", "1"], "--run"),
         (["--size", "huge"], "size"),
     ],

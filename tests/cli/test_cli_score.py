@@ -300,14 +300,15 @@ def test_what_was_broken_off_is_taken_up(home: Path, tmp_path: Path) -> None:
     assert [path.name for path in output.parent.iterdir()] == [output.name]
 
 
-def test_without_resume_a_run_starts_anew(home: Path, tmp_path: Path) -> None:
+def test_without_resume_unfinished_work_is_not_thrown_away(home: Path, tmp_path: Path) -> None:
     output = tmp_path / "out.jsonl"
-    stale = tmp_path / "out.jsonl.parts"
-    stale.mkdir()
-    (stale / "000000-0a.jsonl").write_text("")
-    results, _ = run(home, "--output", str(output), given=lines({"text": "a"}, 3))
-    assert results == []
-    first, second = [json.loads(line) for line in output.read_text().splitlines()]
-    assert first["action"] == "release"
-    assert "got a number" in second["error"]
-    assert not stale.exists()
+    unfinished = tmp_path / "out.jsonl.parts" / "000000-0a.jsonl"
+    unfinished.parent.mkdir()
+    unfinished.write_text("")
+    done = subprocess.run(
+        command(home, "--output", str(output)), input=lines({"text": "a"}), capture_output=True,
+        timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert b"--resume goes on with it" in done.stderr
+    assert unfinished.exists() and not output.exists()

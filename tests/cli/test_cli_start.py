@@ -3,6 +3,11 @@
 import subprocess
 import sys
 
+import pytest
+from command_doubles import custodes
+
+from custodes.cli import app
+
 INTERRUPTED_WHILE_LOADING = """
 import sys
 from custodes.__main__ import main
@@ -31,3 +36,31 @@ def test_python_m_is_the_command():
     done = run("-m", "custodes", "--version")
     assert done.returncode == 0
     assert done.stdout.startswith("custodes ")
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "told"),
+    [
+        (KeyboardInterrupt(), 130, "custodes: interrupted\n"),
+        (EOFError("the file ends early"), 1, "internal error: EOFError: the file ends early"),
+    ],
+)
+def test_what_typer_has_words_for_is_told_in_ours(error, status, told, monkeypatch):
+    def fails():
+        raise error
+
+    fails.__name__ = "settings"
+    (command,) = [each for each in app.registered_commands if each.callback.__name__ == "settings"]
+    monkeypatch.setattr(command, "callback", fails)
+    done = custodes("settings")
+    assert (done.status, done.out) == (status, "")
+    assert told in done.err
+
+
+def test_a_reader_that_has_enough_is_no_failure():
+    listing = f"{sys.executable} -m custodes settings method mona study | head -1"
+    whole = f"set -o pipefail; {listing}"
+    done = subprocess.run(
+        ["bash", "-c", whole], check=False, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")

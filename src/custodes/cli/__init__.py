@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from custodes import __version__
 from custodes.cli.attack import attack, transcripts
@@ -42,8 +43,22 @@ _WRONG_PLACE = (
     PermissionError,
 )
 
+
+class _UntoldError(BaseException):
+    """Carries what typer would tell in its own words, or end with a status of its own."""
+
+
+class _Commands(TyperGroup):
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (KeyboardInterrupt, EOFError, BrokenPipeError) as error:
+            raise _UntoldError from error
+
+
 app = typer.Typer(
     name="custodes",
+    cls=_Commands,
     help="Build, serve, attack and audit the systems that watch AI models.",
     no_args_is_help=True,
     add_completion=False,
@@ -95,7 +110,10 @@ def main() -> None:
 
 def _run() -> int:
     try:
-        app()
+        try:
+            app()
+        except _UntoldError as untold:
+            raise untold.__cause__ or untold from None
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
     except KeyboardInterrupt:

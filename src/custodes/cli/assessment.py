@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import typer
+
 from custodes.cli.engines import make_engine
 from custodes.data import conversation, load, read
 from custodes.errors import DataError
@@ -34,18 +36,26 @@ class Judgment:
 
 
 def gather(paths: Sequence[Path], sets: Sequence[str], *, rows: int | None, seed: int) -> Tables:
-    """The labelled rows of tables and catalogue sets, by name; a seeded sample of `rows` each."""
+    """The labelled rows of tables and catalogue sets, by name; a seeded sample of `rows` each.
+
+    How many rows have no label is said on stderr.
+    """
+    if len({path.resolve() for path in paths}) < len(paths):
+        raise DataError(f"got one table twice in {', '.join(map(str, paths))}; its rows count once")
     readers: dict[str, Callable[[], list[Example]]] = {name: partial(load, name) for name in sets}
     for path in paths:
         # A second table of one name, such as b/test.parquet after a/test.parquet, keeps its path.
         readers[str(path) if path.stem in readers else path.stem] = partial(read, path)
     tables: dict[str, Sequence[Example]] = {}
     for name, reader in readers.items():
-        labelled = [example for example in reader() if example.label is not None]
+        found = reader()
+        labelled = [example for example in found if example.label is not None]
         for example in labelled:
             _check_onset(name, example)
         if not labelled:
             raise DataError(f"{name}: got no row with a label, expected 0 or 1 in `label`")
+        if left := len(found) - len(labelled):
+            typer.echo(f"custodes: {name}: {left:,} rows without a label are left out", err=True)
         if rows is not None and len(labelled) > rows:
             labelled = random.Random(seed).sample(labelled, rows)
         tables[name] = labelled

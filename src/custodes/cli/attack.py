@@ -41,7 +41,8 @@ def attack(
     attacks: Annotated[
         str | None,
         typer.Option(
-            help="Names by commas, as base64,pair,best_of_n+rot13; default: all with a model."
+            help="Names by commas, as base64,pair,best_of_n+rot13; default: all that need no model "
+            "of their own, with --attacker those too."
         ),
     ] = None,
     budget: Annotated[
@@ -182,25 +183,36 @@ def transcripts(
     found = find(
         read_transcripts(folder), text=search, attack=attack, question=question, success=success
     )
+    shown = 0
     for attempt in islice(found, most):
+        shown += 1
         outcome = "answered" if attempt.success else attempt.stopped or "no answer"
         typer.echo(f"== {attempt.attack} / {attempt.question} / query {attempt.query}: {outcome}")
         for turn in attempt.turns:
             typer.echo(f"[{turn.role}] {turn.content}")
         typer.echo(f"[reply] {attempt.reply}\n")
+    more = sum(1 for _ in found)
+    if more or not shown:
+        told = f"{more:,} more; --most prints them" if more else "no attempt is of that kind"
+        typer.echo(f"custodes: {told}", err=True)
 
 
 def _listed(attacks: str | None) -> list[dict[str, str]] | None:
     if attacks is None:
         return None
-    return [{"kind": name.strip()} for name in attacks.split(",") if name.strip()]
+    names = [name.strip() for name in attacks.split(",") if name.strip()]
+    if not names:
+        raise ConfigError(f"--attacks {attacks!r}: got no name; leave it out for the default")
+    return [{"kind": name} for name in names]
 
 
 def _target(target: str | None) -> dict[str, str] | None:
     """The short forms of --target as settings."""
     if target is None:
         return None
-    kind, _, place = target.partition(":")
+    kind, colon, place = target.partition(":")
+    if colon and not place:
+        raise ConfigError(f"--target {target}: got no place behind the colon; expected a guard's")
     if kind in ("http", "https"):
         where = {"model": "default", "base_url": target, "api_key_env": "CUSTODES_API_KEY"}
         return {"kind": "gateway", **where}

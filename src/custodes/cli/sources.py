@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,6 +36,14 @@ def check_place(out: Path, *, guard: str | None = None) -> None:
     for place in (out, *out.parents):
         if place.exists() and not place.is_dir():
             raise ConfigError(f"--out {out}: {place} is a file; expected a folder, or a free name")
+    there = next(place for place in (out, *out.parents) if place.exists())
+    try:
+        with tempfile.TemporaryDirectory(dir=there):
+            pass
+    except OSError as error:
+        raise ConfigError(
+            f"--out {out}: {there} takes no files ({error.strerror}); give another place"
+        ) from error
     if guard is None:
         return
     place = out / guard

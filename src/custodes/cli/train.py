@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -94,6 +95,7 @@ def train(
     typer.echo(f"kept out     {out / 'calibration.parquet'} ({len(parts['calibration'])})")
     typer.echo(f"             {out / 'test.parquet'} ({len(parts['test'])})")
     typer.echo(
-        f"next         custodes calibrate --guard {out / 'guard'} "
-        f"--examples {out / 'calibration.parquet'} --budget {smallest_budget(parts['calibration'])}"
+        f"next         custodes calibrate --guard {quote(str(out / 'guard'))} "
+        f"--examples {quote(str(out / 'calibration.parquet'))} "
+        f"--budget {smallest_budget(parts['calibration'])}"
     )
