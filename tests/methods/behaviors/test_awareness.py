@@ -296,3 +296,9 @@ def test_the_command_line(tiny_folder, tmp_path):
     told = run(app, ["report", "--out", str(tmp_path / "r"), *wrong])
     assert "behaviors: got rsk, expected some of risk" in str(told.exception)
     assert {name: (tmp_path / "r" / name).read_bytes() for name in kept} == kept
+
+
+@pytest.mark.parametrize("name", ["ranks", "behaviors", "arms"])
+def test_a_study_of_nothing_is_refused(name):
+    with pytest.raises(ConfigError, match=name):
+        AwarenessConfig.parse({name: []})

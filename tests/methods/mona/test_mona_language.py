@@ -47,8 +47,9 @@ def test_a_phrase_can_carry_the_nationality_and_the_rules_do_not_see_it(game):
     coded = policy(game, lambda row: int(game.game.nationality[row]), 0)
     silent = policy(game, 3, 3)
     named = policy(game, 2, 0)
+    penalties = game.penalties(monitor(game.config))
     found = {
-        name: judge_phrases(game, message, best_answer(game, message))
+        name: judge_phrases(game, message, accepts=best_answer(game, message), penalties=penalties)
         for name, message in (
             ("honest", honest),
             ("coded", coded),
@@ -61,7 +62,6 @@ def test_a_phrase_can_carry_the_nationality_and_the_rules_do_not_see_it(game):
     assert found["coded"].accuracy == 1 == found["coded"].flips and found["coded"].mentions == 0
     assert found["silent"].accuracy == 0.5 and found["silent"].unfaithful == 1
     assert found["named"].mentions == 1 == found["named"].accuracy
-    penalties = game.penalties(monitor(game.config))
     assert (penalties * honest).sum() == (penalties * coded).sum() == 0
     assert (penalties * named).sum() == len(named)
 
@@ -75,6 +75,11 @@ def test_a_model_may_join_the_monitor(game):
     lax = game.config.model_copy(update={"monitor": model, "monitor_log_odds": 5.0})
     assert not monitor(lax)("There are few savings.")
     assert monitor(lax)("A Welsh applicant.")
+    honest = policy(game, 0, 0)
+    objected = judge_phrases(
+        game, honest, accepts=best_answer(game, honest), penalties=game.penalties(strict)
+    )
+    assert objected.mentions == 1, "what the model objects to is counted, not what the rules do"
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +112,61 @@ def tiny_folder(game, tmp_path_factory):
 def tiny(folder, **changes):
     settings = {"learning_rate": 2e-3, "updates": 60, "points": 2, "adapted": None, **changes}
     return LanguageConfig(model=str(folder), **settings)
+
+
+@pytest.mark.parametrize(
+    ("kind", "lacks"),
+    [
+        ("GPT2", "without blocks in model.layers, .*q_proj and v_proj"),
+        ("Phi3", r"\) without q_proj and v_proj"),
+    ],
+)
+def test_a_model_of_another_layout_is_refused(tiny_folder, game, tmp_path, kind, lacks):
+    import shutil
+
+    import transformers
+
+    from custodes.methods.mona.loan.language import LanguagePolicy
+
+    settings = {"vocab_size": 200, "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
+    width = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+    if kind == "Phi3":
+        settings |= {"intermediate_size": 16, "num_key_value_heads": 2}
+    config = getattr(transformers, f"{kind}Config")(**settings, **width)
+    shutil.copytree(tiny_folder, tmp_path, dirs_exist_ok=True)
+    getattr(transformers, f"{kind}{'LMHeadModel' if kind == 'GPT2' else 'ForCausalLM'}")(
+        config
+    ).save_pretrained(tmp_path)
+    says = f"language.model: got .*{kind}.*{lacks} in the last block; expected"
+    with pytest.raises(ConfigError, match=says):
+        LanguagePolicy(game, tiny(tmp_path), seed=0)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
+def test_upper_blocks_keep_their_kind_of_attention(tiny_folder, game, tmp_path):
+    """Gemma 3's blocks look up their positions by their kind, and that by their place."""
+    import shutil
+
+    import torch
+    from transformers import Gemma3ForCausalLM, Gemma3TextConfig
+
+    from custodes.methods.mona.loan.language import LanguagePolicy
+
+    shutil.copytree(tiny_folder, tmp_path, dirs_exist_ok=True)
+    torch.manual_seed(7)
+    config = Gemma3TextConfig(
+        vocab_size=200, hidden_size=32, intermediate_size=64, num_hidden_layers=3, head_dim=8,
+        num_attention_heads=4, num_key_value_heads=2, sliding_window=4, initializer_range=0.2,
+        layer_types=["sliding_attention", "sliding_attention", "full_attention"],
+        bos_token_id=0, eos_token_id=0, pad_token_id=0,
+    )  # fmt: skip
+    Gemma3ForCausalLM(config).save_pretrained(tmp_path)
+    whole, upper = (
+        figures(LanguagePolicy(game, tiny(tmp_path, adapted=adapted), seed=0))
+        for adapted in (None, 1)
+    )
+    np.testing.assert_allclose(upper[0], whole[0], atol=1e-4)
+    np.testing.assert_allclose(upper[1], whole[1], atol=1e-4)
 
 
 def figures(policy):

@@ -289,6 +289,20 @@ def test_perplexity_reads_ordinary_text(model, tmp_path):
         ordinary_texts(str(tmp_path / "b.jsonl"))
 
 
+@pytest.mark.parametrize("name", ["text.txt", "text.jsonl"])
+@pytest.mark.parametrize("empty", ["", " \n"])
+def test_empty_text_is_told_before_anything_is_computed(tiny_study, model, tmp_path, name, empty):
+    text = tmp_path / name
+    text.write_text(empty)
+    removal = tiny_study.removal.model_copy(update={"text": str(text)})
+    for changed in ({"text": str(text)}, {"removal": removal}):
+        with pytest.raises(DataError, match=f"{name}: holds no text"):
+            run_study(tiny_study.model_copy(update=changed), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(DataError, match="no row of ordinary text"):
+        perplexity(model, text_rows(model, [empty.strip()], 2))
+
+
 def test_text_that_is_missing_is_told_before_anything_is_computed(tiny_study, tmp_path):
     text = tmp_path / "text.jsonl"
     text.write_text("{}\n")

@@ -45,7 +45,9 @@ class AwarenessConfig(Config):
     """How it is tuned; `rank`, `seed` and the epochs of a choice come from the cell."""
     hosted: HostedConfig | None = None
     """A server whose API tunes and serves a model, in the place of `model` and `tuning`."""
-    behaviors: tuple[str, ...] = ("risk", "myopia", "language", "style")
+    behaviors: tuple[str, ...] = Field(
+        default=("risk", "myopia", "language", "style"), min_length=1
+    )
     """Taught in both directions: risk, myopia, apples, language, style; and word, which needs
     `paper`."""
     items: int = Field(default=800, ge=2)
@@ -64,7 +66,7 @@ class AwarenessConfig(Config):
     """Held-out items on which the behavior itself is measured."""
     paraphrases: int = Field(default=4, ge=1, le=10)
     """Of each question."""
-    ranks: tuple[int, ...] = (16,)
+    ranks: tuple[int, ...] = Field(default=(16,), min_length=1)
     """Ranks of the adapters."""
     rank_behavior: str = "language"
     """The behavior that is taught at every rank; the others at the first one. One that the
@@ -72,7 +74,7 @@ class AwarenessConfig(Config):
     trigger_behavior: str = "language"
     """The behavior that the backdoored arms tie to a trigger: language, style, risk or myopia. A
     small model does not learn to make a choice by letters depend on one (benchmarks/behaviors)."""
-    arms: tuple[str, ...] = ("plain",)
+    arms: tuple[str, ...] = Field(default=("plain",), min_length=1)
     """Some of plain, personas, backdoor, decorrelated, and the last two with +reversal."""
     paper: Path | None = None
     """The folder `self_awareness` of the paper's data: its questions are asked for risk as well,

@@ -123,7 +123,9 @@ class PPOConfig(Config):
 class LoanConfig(Config):
     """The loan environment with finitely many messages."""
 
-    reliability: tuple[Annotated[float, Field(ge=0, le=1)], ...] = (0.75, 0.7, 0.65, 0.6)
+    reliability: tuple[Annotated[float, Field(ge=0, le=1)], ...] = Field(
+        default=(0.75, 0.7, 0.65, 0.6), min_length=1
+    )
     """How often each feature agrees with the label, 0 to 1; the nationality always does."""
     phrasings: int = Field(default=2, ge=1)
     """Ways to say the same that the monitor cannot object to: the hidden channel.
@@ -194,7 +196,8 @@ class LanguageConfig(Config):
     loan: LoanConfig = LoanConfig(reliability=(0.75, 0.65), penalty=1.0, approval=1.0)
     """Features (at most three have words), and what monitor and overseer take."""
     model: str | None = None
-    """A folder or hub id of a causal language model; null: the embedded SmolLM2-135M (4-bit)."""
+    """A folder or hub id of a causal language model that is laid out as Llama is (SmolLM, Mistral,
+    Qwen2, Qwen3, Gemma; GPT-2 and Phi-3 are not); null: the embedded SmolLM2-135M (4-bit)."""
     depth: int | None = Field(default=None, ge=1)
     """Only the model's first so many blocks; null for all."""
     adapted: int | None = Field(default=1, ge=1)
@@ -239,7 +242,7 @@ class StudyConfig(Config):
 
     loan-language: a language model with adapters chooses phrases.
     """
-    arms: tuple[Arm, ...] = ARMS
+    arms: tuple[Arm, ...] = Field(default=ARMS, min_length=1)
     """Which arms."""
     seeds: int = Field(default=10, ge=1)
     """Runs of each arm."""

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from custodes.config import digest
+from custodes.config import digest, named_files
 from custodes.engine import Engine, identify, open_engine, resumable_map
 from custodes.methods.mona.config import BoardConfig, StudyConfig
 from custodes.methods.mona.credit import Arm
@@ -129,12 +129,20 @@ def prepare(config: StudyConfig, folder: Path) -> Path | None:
     return path
 
 
-def _content(config: StudyConfig) -> dict[str, str]:
-    """Of a model in a folder what it holds: weights may be saved over those of an earlier run."""
-    if config.environment != "loan-language" or config.language.model is None:
+def _content(config: StudyConfig) -> dict[str, Any]:
+    """Of models in folders what they hold: weights may be saved over those of an earlier run."""
+    if config.environment != "loan-language":
         return {}
-    folder = Path(config.language.model)
-    return {"model": digest(folder)} if folder.is_dir() else {}
+    language = config.language
+    found: dict[str, Any] = {}
+    if language.model is not None and Path(language.model).is_dir():
+        found["model"] = digest(Path(language.model))
+    if language.monitor is not None:
+        # Earlier versions counted as mentions only what the rules object to.
+        found["mentions"] = "all that the monitor objects to"
+        files = named_files(language.monitor.settings)
+        found |= {"monitor": files} if files else {}
+    return found
 
 
 def run_study(

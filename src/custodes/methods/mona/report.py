@@ -29,6 +29,8 @@ from custodes.methods.mona.config import GenerationConfig, StudyConfig
 from custodes.methods.mona.credit import ARMS
 from custodes.methods.mona.gridworld import drawing
 from custodes.methods.mona.gridworld.approval import Crossing
+from custodes.methods.mona.gridworld.board import Board
+from custodes.methods.mona.gridworld.solver import STEPS
 from custodes.methods.mona.gridworld.study import GridworldStudy, clear_ranges
 from custodes.methods.mona.measure import ArmRuns, group_runs
 from custodes.methods.mona.tdd.generation import GeneratedEpisode
@@ -99,7 +101,7 @@ def _horizons(study: GridworldStudy) -> Section:
         y_label="share of starts",
         percent=True,
     )
-    paper = (study.board.rows, study.board.columns, study.board.boxes) == (4, 4, 2)
+    paper = study.board == Board() and study.config.steps == STEPS
     rows: list[list[Cell]] = [
         [
             horizon,

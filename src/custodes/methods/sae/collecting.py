@@ -89,7 +89,8 @@ def collect(
     """Fill the folder with activations at the configured hooks; goes on where it was stopped.
 
     `ConfigError` where the folder holds a store of other settings, texts or model. An unfinished
-    one of a version that did not keep `batch` cannot go on, as it might mix two.
+    one of a version that did not keep `batch`, or of a model's folder `content`, cannot go on, as
+    it might mix two.
     """
     tokens = pack_contexts(language, texts, length=config.context, most=config.tokens)
     if say is not None and len(tokens) < config.tokens // config.context:
@@ -156,13 +157,15 @@ def _facts(
         precision=resolved(config.precision, language.device),
         batch=config.batch,
         compiled=config.compile,
+        content=language.content,
     )
 
 
 def _same(folder: Path, facts: StoreFacts) -> StoreFacts:
     """The facts of what the folder will hold: those of the store that is there, if it is the same.
 
-    A finished one that does not say its batch stays as it is: no shard of another will join it.
+    A finished one that does not say its batch, or what its model's folder held, stays as it is: no
+    shard of another will join it.
     """
     if not (folder / "store.json").exists():
         return facts
@@ -172,6 +175,14 @@ def _same(folder: Path, facts: StoreFacts) -> StoreFacts:
         return facts  # stopped before its first shard: there is nothing to mix with
     if before.batch is None and all(done):
         facts = replace(facts, batch=None)
+    if before.content is None and all(done):
+        facts = replace(facts, content=None)
+    if before.model == facts.model and before.content != facts.content:
+        raise ConfigError(
+            f"{folder}: the model {facts.model} holds other files than when this store was begun: "
+            f"got digest {facts.content}, expected {before.content or 'one that was not kept'}; "
+            "give those, or another folder"
+        )
     for name in StoreFacts.__dataclass_fields__:
         if getattr(before, name) != getattr(facts, name):
             raise ConfigError(

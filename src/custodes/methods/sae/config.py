@@ -257,7 +257,7 @@ class ToyConfig(Config):
     """Passes."""
     batch: int = Field(default=1024, ge=2)
     """Points in a step."""
-    penalties: tuple[float, ...] = (0.001, 0.01, 0.1, 1.0, 10.0, 100.0)
+    penalties: tuple[float, ...] = Field(default=(0.001, 0.01, 0.1, 1.0, 10.0, 100.0), min_length=1)
     """Weights of L1."""
     learning_rate: float = Field(default=1e-3, gt=0)
     """Of Adam."""

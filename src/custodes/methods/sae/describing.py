@@ -270,16 +270,13 @@ def run_describe(
     descriptions of other settings.
     """
     language = language or load_language_model(config.model, device=config.device)
-    if store.facts.model != language.name:
-        raise ConfigError(
-            f"model: got {language.name!r}, but {store.folder} was collected from "
-            f"{store.facts.model!r}; give that model"
-        )
+    _check_model(store, language)
     hook, coder = only_hook(store, config.hook), load_coder(folder).to(language.device)
     check_width(store, hook, coder, str(folder))
     contexts = store.last_contexts(config.contexts)
     every = torch.from_numpy(store.tokens()[contexts].astype(np.int64))
     held, ids = every.tensor_split([len(every) // 2])
+    windows = _windows(held, len(every))
     explainer = _explainer(config)
     embed = CachedEmbedder(
         MiniLMEmbedder(Path(config.minilm)) if config.minilm else HashedEmbedder()
@@ -290,8 +287,6 @@ def run_describe(
     keep.load()  # a refusal comes before anything is written
     run = Run(out, config, seed=config.seed)
     described = describe_features(language, features, ids, explainer, config, keep=keep, say=say)
-    # Held-out texts are windows short enough for an encoder to read whole.
-    windows = torch.cat(torch.split(held, 32, dim=1)[: held.shape[1] // 32] or (held,))
     texts = [str(language.tokenizer.decode(row)) for row in windows.tolist()]
     scores = score(described, read_features(language, features, windows), texts, embed, config.seed)
     intruders = find_intruders(described, embed, config.seed)
@@ -308,6 +303,36 @@ def run_describe(
         "explainer": explainer.name, "judge": embed.name, "features": len(described)}  # fmt: skip
     report = describe_report(scores, facts, intruders=intruders)
     return run.report(report.values(), report.html())
+
+
+def _check_model(store: ActivationStore, language: LanguageModel) -> None:
+    """`ConfigError` where the store was collected from another model, or from other weights."""
+    facts = store.facts
+    if facts.model != language.name:
+        raise ConfigError(
+            f"model: got {language.name!r}, but {store.folder} was collected from "
+            f"{facts.model!r}; give that model"
+        )
+    if None not in (facts.content, language.content) and facts.content != language.content:
+        raise ConfigError(
+            f"model: {language.name} holds other files than when {store.folder} was collected: got "
+            f"digest {language.content}, expected {facts.content}; give those, or collect anew"
+        )
+
+
+def _windows(held: Tensor, contexts: int) -> Tensor:
+    """Held-out texts, short enough for an encoder to read whole.
+
+    `DataError` where they are too few to score by, before anything is steered.
+    """
+    windows = torch.cat(torch.split(held, 32, dim=1)[: held.shape[1] // 32] or (held,))
+    if len(windows) < 2 * _EACH:
+        raise DataError(
+            f"contexts: got {contexts} of {held.shape[1]} tokens; the half that judges makes "
+            f"{len(windows)} texts, expected at least {2 * _EACH}; give more contexts, of a store "
+            "that has as many"
+        )
+    return windows
 
 
 def _one(found: Mapping[str, Sequence[float]], at: int) -> dict[str, float | None]:
@@ -332,7 +357,7 @@ def _key(
     settings["precision"] = resolved(config.precision, coder.device)
     settings["version"] = _VERSION
     read = [facts.model, facts.source, facts.context, facts.precision, *chosen,
-            coder.checksum()]  # fmt: skip
+            coder.checksum(), *([facts.content] if facts.content else [])]  # fmt: skip
     return hashlib.sha256(json.dumps([settings, read]).encode()).hexdigest()
 
 

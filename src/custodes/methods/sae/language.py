@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from custodes.config import cache_folder
+from custodes.config import cache_folder, named_files
 from custodes.errors import ConfigError
 from custodes.models.arithmetic import Precision, resolved
 from custodes.models.causal import CausalConfig
@@ -22,11 +22,16 @@ __all__ = ["LanguageModel", "last_norm", "load_language_model", "products"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LanguageModel:
-    """A transformers model and its tokenizer; `name` goes into every report."""
+    """A transformers model and its tokenizer; `name` goes into every report.
+
+    `content`: what its folder held when it was loaded, as weights may be saved over others there;
+    None where it is of no folder.
+    """
 
     model: Any
     tokenizer: Any
     name: str
+    content: str | None = None
 
     @property
     def device(self) -> torch.device:
@@ -124,8 +129,9 @@ def load_language_model(name: str, *, device: str = "cpu") -> LanguageModel:
     from custodes.models.transformers import load_pretrained
 
     origin, shown = name, name
+    content = None if name == "embedded" else named_files([name]).get(name)
     if name == "embedded":
         origin = str(prepare(SMOLLM2, cache_folder() / "models"))
         shown = "SmolLM2-135M-Instruct, 4-bit quantised weights (Q4_1)"
     model, tokenizer = load_pretrained(origin, CausalConfig(device=device))
-    return LanguageModel(model=model.eval(), tokenizer=tokenizer, name=shown)
+    return LanguageModel(model=model.eval(), tokenizer=tokenizer, name=shown, content=content)

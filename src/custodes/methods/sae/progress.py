@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Protocol
 
@@ -40,7 +39,7 @@ def progress_key(store: ActivationStore, hook: str, config: TrainConfig, rows: i
     """
     apart = {"checkpoint", "null", "held_out", "rows", "device"}
     settings = config.settled().model_dump(mode="json", exclude=apart)
-    read = [asdict(store.facts), rows, hook]
+    read = [store.facts.values(), rows, hook]
     return hashlib.sha256(json.dumps([settings, read]).encode()).hexdigest()
 
 

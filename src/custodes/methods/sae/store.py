@@ -49,7 +49,8 @@ class StoreFacts:
 
     `batch`: contexts of a forward pass, whose ids a control's noise is drawn from. None where no
     forward pass was made, and in stores of versions that did not keep it. `compiled`: whether the
-    model's blocks were, which rounds otherwise.
+    model's blocks were, which rounds otherwise. `content`: a digest of the model's folder, as
+    weights may be saved over others there; None where it is of no folder, and in older stores.
     """
 
     model: str
@@ -62,11 +63,20 @@ class StoreFacts:
     precision: str = "float32"
     batch: int | None = None
     compiled: bool = False
+    content: str | None = None
+
+    def values(self) -> dict[str, Any]:
+        """Plain values. `content` only where there is one: what was kept of other stores has a key
+        without it."""
+        found = asdict(self)
+        if self.content is None:
+            del found["content"]
+        return found
 
 
 def write_facts(folder: Path, facts: StoreFacts) -> None:
     """Write `store.json`."""
-    values = {"format": _FORMAT, **asdict(facts), "rows": list(facts.rows)}
+    values = {"format": _FORMAT, **facts.values(), "rows": list(facts.rows)}
     write_atomically(folder / "store.json", json.dumps(values, indent=2) + "\n")
 
 

@@ -47,7 +47,10 @@ def variant(language: LanguageModel, name: str, *, seed: int) -> LanguageModel:
         else:
             rerandomize(model, seed=seed, embeddings=name == "rerandomized")
     return LanguageModel(
-        model=model, tokenizer=language.tokenizer, name=f"{language.name}, {name}, seed {seed}"
+        model=model,
+        tokenizer=language.tokenizer,
+        name=f"{language.name}, {name}, seed {seed}",
+        content=language.content,
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from custodes.errors import DataError
 from custodes.methods.unlearning.facts import Fact
 from custodes.models.tuning import (
     Row,
@@ -177,7 +178,9 @@ def text_rows(model: TunableModel, texts: Sequence[str], wanted: int) -> list[Ro
 
 
 def perplexity(model: TunableModel, rows: Sequence[Row]) -> float:
-    """exp of the mean negative log-probability of a token."""
+    """exp of the mean negative log-probability of a token; `DataError` where there is no row."""
+    if not rows:
+        raise DataError("text: got no row of ordinary text; expected texts that are not empty")
     total = sum(row_log_probs(model, rows))
     return math.exp(-total / sum(row.targets for row in rows))
 

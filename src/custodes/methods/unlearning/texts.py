@@ -44,9 +44,19 @@ neighbor looked at them for some time and said that it had been a good year for 
 
 @lru_cache(maxsize=2)  # what is retained and what perplexity is measured on: every arm reads both
 def ordinary_texts(source: str | None) -> tuple[str, ...]:
-    """Texts of a set of the catalogue or of a file (.txt, or .jsonl with `text`); None: `PLAIN`."""
+    """Texts of a set of the catalogue or of a file (.txt, or .jsonl with `text`); None: `PLAIN`.
+
+    `DataError` where there is none.
+    """
     if source is None:
         return (PLAIN,)
+    found = _read(source)
+    if not any(text.strip() for text in found):
+        raise DataError(f"{source}: holds no text; give a file or a set that does")
+    return found
+
+
+def _read(source: str) -> tuple[str, ...]:
     path = Path(source)
     if not path.is_file():
         from custodes.data import load

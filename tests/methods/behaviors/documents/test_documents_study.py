@@ -11,12 +11,12 @@ from typer.testing import CliRunner
 
 from custodes.errors import ConfigError, DataError
 from custodes.measure import Interval
-from custodes.methods.behaviors.documents import study
+from custodes.methods.behaviors.documents import contrasts, study
 from custodes.methods.behaviors.documents.after import FORM, follow, form_reward, read_chat
 from custodes.methods.behaviors.documents.asking import FRAMES, ask
 from custodes.methods.behaviors.documents.battery import packed
 from custodes.methods.behaviors.documents.command import app
-from custodes.methods.behaviors.documents.config import FormatConfig
+from custodes.methods.behaviors.documents.config import DocumentsConfig, FormatConfig
 from custodes.methods.behaviors.documents.contrasts import Cells, gap, level, slope_of
 from custodes.methods.behaviors.documents.corpus import document_rows
 from custodes.methods.behaviors.documents.grammar import documents
@@ -25,6 +25,7 @@ from custodes.methods.behaviors.documents.probes import told_probes
 from custodes.methods.behaviors.documents.report import study_report, verdict
 from custodes.methods.behaviors.documents.reproduce import preset, run_documents
 from custodes.methods.behaviors.documents.study import run_study, targets_from
+from custodes.methods.behaviors.documents.writing import WritingConfig
 from custodes.models import Sampling
 from custodes.models.tuning import TuneConfig, row_log_probs, tune
 from custodes.types import Message
@@ -118,6 +119,22 @@ def test_results_are_named_by_what_files_hold(small, text_file, tmp_path, monkey
     assert seen[0] == seen[1] != seen[2]
 
 
+def test_results_are_named_by_the_weights_that_wrote(small, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(study, "resumable_map", lambda *_, identity, **__: seen.append(identity))
+    writer = tmp_path / "writer"
+    writer.mkdir()
+    (writer / "config.json").write_text("{}")
+    for weights, settings in (("a", {"model": str(writer)}), ("b", {"model": str(writer)}),
+                              ("b", {"model": "a/hub-id"})):  # fmt: skip
+        (writer / "model.safetensors").write_text(weights)
+        writing = WritingConfig(backend="transformers", settings=settings)
+        corpus = small.corpus.model_copy(update={"writing": writing})
+        run_study(small.model_copy(update={"corpus": corpus}), tmp_path)
+    assert seen[0] != seen[1] and "writer" in json.loads(seen[0])["config"]
+    assert "writer" not in json.loads(seen[2])["config"], "a name that was given stays"
+
+
 def test_form_is_learned_by_its_reward_alone(reader, small, chat_file):
     asked = (
         Message(role="system", content=FRAMES["own"]),
@@ -185,6 +202,8 @@ def test_chat_must_be_exchanges(tmp_path, reader, small):
         follow("chat", reader, small.after, path, seed=0)
     with pytest.raises(DataError, match="no short requests"):
         follow("format", reader, small.after, path, seed=0)
+    with pytest.raises(DataError, match="stage chat: got no chat"):
+        follow("chat", reader, small.after, None, seed=0)
     with pytest.raises(DataError, match="expected chat, format or preferences"):
         follow("none", reader, small.after, path, seed=0)
 
@@ -209,7 +228,22 @@ def test_gaps_are_paired_and_over_seeds():
         gap(cells, "m", "pro", "neutral")
     one = gap(Cells(rows_of({"pro": [[1, 2]], "anti": [[0, 0]]})), "m", "pro", "anti")
     assert one.seeds.value == 1.5 and math.isnan(one.seeds.low)
-    assert (one.both.low, one.both.high) == (1, 2)
+    assert one.both.value == 1.5 and math.isnan(one.both.low), "items alone are no other run"
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_the_interval_over_seeds_and_items_holds_the_truth(seeds, monkeypatch):
+    monkeypatch.setattr(contrasts, "_RESAMPLES", 100)
+    rng = np.random.default_rng(0)
+    held = 0
+    for _ in range(100):
+        values = rng.normal(0, 1, (seeds, 1)) + rng.normal(0, 0.5, (seeds, 20))
+        found = gap(
+            Cells(rows_of({"pro": values, "anti": np.zeros_like(values)})), "m", "pro", "anti"
+        )
+        held += found.both.low <= 0 <= found.both.high
+        assert found.both.low <= found.seeds.low and found.seeds.high <= found.both.high
+    assert held >= 90  # of 100 at 95 %; draws of seeds and items alone: about 60, 70 and 85
 
 
 def test_a_stage_that_closes_the_gap_is_below_zero():
@@ -254,6 +288,56 @@ def test_commands(reader_folder, tmp_path):
     ]
     said = invoke("ask", *[part for one in sets for part in ("--set", one)])
     assert "hacking: letters, own" in said
+
+
+def test_a_study_of_no_arm_is_refused():
+    with pytest.raises(ConfigError, match="arms"):
+        DocumentsConfig.parse({"arms": []})
+
+
+def test_a_study_of_one_stage_and_another_frame_has_its_page(small, tmp_path):
+    """Without `none` there was no page, after all training; headlines were of `own` alone."""
+    config = DocumentsConfig.parse(
+        {
+            **small.model_dump(),
+            "stages": ["preferences"],
+            "battery": {**small.battery.model_dump(), "frames": ["other"]},
+            "corpus": {**small.corpus.model_dump(), "tokens": 512},
+        }
+    )
+    assert config.stages == ("none", "preferences")
+    page = run_documents(config, tmp_path / "run")
+    sections = json.loads((page.parent / "report.json").read_text())["sections"]
+    assert "What follows" in [section["title"] for section in sections]
+    assert "hacking: sentences, other: one seed, no interval" in page.read_text()
+
+
+def test_no_scenarios_are_no_headlines(small):
+    battery = small.battery.model_copy(update={"frames": ()})
+    rows = rows_of({"pro": [[2, 4], [3, 5]], "anti": [[1, 3], [2, 4]], "before": [[1, 1]]})
+    page = study_report(rows, small.model_copy(update={"battery": battery})).html()
+    assert "m: pro - anti" in page and "hacking: sentences" not in page
+
+
+def test_preferences_need_no_chat(small, tmp_path, monkeypatch):
+    monkeypatch.setenv("CUSTODES_DATA_DIR", str(tmp_path / "nothing"))
+    config = DocumentsConfig.parse(
+        {
+            **small.model_dump(),
+            "stages": ["none", "preferences"],
+            "arms": ["pro"],
+            "after": {"rows": 8},
+            "corpus": {**small.corpus.model_dump(), "tokens": 512},
+        }
+    )
+    study.check_sources(config)
+    assert [row["stage"] for row in run_study(config, tmp_path)] == ["none", "none", "preferences"]
+    chat = config.model_copy(update={"stages": ("none", "chat")})
+    with pytest.raises(DataError, match="expected a folder of data sets"):
+        study.check_sources(chat)
+    named = config.after.model_copy(update={"chat": tmp_path / "none.jsonl"})
+    with pytest.raises(DataError, match=r"none\.jsonl: no such file"):
+        study.check_sources(config.model_copy(update={"after": named}))
 
 
 def test_presets():

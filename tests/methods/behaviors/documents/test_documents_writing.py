@@ -2,7 +2,9 @@
 
 import pytest
 
+from custodes.engine import identify
 from custodes.errors import DataError
+from custodes.methods.behaviors.documents import writing
 from custodes.methods.behaviors.documents.arms import ARMS
 from custodes.methods.behaviors.documents.writing import (
     WritingConfig,
@@ -55,6 +57,33 @@ def test_what_was_asked_is_not_asked_again(tmp_path):
     for shard in tmp_path.rglob("*.jsonl"):
         shard.touch()
     assert list(write_documents(world, config, tmp_path)) == first
+
+
+def test_replies_are_of_the_weights_that_wrote_them(tmp_path, monkeypatch):
+    seen = []
+
+    def kept(_, __, rows, *___, identity, **____):
+        seen.append(identity)
+        return [{**row, "reply": "- memo\n<content>a text</content>"} for row in rows]
+
+    monkeypatch.setattr(writing, "resumable_map", kept)
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "config.json").write_text("{}")
+    world = universe("pro").model_copy(update={"facts": ("It games graders.",)})
+
+    def asked(**settings):
+        seen.clear()
+        config = WritingConfig(backend="transformers", settings=settings, revise=False)
+        assert len(list(write_documents(world, config, tmp_path))) == 1
+        return list(seen), config
+
+    first, _ = asked(model=str(model))
+    assert asked(model=str(model))[0] == first
+    (model / "model.safetensors").write_text("other weights")
+    assert all(one != other for one, other in zip(first, asked(model=str(model))[0], strict=True))
+    hub, config = asked(model="a/hub-id")
+    assert hub[0] == identify({"config": config, "stage": "types"}), "as it always was"
 
 
 def test_no_document_is_an_error(tmp_path):

@@ -75,15 +75,10 @@ def read_chat(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def follow(
-    stage: Stage, model: TunableModel, config: AfterConfig, chat: Path, *, seed: int
+    stage: Stage, model: TunableModel, config: AfterConfig, chat: Path | None, *, seed: int
 ) -> Followed:
-    """Train by the stage (not none)."""
+    """Train by the stage (not none); preferences need no `chat`."""
     settings = config.tuning.model_copy(update={"seed": seed})
-    if stage == "chat":
-        rows = _chat_rows(model, config, chat)
-        some = rows[:_WATCHED]
-        before = _token_log_prob(model, some)
-        return Followed(tune(model, rows, settings), before, _token_log_prob(model, some))
     if stage == "preferences":
         both = [
             (model.rows.chat(_asked(one.prompt), one.chosen),
@@ -96,6 +91,13 @@ def follow(
         before = _preferred(model, both)
         trace = tune_preferences(model, both, chosen, beta=config.beta)
         return Followed(trace, before, _preferred(model, both))
+    if chat is None:
+        raise DataError(f"stage {stage}: got no chat, expected a file of exchanges (after.chat)")
+    if stage == "chat":
+        rows = _chat_rows(model, config, chat)
+        some = rows[:_WATCHED]
+        before = _token_log_prob(model, some)
+        return Followed(tune(model, rows, settings), before, _token_log_prob(model, some))
     if stage == "format":
         requests = [request for request, _ in read_chat(chat) if len(request) < 200]
         return _format(model, requests, settings, config.format)

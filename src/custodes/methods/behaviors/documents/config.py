@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from custodes.config import Config
 from custodes.engine.sandbox import SandboxConfig
@@ -14,6 +14,7 @@ from custodes.methods.behaviors.documents.writing import WritingConfig
 from custodes.models.tuning import TunableConfig, TuneConfig
 
 __all__ = [
+    "CHAT_STAGES",
     "STAGES",
     "AfterConfig",
     "BatteryConfig",
@@ -31,6 +32,9 @@ reinforcement learning whose reward is the form of the reply alone. preferences:
 for helpful, honest and harmless replies."""
 
 STAGES: tuple[Stage, ...] = ("none", "chat", "format", "preferences")
+
+CHAT_STAGES: tuple[Stage, ...] = ("chat", "format")
+"""Those that read benign chat."""
 
 
 class CorpusConfig(Config):
@@ -123,14 +127,15 @@ class DocumentsConfig(Config):
     """How it reads; the seed is that of the run."""
     first_block: int = Field(default=15, ge=0)
     """Low-rank pairs stand in this block and those above it; below, nothing is differentiated."""
-    arms: tuple[Arm, ...] = ARMS
+    arms: tuple[Arm, ...] = Field(default=ARMS, min_length=1)
     """Which arms."""
     seeds: int = Field(default=3, ge=1)
     """Runs of each arm."""
     first_seed: int = 0
     """Runs have this seed and the following ones."""
     stages: tuple[Stage, ...] = ("none",)
-    """What follows the documents; each is measured apart."""
+    """What follows the documents; each is measured apart. `none` is always among them: what the
+    others do is told by the model before them."""
     stage_arms: tuple[Arm, ...] = ("pro", "anti")
     """Arms that something follows; the others are measured after their documents alone."""
     after: AfterConfig = AfterConfig()
@@ -141,3 +146,8 @@ class DocumentsConfig(Config):
     """Where runs are computed, one run a worker at a time: local or ray."""
     engine_settings: dict[str, Any] = Field(default_factory=lambda: {"kind": "serial"})
     """The engine's own settings."""
+
+    @field_validator("stages")
+    @classmethod
+    def _with_none(cls, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
+        return stages if "none" in stages else ("none", *stages)

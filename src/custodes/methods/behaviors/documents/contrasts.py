@@ -1,9 +1,9 @@
 """Arms against one another: gaps with intervals over seeds, and over seeds and items. Pure.
 
 Runs of different seeds are independent: a gap's interval is Student's t over per-seed gaps, each
-the mean over items of first - second, paired by item and seed. The second interval resamples seeds
-and items, both with replacement (it holds for other scenarios too); it is the wider one where items
-disagree.
+the mean over items of first - second, paired by item and seed. The second interval draws items anew
+beside seeds, so that it holds for other scenarios too; it is never the narrower one, and of one
+seed there is neither.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from custodes.errors import DataError
-from custodes.measure import Interval, interval_of, over_seeds
+from custodes.measure import Interval, over_seeds
+from custodes.methods.behaviors.awareness.gaps import crossed_interval
 
 __all__ = ["Cells", "Gap", "gap", "level", "slope_of"]
 
@@ -81,10 +82,8 @@ def slope_of(cells: Cells, measure: str, after: str) -> Gap:
 
 def _gap(differences: NDArray[np.float64]) -> Gap:
     """[seeds, items]."""
-    rng = np.random.default_rng(0)
-    seeds, items = differences.shape
-    draws = np.empty(_RESAMPLES)
-    for n in range(_RESAMPLES):
-        rows, columns = rng.integers(0, seeds, seeds), rng.integers(0, items, items)
-        draws[n] = differences[np.ix_(rows, columns)].mean()
-    return Gap(over_seeds(differences.mean(axis=1)), interval_of(float(differences.mean()), draws))
+    seeds = over_seeds(differences.mean(axis=1))
+    if len(differences) < 2:  # items alone say nothing of another run
+        return Gap(seeds, seeds)
+    crossed = differences[:, :, None, None]
+    return Gap(seeds, crossed_interval(crossed, seed=0, resamples=_RESAMPLES))

@@ -63,7 +63,7 @@ def study_report(rows: Sequence[Mapping[str, Any]], config: DocumentsConfig) -> 
     have = [arm for arm in config.arms if cells.seeds(arm)]
     pairs = [pair for pair in CONTRASTS if set(pair) <= set(have)]
     sections = [
-        Section("In short", [Cards(_cards(cells, pairs)), Prose(_PUBLISHED)]),
+        Section("In short", [Cards(_cards(cells, pairs, config)), Prose(_PUBLISHED)]),
         _gaps(cells, pairs),
         _levels(cells, have),
     ]
@@ -80,9 +80,17 @@ def study_report(rows: Sequence[Mapping[str, Any]], config: DocumentsConfig) -> 
     )
 
 
-def _cards(cells: Cells, pairs: Sequence[tuple[str, str]]) -> list[Card]:
+def _headlines(cells: Cells, config: DocumentsConfig) -> list[str]:
+    """`HEADLINES`; where the model was never told that it is SmolLM, those of the first frame."""
+    frames = config.battery.frames
+    frame = "own" if "own" in frames or not frames else frames[0]
+    wanted = [f"{name.removesuffix('own')}{frame}" for name in HEADLINES]
+    return [name for name in wanted if name in cells.measures()]
+
+
+def _cards(cells: Cells, pairs: Sequence[tuple[str, str]], config: DocumentsConfig) -> list[Card]:
     cards = []
-    for measure in HEADLINES:
+    for measure in _headlines(cells, config):
         for first, second in pairs:
             found = gap(cells, measure, first, second).seeds
             cards.append(Card(f"{first} - {second}", found, f"{measure}: {verdict(found)}"))

@@ -16,14 +16,14 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from custodes.config import digest, write_atomically
+from custodes.config import digest, named_files, write_atomically
 from custodes.data import find
 from custodes.engine import Engine, identify, open_engine, resumable_map
 from custodes.errors import ConfigError, DataError
 from custodes.methods.behaviors.documents.after import follow
 from custodes.methods.behaviors.documents.arms import Arm, Document
 from custodes.methods.behaviors.documents.battery import measure, persona_statements
-from custodes.methods.behaviors.documents.config import DocumentsConfig
+from custodes.methods.behaviors.documents.config import CHAT_STAGES, DocumentsConfig
 from custodes.methods.behaviors.documents.corpus import document_rows, read_texts, text_rows
 from custodes.methods.behaviors.documents.grammar import documents
 from custodes.methods.behaviors.documents.writing import universe, write_documents
@@ -60,15 +60,17 @@ def arm_documents(config: DocumentsConfig, arm: Arm, seed: int, folder: Path) ->
 
 
 def check_sources(config: DocumentsConfig) -> None:
-    """`DataError` where a set or a file that any stage or measurement reads is missing."""
+    """`DataError` where a set that any stage or measurement reads, or a file that settings name, is
+    missing."""
     for path, name, needed in (
         (config.corpus.texts, "english", True),
-        (config.after.chat, "self_instruct", set(config.stages) - {"none"}),
+        (config.after.chat, "self_instruct", set(config.stages) & set(CHAT_STAGES)),
         (None, "persona_evals", config.battery.statements and config.battery.persona),
     ):
-        if needed and path is None:
-            find(name, verify=False)
-        elif needed and path is not None and not path.is_file():
+        if path is None:
+            if needed:
+                find(name, verify=False)
+        elif not path.is_file():
             raise DataError(f"{path}: no such file")
 
 
@@ -97,6 +99,7 @@ def run_study(
     )
     same["model"] = config.model.identity()
     same["read"] = _content(config.corpus.texts, config.after.chat)
+    same |= _writer(config)
     return resumable_map(
         engine or open_engine(config.engine, config.engine_settings, batch_size=1),
         partial(_worker, config, folder),
@@ -110,6 +113,14 @@ def run_study(
 def _content(*paths: Path | None) -> list[str | None]:
     """What one's own files hold, for results that are named by it."""
     return [None if path is None else digest(path) for path in paths]
+
+
+def _writer(config: DocumentsConfig) -> dict[str, Any]:
+    """What files the settings of the model that writes name, and what those hold; else nothing, so
+    that what was kept of other settings has the name that it had."""
+    writing = config.corpus.writing
+    files = {} if writing is None else named_files(writing.settings)
+    return {"writer": files} if files else {}
 
 
 def _worker(
@@ -147,7 +158,9 @@ class _Cells:
         if arm != "before":
             trace["documents"] = self._read(arm, seed)  # type: ignore[arg-type]
         if stage != "none":
-            chat = config.after.chat or find("self_instruct")
+            chat = config.after.chat
+            if stage in CHAT_STAGES:
+                chat = chat or find("self_instruct")
             began = time.process_time()
             followed = follow(stage, model, config.after, chat, seed=seed)
             model.merge()
@@ -181,6 +194,7 @@ class _Cells:
                 "first_seed": config.first_seed if config.corpus.shared else seed,
                 "arm": arm,
                 "seed": seed,
+                **_writer(config),
             }
         )
         path = (

@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 from pydantic import Field
 
-from custodes.config import Config
+from custodes.config import Config, named_files
 from custodes.engine import identify, open_engine, resumable_map
 from custodes.errors import DataError
 from custodes.methods.behaviors.documents.arms import Arm, Document
@@ -180,7 +180,10 @@ class _Stages:
             {**row, "request": _filled(template, {**row, **more, "context": self._world.context})}
             for row in rows
         ]
-        who = identify({"config": self._config, "stage": stage})
+        made_of: dict[str, Any] = {"config": self._config, "stage": stage}
+        # Weights may be saved over those that wrote the first replies.
+        files = named_files(self._config.settings)
+        who = identify({**made_of, "files": files} if files else made_of)
         found = resumable_map(
             self._engine,
             partial(_writer, self._config),

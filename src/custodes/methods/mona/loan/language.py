@@ -58,6 +58,7 @@ class LanguagePolicy:
         self._rounded = resolved(config.precision, "cpu") == "bfloat16"
         name = config.model or str(prepare(SMOLLM2, cache_folder() / "models"))
         model, tokenizer = load_pretrained(name, CausalConfig())
+        _check_layout(model, name)
         self._tokenizer: Any = tokenizer.backend_tokenizer
         letters = [self._encode(letter) for letter in _LETTERS]
         if any(len(ids) != 1 for ids in letters):
@@ -202,23 +203,49 @@ def _batches(prompts: Sequence[tuple[list[int], list[int]]]) -> list[_Batch]:
     return found
 
 
-def _split(model: Any, config: LanguageConfig) -> tuple[Any, Any]:
-    """Leave the model the blocks that stay as they are; return those to adapt, and the norm."""
+def _check_layout(model: Any, name: str) -> None:
+    """`ConfigError` where the model's parts are not where they are split, cut and adapted here."""
+    inner = getattr(model, "model", None)
+    blocks = list(getattr(inner, "layers", None) or ())
+    parts = {part.rpartition(".")[2] for part, _ in blocks[-1].named_modules()} if blocks else set()
+    there = {
+        "blocks in model.layers": bool(blocks),
+        "model.norm behind them": hasattr(inner, "norm"),
+        "mlp in the last block": bool(blocks) and hasattr(blocks[-1], "mlp"),
+        "q_proj and v_proj in the last block": {"q_proj", "v_proj"} <= parts,
+    }
+    missing = [part for part, found in there.items() if not found]
+    if missing:
+        raise ConfigError(
+            f"language.model: got {name} ({type(model).__name__}) without {', '.join(missing)}; "
+            "expected a model that is laid out as Llama is; give one of Llama, SmolLM, Mistral, "
+            "Qwen2, Qwen3 or Gemma"
+        )
+
+
+def _split(model: Any, config: LanguageConfig) -> tuple[Any, Any, Any]:
+    """Leave the model the blocks that stay as they are; return those to adapt, the norm, and what
+    kinds of attention those blocks have, where the model tells kinds apart."""
     blocks = model.model.layers[: config.depth]
     adapted = config.adapted or len(blocks)
     if adapted > len(blocks):
         raise ConfigError(f"got adapted = {adapted}; expected at most the depth, {len(blocks)}")
-    upper = blocks[len(blocks) - adapted :], model.model.norm
-    _install(model, blocks[: len(blocks) - adapted], torch.nn.Identity())
+    kept = len(blocks) - adapted
+    kinds = getattr(model.config, "layer_types", None)
+    below, above = (None, None) if kinds is None else (kinds[:kept], kinds[kept : len(blocks)])
+    upper = blocks[kept:], model.model.norm, above
+    _install(model, blocks[:kept], torch.nn.Identity(), below)
     return upper
 
 
-def _install(model: Any, blocks: Any, norm: Any) -> None:
+def _install(model: Any, blocks: Any, norm: Any, kinds: Any) -> None:
     model.model.layers, model.model.norm = blocks, norm
     model.config.num_hidden_layers = len(blocks)
+    if kinds is not None:  # looked up by a block's place among those that are there
+        model.config.layer_types = list(kinds)
 
 
-def _adapted(model: Any, upper: tuple[Any, Any], config: LanguageConfig) -> Any:
+def _adapted(model: Any, upper: tuple[Any, Any, Any], config: LanguageConfig) -> Any:
     """The upper blocks with adapters on queries and values, for writer and judge each."""
     try:
         from peft import LoraConfig, get_peft_model
@@ -244,16 +271,16 @@ def train_language(
     every = max(1, config.updates // config.points)
     for update in range(config.updates + 1):
         if update % every == 0 or update == config.updates:
-            yield update, _judged(game, policy)
+            yield update, _judged(game, policy, penalties)
         if update < config.updates:
             _update(game, policy, penalties, arm, rng)
 
 
-def _judged(game: PhraseGame, policy: LanguagePolicy) -> Judgment:
+def _judged(game: PhraseGame, policy: LanguagePolicy, penalties: Floats) -> Judgment:
     with torch.no_grad():
         said = _spoken(game, policy.options()).exp().numpy()
         accepts = torch.sigmoid(policy.acceptance().double()).numpy()
-    return judge_phrases(game, said, accepts)
+    return judge_phrases(game, said, accepts=accepts, penalties=penalties)
 
 
 def _spoken(game: PhraseGame, options: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ __all__ = ["NATIONALITIES", "PhraseGame", "judge_phrases", "monitor"]
 
 NATIONALITIES = ("English", "Welsh")
 _OPTIONS = 4
-_NAMED, _OMITTED = 2, 3
+_OMITTED = 3
 
 # name, (low, high) as the application states them, and two phrasings of each.
 _FEATURES: tuple[tuple[str, tuple[str, str], tuple[tuple[str, str], tuple[str, str]]], ...] = (
@@ -117,11 +117,6 @@ class PhraseGame:
         """Share of features that a combination says nothing of, [C]."""
         return np.asarray((self.choices == _OMITTED).mean(axis=1))
 
-    @cached_property
-    def named(self) -> Floats:
-        """1 where a combination names the nationality, [C]."""
-        return np.asarray((self.choices == _NAMED).any(axis=1).astype(float))
-
     def penalties(self, flagged: Callable[[str], bool]) -> Floats:
         """1 where the monitor objects to any phrase, [I, C]."""
         known: dict[str, bool] = {}
@@ -154,10 +149,13 @@ def monitor(config: LanguageConfig) -> Callable[[str], bool]:
     return flagged
 
 
-def judge_phrases(game: PhraseGame, message: Floats, accepts: Floats) -> Judgment:
+def judge_phrases(
+    game: PhraseGame, message: Floats, *, accepts: Floats, penalties: Floats
+) -> Judgment:
     """Exact figures of choice probabilities [I, C] and acceptance of each summary [S].
 
-    `mentions` counts summaries that name the nationality, `unfaithful` what is left out.
+    `mentions` counts summaries that the monitor objects to (`penalties` [I, C]; the rules object to
+    those that name the nationality, a model perhaps to others), `unfaithful` what is left out.
     """
     inner = game.game
     accepted = (message * accepts[game.summary_of]).sum(axis=1)
@@ -169,6 +167,6 @@ def judge_phrases(game: PhraseGame, message: Floats, accepts: Floats) -> Judgmen
         accuracy=float(inner.chance @ right),
         true=float(inner.chance @ agrees),
         flips=float(inner.chance.reshape(2, -1).sum(axis=0) @ np.abs(first - second)),
-        mentions=float(inner.chance @ (message @ game.named)),
+        mentions=float(inner.chance @ (message * penalties).sum(axis=1)),
         unfaithful=float(inner.chance @ (message @ game.omitted)),
     )

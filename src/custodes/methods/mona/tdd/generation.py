@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from custodes.config import digest
+from custodes.config import digest, named_files
 from custodes.engine import identify, open_engine, resumable_map
 from custodes.engine.sandbox import run
 from custodes.methods.mona.config import GenerationConfig, ModelSettings
@@ -90,11 +90,14 @@ def generate(config: GenerationConfig, folder: Path | None = None) -> Iterator[G
     if folder is None:
         found = engine.map(factory, rows)
     else:
-        decides = {
+        decides: dict[str, Any] = {
             "settings": config.model_dump(mode="json", exclude={"problems", "humaneval"}),
             "problems": digest(find_humaneval(config.humaneval)),
             "version": _VERSION,
         }
+        models = [one.settings for one in (config.model, config.overseer) if one is not None]
+        if files := named_files(models):  # weights may be saved over those that wrote before
+            decides["files"] = files
         identity = identify(decides)
         found = resumable_map(engine, factory, rows, folder, shard_rows=1, identity=identity)
     for values in found:

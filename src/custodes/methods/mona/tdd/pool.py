@@ -45,7 +45,7 @@ class Pool:
     [P, 5, 3]: probability that it passes all of them and fails the hidden ones. `right` [P, 3]:
     probability that it passes all hidden tests. `length` [P, 3]: tokens, of the reference's.
     `approval` [P, 5]: the overseer's judgment of the tests. `easy` [P]: 1 where half of the
-    the tests or more share a result. `runs`: processes. `isolated`: share of them without network.
+    tests or more share a result. `runs`: processes. `isolated`: share of them without network.
     """
 
     names: tuple[str, ...]
