@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ from custodes.redteam.campaign import target_of
 from custodes.redteam.fight import Terms, fight, openings
 from custodes.redteam.found import read_found
 from custodes.redteam.judges import make_judge
-from custodes.redteam.probes import Probe, last_user_text, prefill_of
+from custodes.redteam.probes import Probe, last_user_text, prefill_of, prompt_of
 from custodes.redteam.refusals import count_refusals
 from custodes.redteam.report import judges_agreement
 from custodes.redteam.tally import (
@@ -103,6 +104,16 @@ def test_a_campaign_goes_on_where_it_stopped(questions, tmp_path, monkeypatch):
     assert fought == ["base64"]
     plain = [(f.attack, f.attempts, f.queries) for f in first.fights]
     assert plain == [(f.attack, f.attempts, f.queries) for f in again.fights]
+
+
+def test_a_guard_that_was_moved_is_the_same_target(guard, questions, tmp_path):
+    import shutil
+
+    shutil.copytree(guard, tmp_path / "moved")
+    for place in (guard, tmp_path / "moved"):
+        settings = config(questions, attacks=("direct",), target=guarded(place, "input"))
+        run_campaign(settings, tmp_path / "run", engine=engine(), cache=tmp_path / "cache")
+    assert len(list((tmp_path / "run" / "parts").glob("0*.jsonl"))) == 1
 
 
 def test_workers_find_what_one_process_finds(questions, tmp_path):
@@ -200,6 +211,18 @@ def test_traffic_is_judged_with_the_replies_that_it_holds(guard, questions, tmp_
     )
     assert [each.rows for each in counted] == [4, 20]
     assert counted[1].rate.value <= 0.2
+    harmless = [row for row in rows(60, start=5000) if row.label == 0 and row.messages]
+    told = [replace(row, messages=(row.messages[0], Message("assistant", ANSWER)))
+            for row in harmless]  # fmt: skip
+    write(tmp_path / "told.parquet", told)
+    rates = []
+    for settings in (guarded(guard, "input", "exchange"), {"kind": "guard", "guard": str(guard)}):
+        made = make_target(TargetConfig.parse(settings), cache=tmp_path)
+        (counted,) = count_refusals(
+            made, SET, neighbors=0, traffic=[str(tmp_path / "told.parquet")], rows=10
+        )
+        rates.append(counted.rate.value)
+    assert rates[0] > rates[1]  # a guard alone judges prompts alone
     write(tmp_path / "bad.parquet", [row for row in rows(20) if row.label == 1])
     with pytest.raises(DataError, match="label 0"):
         count_refusals(target, SET, neighbors=0, traffic=[str(tmp_path / "bad.parquet")])
@@ -339,6 +362,8 @@ def test_a_model_that_refuses_a_request_gives_no_reply(tmp_path):
 def test_probes_know_their_parts():
     begun = (*user("one", Message("user", "zero")), Message("assistant", "And"))
     assert prefill_of(begun) == "And"
+    assert prompt_of(begun) == begun[:-1]
+    assert prompt_of(begun[-1:]) == begun[-1:]
     assert last_user_text(begun) == "one"
     assert prefill_of(user("x")) == last_user_text(()) == ""
 

@@ -16,8 +16,11 @@ from custodes.redteam.attack import AttackConfig, Tools, make_attack
 from custodes.redteam.behaviors import read_behaviors
 from custodes.redteam.conclude import _names
 from custodes.redteam.found import read_found
-from custodes.redteam.judges import JudgeConfig
+from custodes.redteam.judges import JudgeConfig, make_judge
+from custodes.redteam.judges.people import case_id
 from custodes.redteam.probes import Probe, Seen
+from custodes.redteam.report import campaign_report, judges_agreement
+from custodes.redteam.tally import ungraded
 
 
 class Locked(ScriptedModel):
@@ -136,6 +139,46 @@ def test_earlier_turns_are_repeated_as_they_were_sent():
         assert own[:-1] == sent
         sent = own
         (probe,) = strategy.send([Seen(reply="Go on.", grade=0.2)])
+
+
+def test_what_tries_everything_does_so_behind_a_transform_too(tmp_path):
+    path = written(tmp_path / "set.yaml", SET.model_copy(update={"questions": SET.questions[:1]}))
+    attacks = [{"kind": kind} for kind in ("templates", "templates+base64", "direct+base64")]
+    found = campaign(path, tmp_path, attacks=attacks, budget=8, wave=1).fights
+    assert [each.queries["kraut"] for each in found] == [8, 8, 1]
+
+
+def people(tmp_path, *rows):
+    shared = {"source": "people", "licence": "own", "kind": "moderation", "text": "x", "label": 1}
+    path = tmp_path / f"labels-{len(list(tmp_path.glob('labels-*')))}.jsonl"
+    path.write_text("".join(json.dumps({**shared, **row}) + "\n" for row in rows))
+    return {"kind": "people", "file": str(path)}
+
+
+def test_labels_that_fit_nothing_are_told(tmp_path):
+    path = written(tmp_path / "set.yaml", SET)
+    told = case_id("kraut", user(SET.questions[0].text), ANSWER)
+    queue = {"id": "review-q-1", "meta": {"case": "q-1"}}
+    other = {"id": "case-of-another-campaign"}
+    for judge, why in (
+        (people(tmp_path, queue), "ids such as 'review-q-1'"),
+        (people(tmp_path, {"id": told, "label": None}), "no row with a label"),
+        (people(tmp_path, other), "graded none of 2 replies"),
+    ):
+        with pytest.raises(ConfigError, match=why):
+            campaign(path, tmp_path, judge=judge)
+        with pytest.raises(ConfigError, match=why):
+            second = {"people": make_judge(JudgeConfig.parse(judge))}
+            judges_agreement(campaign(path, tmp_path), second)
+    own = people(tmp_path, {**queue, "meta": {"ref": told}}, {**queue, "id": "review-q-2"})
+    found = campaign(path, tmp_path, judge=own)
+    assert found.fights[0].broken == {"kraut": 1}
+    assert ungraded(found.fights) == 1  # nobody labeled the reply about beer
+    page = campaign_report(found, []).html()
+    assert "not graded" in page
+    facts = campaign(path, tmp_path)
+    assert ungraded(facts.fights) == 0
+    assert "not graded" not in campaign_report(facts, []).html()
 
 
 def test_two_judges_of_a_kind_are_two():

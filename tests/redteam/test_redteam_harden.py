@@ -1,5 +1,7 @@
 import json
+import shutil
 from dataclasses import replace
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -13,6 +15,7 @@ from custodes.data import write
 from custodes.engine import ENGINES
 from custodes.errors import ConfigError
 from custodes.guard.build import build_guard
+from custodes.guard.calibration import calibrate_guard
 from custodes.redteam import AttackConfig, Attempt, CampaignConfig, Fight, user
 from custodes.redteam.harden import harden_guard, held_out_attacks, summary
 from custodes.redteam.harvest import benign_twins, harvest
@@ -83,7 +86,7 @@ def engine():
     return made(made.Config(kind="serial", batch_size=1))
 
 
-def test_a_guard_learns_what_got_through(trained, questions, tmp_path):
+def test_a_guard_learns_what_got_through(trained, questions, tmp_path, monkeypatch):
     said = []
     page = harden_guard(
         config(questions, trained), tmp_path / "out", run=trained, rounds=1, engine=engine(),
@@ -103,12 +106,15 @@ def test_a_guard_learns_what_got_through(trained, questions, tmp_path):
     ]
     assert {row.label for row in learned} == {0, 1}
     assert not any(row.meta["attack"] == "caesar" for row in learned)
+    assert {row.meta.get("campaign") for row in learned} == {"round-0", None}
     assert all(row.meta.get("campaign") or row.meta.get("twin_of") for row in learned)
     assert any("rows learned" in line or "learned" in line for line in said)
-    again = harden_guard(
-        config(questions, trained), tmp_path / "out", run=trained, rounds=1, engine=engine(),
+    monkeypatch.chdir(tmp_path)
+    again = harden_guard(  # the same folder, written otherwise
+        config(questions, trained), Path("out"), run=trained, rounds=1, engine=engine(),
         cache=tmp_path / "replies",
     )  # fmt: skip
+    assert len(list((tmp_path / "out" / "round-1" / "fresh" / "parts").glob("0*.jsonl"))) == 4
     assert summary(tmp_path / "out") == [before, after]
     assert json.loads((again.parent / "report.json").read_text())["rounds"][1] == after
     written = (tmp_path / "out" / "config.yaml").read_bytes()
@@ -120,6 +126,51 @@ def test_a_guard_learns_what_got_through(trained, questions, tmp_path):
             engine=engine(), cache=tmp_path / "replies",
         )  # fmt: skip
     assert (tmp_path / "out" / "config.yaml").read_bytes() == written
+    files = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    for other in ({"budget": 5}, {"seed": 1}, {"only": ["kraut"]}, {"share": 0.4}):
+        with pytest.raises(ConfigError, match="was begun with other settings of the campaign"):
+            harden_guard(
+                config(questions, trained, **other), tmp_path / "out", run=trained, rounds=1,
+                engine=engine(), cache=tmp_path / "replies",
+            )  # fmt: skip
+    assert files == {path: path.read_bytes() for path in files}
+    shutil.rmtree(tmp_path / "out" / "round-0")
+    with pytest.raises(ConfigError, match="was begun with other settings of the campaign"):
+        harden_guard(
+            config(questions, trained, budget=5), tmp_path / "out", run=trained, rounds=1,
+            engine=engine(), cache=tmp_path / "replies",
+        )  # fmt: skip
+    left = {path: held for path, held in files.items() if "round-0" not in path.parts}
+    assert left == {path: path.read_bytes() for path in left}
+
+
+def test_a_hardening_killed_behind_a_guard_goes_on(trained, questions, tmp_path, monkeypatch):
+    def run():
+        harden_guard(
+            config(questions, trained), tmp_path / "out", run=trained, rounds=0, engine=engine(),
+            cache=tmp_path / "replies",
+        )  # fmt: skip
+
+    def killed(*arguments, **settings):
+        calibrate_guard(*arguments, **settings)
+        raise KeyboardInterrupt
+
+    calibrated = []
+
+    def watched(*arguments, **settings):
+        calibrated.append(settings["folder"])
+        return calibrate_guard(*arguments, **settings)
+
+    monkeypatch.setattr("custodes.redteam.harden.calibrate_guard", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    assert (tmp_path / "out" / "round-0" / "guard" / "guard.json").is_file()
+    monkeypatch.setattr("custodes.redteam.harden.calibrate_guard", watched)
+    run()
+    assert calibrated == []
+    shutil.rmtree(tmp_path / "out" / "round-0" / "guard")
+    run()  # killed before the guard was there: it is made
+    assert len(calibrated) == 1
 
 
 def attempt(attack, *, stopped=None, success=False, reply="", text="How?"):

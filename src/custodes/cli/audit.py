@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from custodes.cli.database import DatabaseOption
+
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
@@ -26,13 +28,6 @@ app = typer.Typer(
     help="Verify and read the record of verdicts.", no_args_is_help=True, rich_markup_mode=None
 )
 
-_Database = Annotated[
-    str | None,
-    typer.Option(
-        help="sqlite:////absolute/path.db or postgresql://... "
-        "[default: CUSTODES_DATABASE, else SQLite in the user's data folder]"
-    ),
-]
 _Text = Annotated[
     bool, typer.Option("--text", help="Decrypt what was judged, with CUSTODES_STORE_KEY.")
 ]
@@ -46,7 +41,7 @@ def verify(
             metavar="CHECKPOINT", help="Verify only what came after this checkpoint, and itself."
         ),
     ] = None,
-    database: _Database = None,
+    database: DatabaseOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Recompute the hash chain; name the first row that was altered, removed or moved."""
@@ -68,7 +63,7 @@ def verify(
 
 
 @app.command()
-def checkpoint(database: _Database = None) -> None:
+def checkpoint(database: DatabaseOption = None) -> None:
     """Print the end of the chain as SEQ:HASH; keep it where the database's owner cannot reach."""
     from custodes import store
 
@@ -82,7 +77,7 @@ def tail(
     action: Annotated[str | None, typer.Option(help="Only this action, such as stop.")] = None,
     rule: Annotated[str | None, typer.Option(help="Only this rule of the constitution.")] = None,
     text: _Text = False,
-    database: _Database = None,
+    database: DatabaseOption = None,
 ) -> None:
     """Print the last events as JSON lines, oldest first."""
     from custodes import store
@@ -103,7 +98,7 @@ def export(
     ] = None,
     after: Annotated[int, typer.Option(metavar="SEQ", min=0, help="Only events after this.")] = 0,
     text: _Text = False,
-    database: _Database = None,
+    database: DatabaseOption = None,
 ) -> None:
     """Write every event as JSON lines, oldest first."""
     from custodes import store

@@ -16,6 +16,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from custodes.cli.database import DatabaseOption
+
 if TYPE_CHECKING:
     from custodes.store import Key
 
@@ -25,13 +27,6 @@ app = typer.Typer(
     help="Make, revoke and list API keys.", no_args_is_help=True, rich_markup_mode=None
 )
 
-_Database = Annotated[
-    str | None,
-    typer.Option(
-        help="sqlite:////absolute/path.db or postgresql://... "
-        "[default: CUSTODES_DATABASE, else SQLite in the user's data folder]"
-    ),
-]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -45,7 +40,7 @@ def create(
         Literal["enforce", "flag", "shadow"],
         typer.Option(help="What a verdict does to its traffic."),
     ] = "enforce",
-    database: _Database = None,
+    database: DatabaseOption = None,
     as_json: _Json = False,
 ) -> None:
     """Make a key and print its token, which is stored nowhere and cannot be shown again."""
@@ -73,7 +68,7 @@ def create(
 @app.command()
 def revoke(
     key: Annotated[str, typer.Argument(metavar="ID", help="As `custodes keys list` shows it.")],
-    database: _Database = None,
+    database: DatabaseOption = None,
 ) -> None:
     """Revoke a key, for good."""
     from custodes import store
@@ -86,7 +81,7 @@ def revoke(
 
 
 @app.command("list")
-def list_all(database: _Database = None, as_json: _Json = False) -> None:
+def list_all(database: DatabaseOption = None, as_json: _Json = False) -> None:
     """List every key, the revoked too."""
     from custodes import store
 

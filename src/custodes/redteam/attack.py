@@ -100,6 +100,7 @@ class Attack(Protocol):
 
     needs: frozenset[Want]
     """What the target must be able to answer."""
+    # `exhaustive = True`, where an attack says so: it is not closed at its first success.
 
     def begin(self, question: Question, tools: Tools) -> Strategy:
         """A strategy against one question."""
@@ -162,6 +163,7 @@ class _Through:
         self._attack = attack
         self._chain = compose(in_order(transforms))
         self.needs = attack.needs
+        self.exhaustive = getattr(attack, "exhaustive", False)
 
     def begin(self, question: Question, tools: Tools) -> Strategy:
         """The inner strategy, its probes changed on their way out."""

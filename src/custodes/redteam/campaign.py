@@ -32,14 +32,25 @@ from custodes.redteam.fight import Terms, fight
 from custodes.redteam.judges import JudgeConfig, make_judge
 from custodes.redteam.question_files import read_questions
 from custodes.redteam.questions import QuestionSet
-from custodes.redteam.records import Fight
+from custodes.redteam.records import Attempt, Fight
 from custodes.redteam.reference import Reference, bars, measure_references
 from custodes.redteam.targets import TargetConfig, make_target
 from custodes.redteam.targets.base import Clock
+from custodes.redteam.targets.gateway import GatewayTarget, guard_told
 from custodes.redteam.targets.replies import ModelSettings, Replies
 
-__all__ = ["Campaign", "CampaignConfig", "HardenConfig", "run_campaign", "target_of"]
+__all__ = [
+    "Campaign",
+    "CampaignConfig",
+    "HardenConfig",
+    "check_known",
+    "run_campaign",
+    "target_of",
+    "terms_of",
+]
 
+_GUARDED = ("guard", "guarded")
+"""Targets whose guard is in this process."""
 _BUDGETS = {"tiny": 4, "small": 16, "full": 64}
 
 
@@ -172,6 +183,9 @@ def run_campaign(
     for number, values in enumerate(results, 1):
         fights.append(Fight.from_values(values))
         progress("attacking", number / len(rows))
+    if measured:
+        attempts = [each for fight in fights for each in fight.attempts]
+        check_known(f"judge {config.judge.kind}", attempts, [each.grade for each in attempts])
     return Campaign(
         config=config,
         questions=questions,
@@ -193,8 +207,31 @@ def _check_gradable(config: CampaignConfig, questions: QuestionSet) -> None:
         )
 
 
+def check_known(judge: str, attempts: Sequence[Attempt], grades: Sequence[float | None]) -> None:
+    """`ConfigError` where a judge knew none of the replies: "no success" would be no finding."""
+    said = [grade for each, grade in zip(attempts, grades, strict=True) if each.reply.strip()]
+    if said and all(grade is None for grade in said):
+        raise ConfigError(
+            f"{judge}: graded none of {len(said)} replies, expected some; give people labels of "
+            "this campaign's for_people.jsonl, or take another judge"
+        )
+
+
 def _identity(config: CampaignConfig, questions: QuestionSet, measured: Mapping[str, float]) -> str:
     """What a finished attack depends on; which other attacks run does not matter."""
+    guard = _guard_hash(config)
+    if config.target.kind == "gateway":
+        guard = guard_told(GatewayTarget.Config.parse(config.target.settings))
+    made_of = [*terms_of(config, questions), dict(measured), guard]
+    text = json.dumps(made_of, sort_keys=True)
+    return f"campaign 3 {hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def terms_of(config: CampaignConfig, questions: QuestionSet) -> list[Any]:
+    """On what terms every attack is fought, as plain values: settings, questions, files.
+
+    Without the guard, which is known by its hash and may be moved.
+    """
     values = config.model_dump(
         mode="json",
         exclude={
@@ -208,17 +245,17 @@ def _identity(config: CampaignConfig, questions: QuestionSet, measured: Mapping[
             "harden",
         },
     )
+    if config.target.kind in _GUARDED:
+        values["target"].pop("guard", None)
     read = [questions.model_dump(mode="json"), named_files({**values, "questions": ""})]
-    made_of = [values, read, config.queries, dict(measured), _guard_hash(config)]
-    text = json.dumps(made_of, sort_keys=True)
-    return f"campaign 2 {hashlib.sha256(text.encode()).hexdigest()}"
+    return [values, read, config.queries]
 
 
 def _guard_hash(config: CampaignConfig) -> str:
     """A guard that was trained again at the same place is another target."""
     from custodes.guard import find_guard, read_manifest
 
-    if config.target.kind not in ("guard", "guarded"):
+    if config.target.kind not in _GUARDED:
         return ""
     return read_manifest(find_guard(config.target.settings.get("guard", "default"))).sha256
 

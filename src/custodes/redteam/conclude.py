@@ -21,6 +21,7 @@ from custodes.redteam.tally import (
     success_by_question,
     success_per_attempt,
     success_rate,
+    ungraded,
     universality,
 )
 from custodes.redteam.transcripts import write_for_people, write_transcripts
@@ -94,6 +95,7 @@ def figures_of(campaign: Campaign, refusals: list[Refusals]) -> dict[str, Any]:
         ],
         "queries": sum(sum(fight.queries.values()) for fight in fights),
         "attempts": sum(len(fight.attempts) for fight in fights),
+        "ungraded": ungraded(fights),
         "by attack": {k: v.to_values() for k, v in success_by_attack(fights).items()},
         "by question": {k: v.to_values() for k, v in success_by_question(fights).items()},
         "by budget": success_by_budget(fights, campaign.config.most_queries),

@@ -2,7 +2,8 @@
 
     round-0/fresh                    the guard as it came, all attacks
     round-N/train.parquet guard/     the rows that it was trained on, the guard of this round
-    round-N/made_of.txt              a hash of what that guard was made of
+    made_of.txt                      a hash of the settings that the whole was begun with
+    round-N/made_of.txt              a hash of what that guard is made of
     round-N/known round-N/fresh      the attacks that were learned from, drawn as before; and all
                                      attacks, drawn anew
     report.html report.json          success by round: known, fresh, never learned from
@@ -12,7 +13,6 @@ A folder that is run again goes on where it stopped.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from custodes import constitution as constitutions
-from custodes.config import Run, digest, environment, load, named_files, write_atomically
+from custodes.config import Run, digest, environment, load, named_files
 from custodes.constitution import Constitution, constitution_hash
 from custodes.data import catalogue, read, to_record, write
 from custodes.data import load as load_set
@@ -35,6 +35,7 @@ from custodes.redteam.attack import AttackConfig
 from custodes.redteam.campaign import Campaign, CampaignConfig
 from custodes.redteam.conclude import conclude
 from custodes.redteam.harvest import benign_twins, harvest
+from custodes.redteam.made_of import check_folder, hash_of, made_before, note, terms_hash
 from custodes.redteam.records import Fight
 from custodes.redteam.refusals import Refusals
 from custodes.redteam.tally import past_the_guard, success_per_attempt, success_rate
@@ -111,7 +112,11 @@ def harden_guard(
         say=say,
         held_out=held_out_attacks(config),
     )
-    _there(out / "round-0" / "guard", _made_of(loop))  # before it overwrites another's record
+    # Before anything overwrites another's record.
+    terms = terms_hash(config)
+    check_folder(out, terms)
+    made_before(out / "round-0" / "guard", _made_of(loop))
+    note(out, terms)
     folder = Run(out, config, seed=config.seed)
     found = [_first_round(loop)]
     for number in range(1, rounds + 1):
@@ -146,9 +151,9 @@ def _calibrated_copy(loop: _Loop) -> Path:
     """The guard that is attacked first, calibrated as all later ones are, so that they compare."""
     folder = loop.out / "round-0" / "guard"
     made_of = _made_of(loop)
-    if not _there(folder, made_of):
+    if not made_before(folder, made_of):
+        note(folder.parent, made_of)
         _calibrate(loop, loop.run / "guard", folder)
-        _say_of_what(folder, made_of)
     return folder
 
 
@@ -162,9 +167,9 @@ def _next_round(loop: _Loop, before: Round, number: int) -> Round:
     loop.say(f"round {number}: {len(new)} rows learned, {len(loop.learned)} in all")
     guard = place / "guard"
     made_of = _made_of(loop)
-    if not _there(guard, made_of):
+    if not made_before(guard, made_of):
+        note(place, made_of)
         _train(loop, place)
-        _say_of_what(guard, made_of)
     fresh, refusals = _attack(loop, guard, place / "fresh", seed=number)
     known, _ = _attack(loop, guard, place / "known", seed=0, attacks=chosen, traffic=False)
     return Round(
@@ -187,25 +192,7 @@ def _made_of(loop: _Loop) -> str:
         sorted(loop.held_out),
         [to_record(row) for row in loop.learned],
     ]
-    return hashlib.sha256(json.dumps(made_of, default=str).encode()).hexdigest()
-
-
-def _there(guard: Path, made_of: str) -> bool:
-    """Whether the guard was made before; `ConfigError` where it was made of something else."""
-    if not (guard / "guard.json").is_file():
-        return False
-    known = guard.with_name("made_of.txt")
-    if not known.is_file() or known.read_text(encoding="ascii").strip() != made_of:
-        raise ConfigError(
-            f"{guard}: was made with other settings, another --run or other rows; expected the "
-            "same to go on with; give another --out, or remove the folder of this round and of "
-            "those after it"
-        )
-    return True
-
-
-def _say_of_what(guard: Path, made_of: str) -> None:
-    write_atomically(guard.with_name("made_of.txt"), made_of + "\n")
+    return hash_of(made_of)
 
 
 def _new_rows(
@@ -221,7 +208,7 @@ def _new_rows(
         questions,
         most=settings.most_per_attack,
         seed=seed,
-        campaign=str(loop.out / f"round-{number - 1}"),
+        campaign=f"round-{number - 1}",  # the path may be written otherwise the next time
     )
     benign = [row for row in read(loop.run / "train.parquet") if row.kind == "benign_request"]
     return rows + benign_twins(chosen, benign, each=settings.twins, seed=seed)
@@ -287,6 +274,9 @@ def _attack(
     }
     if attacks:
         changes["attacks"] = tuple(attacks)
+    if seed or attacks:  # people can have labeled round 0 only; what a new guard lets out is new
+        second = loop.config.second_judges
+        changes["second_judges"] = tuple(each for each in second if each.kind != "people")
     if not traffic:
         changes.update(neighbors=0, traffic=())
     config = loop.config.model_copy(update=changes)

@@ -14,7 +14,7 @@ from itertools import islice
 from random import Random
 
 from custodes.redteam.attack import AttackConfig, Tools, UnsuitedError, make_attack
-from custodes.redteam.probes import Probe, Seen
+from custodes.redteam.probes import Probe, Seen, prompt_of
 from custodes.redteam.questions import Question, QuestionSet
 from custodes.redteam.records import Attempt, Fight
 from custodes.types import Conversation, Example, Message, RuleId
@@ -51,7 +51,7 @@ def _rows(attempt: Attempt, question: Question, campaign: str) -> Iterator[Examp
         "query": attempt.query,
         "success": attempt.success,
     }
-    asked = _asked(attempt.turns)
+    asked = prompt_of(attempt.turns)
     yield _example(asked, "jailbreak_prompt", question.rule, meta, label=1)
     if attempt.success and attempt.reply.strip():
         begun = attempt.turns[-1].content if len(attempt.turns) > len(asked) else ""
@@ -73,7 +73,7 @@ def benign_twins(
             )
             for probe in _first(config, question, rng):
                 meta: dict[str, object] = {"attack": config.name, "twin_of": row.id}
-                turns = _asked(probe.turns)
+                turns = prompt_of(probe.turns)
                 found = _example(turns, "benign_request", row.rule or "", meta, label=0)
                 rows.setdefault(found.id, found)
     return list(rows.values())
@@ -98,11 +98,6 @@ def _first(config: AttackConfig, question: Question, rng: Random) -> Iterator[Pr
 def _keywords(text: str) -> tuple[str, ...]:
     words = [word.strip("?.,!\"'") for word in text.split()]
     return tuple(dict.fromkeys(word for word in words if len(word) > 5))[:3]
-
-
-def _asked(turns: Conversation) -> Conversation:
-    last = max((i for i, turn in enumerate(turns) if turn.role == "user"), default=len(turns) - 1)
-    return turns[: last + 1]
 
 
 def _example(

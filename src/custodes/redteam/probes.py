@@ -11,7 +11,7 @@ from typing import Literal
 
 from custodes.types import Conversation, Message
 
-__all__ = ["Probe", "Seen", "Stopped", "Want", "last_user_text", "prefill_of", "user"]
+__all__ = ["Probe", "Seen", "Stopped", "Want", "last_user_text", "prefill_of", "prompt_of", "user"]
 
 Want = Literal["reply", "score", "likelihood", "gradient"]
 """What is asked: a reply; the guard's score of a prompt; how likely the target finds a given
@@ -69,6 +69,12 @@ class Seen:
 def user(text: str, *before: Message) -> Conversation:
     """A conversation that ends with the user saying `text`."""
     return (*before, Message("user", text))
+
+
+def prompt_of(turns: Conversation) -> Conversation:
+    """The conversation up to the user's last turn; a prefill belongs to the reply."""
+    last = max((i for i, turn in enumerate(turns) if turn.role == "user"), default=len(turns) - 1)
+    return turns[: last + 1]
 
 
 def last_user_text(turns: Sequence[Message]) -> str:

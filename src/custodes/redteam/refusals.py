@@ -1,7 +1,8 @@
 """What a target refuses of benign traffic: the price of a guard, beside its success.
 
 Neighbors are sent like probes. Rows of a table that hold a reply are judged with that reply where
-the target is a guard in this process; elsewhere, their prompts are sent.
+the target is a model behind a guard in this process (`guarded`); elsewhere their prompts are sent:
+a guard that is attacked alone (`guard`) judges prompts alone.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from custodes.measure import (
     line_plot,
 )
 from custodes.measure.report import Cell
-from custodes.redteam.campaign import Campaign
+from custodes.redteam.campaign import Campaign, check_known
 from custodes.redteam.judges import Case, Judge
 from custodes.redteam.records import Attempt, Fight
 from custodes.redteam.refusals import Refusals
@@ -31,6 +31,7 @@ from custodes.redteam.tally import (
     success_per_attempt,
     success_rate,
     tried,
+    ungraded,
     universality,
 )
 
@@ -96,6 +97,9 @@ def _overview(campaign: Campaign, refusals: Sequence[Refusals]) -> Section:
             for each in refusals
         ),
     ]
+    if unknown := ungraded(fights):
+        detail = "replies that the judge does not know; they count as failures"
+        cards.append(Card("not graded", unknown, detail))
     curve = success_by_budget(fights, campaign.config.most_queries)
     plot = Plot(
         line_plot(
@@ -196,11 +200,13 @@ def _skipped(fights: Sequence[Fight]) -> Section:
 def judges_agreement(
     campaign: Campaign, judges: Mapping[str, Judge]
 ) -> dict[str, tuple[float, int]]:
-    """Second judge -> Cohen's kappa with the first on success, over the cases that both know."""
+    """Second judge -> Cohen's kappa with the first on success, over the cases that both know;
+    `ConfigError` where one knows no case."""
     attempts = [a for fight in campaign.fights for a in fight.attempts if a.grade is not None]
     found = {}
     for name, judge in judges.items():
         grades = judge.grade([_case(campaign, attempt) for attempt in attempts])
+        check_known(f"second judge {name}", attempts, [grade.score for grade in grades])
         pairs = [
             (attempt.success, grade.score >= campaign.bars[attempt.question])
             for attempt, grade in zip(attempts, grades, strict=True)

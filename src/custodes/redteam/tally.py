@@ -27,6 +27,7 @@ __all__ = [
     "success_per_attempt",
     "success_rate",
     "tried",
+    "ungraded",
     "universality",
 ]
 
@@ -113,6 +114,15 @@ def _rate(
 def _questions(fights: Sequence[Fight]) -> list[str]:
     """Every question, in order of first mention."""
     return list(dict.fromkeys(question for fight in fights for question in fight.queries))
+
+
+def ungraded(fights: Sequence[Fight]) -> int:
+    """Replies that the judge could not grade; in all rates they count as failures."""
+    return sum(
+        each.grade is None and not each.success and bool(each.reply.strip())
+        for fight in fights
+        for each in fight.attempts
+    )
 
 
 def success_by_attack(fights: Sequence[Fight]) -> dict[str, Interval]:

@@ -9,13 +9,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from custodes.errors import ModelError
 from custodes.models import Reply, Sampling
 from custodes.models.openai import OpenAIModel
+from custodes.models.remote import Remote, Timing
 from custodes.redteam.probes import Probe, Seen, Want
 from custodes.redteam.targets.base import Clock
 from custodes.types import Conversation, Message
 
-__all__ = ["GatewayTarget"]
+__all__ = ["GatewayTarget", "guard_told"]
+
+_PATIENCE = 10.0
+"""Seconds, at most, that a server may think about which guard it has."""
 
 
 class GatewayTarget:
@@ -54,6 +59,27 @@ class GatewayTarget:
 
     def _turns(self, turns: Conversation) -> Conversation:
         return (Message("system", self._system), *turns) if self._system else turns
+
+
+def guard_told(config: GatewayTarget.Config) -> str:
+    """The guard that a gateway of custodes says judges there, by its hash; "" where none is told.
+
+    The gateway tells it at /readyz, to everybody; other servers have no such page.
+    """
+    root = config.base_url.rstrip("/").removesuffix("/v1")
+    patience = min(config.read_timeout, _PATIENCE)
+    asked = config.model_copy(
+        update={"base_url": root, "api_key_env": None, "read_timeout": patience}
+    )
+    remote = Remote(asked, authorize=lambda key: {}, timing=Timing())
+    try:
+        answer = remote.get("/readyz")
+    except ModelError:  # a server that does not answer at all is for the attacks to tell
+        return ""
+    finally:
+        remote.close()
+    parts = [answer.get(str, "guard", name) for name in ("constitution", "artifact")]
+    return " ".join(part for part in parts if part)
 
 
 def _seen(reply: Reply) -> Seen:

@@ -11,9 +11,9 @@ from time import perf_counter
 
 from custodes.config import Config as BaseConfig
 from custodes.guard import load_guard
-from custodes.redteam.probes import Probe, Seen, Want
+from custodes.redteam.probes import Probe, Seen, Want, prompt_of
 from custodes.redteam.targets.base import Clock
-from custodes.types import Action, Conversation, Mode
+from custodes.types import Action, Mode
 
 __all__ = ["GuardTarget"]
 
@@ -37,7 +37,7 @@ class GuardTarget:
     def handle(self, probes: Sequence[Probe]) -> list[Seen]:
         """One verdict a probe; what passes counts as a success."""
         begun = perf_counter()
-        verdicts = self._guard.judge_many([_asked(p.turns) for p in probes], Mode.INPUT)
+        verdicts = self._guard.judge_many([prompt_of(p.turns) for p in probes], Mode.INPUT)
         self.clock.add("guard", perf_counter() - begun)
         self.clock.add("guard evaluations", len(probes))
         return [
@@ -49,8 +49,3 @@ class GuardTarget:
             )
             for probe, verdict in zip(probes, verdicts, strict=True)
         ]
-
-
-def _asked(turns: Conversation) -> Conversation:
-    last = max((i for i, turn in enumerate(turns) if turn.role == "user"), default=len(turns) - 1)
-    return turns[: last + 1]

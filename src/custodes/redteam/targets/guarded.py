@@ -14,7 +14,7 @@ from pydantic import Field
 
 from custodes.guard import Guard, load_guard
 from custodes.guard.outcome import Outcome, outcomes
-from custodes.redteam.probes import Probe, Seen, Stopped, prefill_of
+from custodes.redteam.probes import Probe, Seen, Stopped, prefill_of, prompt_of
 from custodes.redteam.targets.base import Clock
 from custodes.redteam.targets.model import capabilities, inside
 from custodes.redteam.targets.replies import ModelSettings, Replies
@@ -67,7 +67,7 @@ class GuardedTarget:
 
     def screen(self, conversations: Sequence[Conversation]) -> list[bool]:
         """Whether each would be stopped: its prompt, or the reply that it holds."""
-        prompts = [_asked(turns) for turns in conversations]
+        prompts = [prompt_of(turns) for turns in conversations]
         stopped = [False] * len(prompts)
         if Mode.INPUT in self._modes:
             stopped = [each.stop_at is not None for each in self._judge(prompts, Mode.INPUT)]
@@ -83,7 +83,7 @@ class GuardedTarget:
         if Mode.INPUT not in self._modes:
             # A guard of replies alone tells nothing of a prompt.
             return [Seen(score=0.0 if probe.want == "score" else None) for probe in probes]
-        verdicts = self._judge([_asked(probe.turns) for probe in probes], Mode.INPUT)
+        verdicts = self._judge([prompt_of(probe.turns) for probe in probes], Mode.INPUT)
         return [
             Seen(
                 stopped="input" if verdict.action is Action.STOP else None,
@@ -99,7 +99,7 @@ class GuardedTarget:
             return [Seen(reply=text) for text in texts]
         begun = [prefill_of(probe.turns) for probe in probes]
         whole = [
-            (*_asked(probe.turns), Message("assistant", start + text))
+            (*prompt_of(probe.turns), Message("assistant", start + text))
             for probe, start, text in zip(probes, begun, texts, strict=True)
         ]
         return [
@@ -124,9 +124,3 @@ def _left(outcome: Outcome, start: str, text: str, mode: Mode) -> Seen:
     kept = (start + text)[:cut][len(start) :]
     stopped: Stopped = "exchange" if mode is Mode.EXCHANGE else "output"
     return Seen(reply=kept, stopped=stopped, score=verdict.score, rule=verdict.rule)
-
-
-def _asked(turns: Conversation) -> Conversation:
-    """The conversation up to the user's last turn; a prefill is judged with the reply."""
-    last = max((i for i, turn in enumerate(turns) if turn.role == "user"), default=len(turns) - 1)
-    return turns[: last + 1]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from custodes import store
+from custodes.types import Conversation, Message
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -27,6 +28,10 @@ class Book(Protocol):
         """All of them, oldest first; without `texts` turns and replies may be missing."""
         ...
 
+    async def talks(self, key: str, player: str) -> frozenset[Conversation]:
+        """Every conversation of a player, who is a name under a key, with its reply at the end."""
+        ...
+
 
 class MemoryBook:
     """Forgets at the end of the process, and the oldest beyond ten thousand."""
@@ -42,6 +47,10 @@ class MemoryBook:
     async def attempts(self, *, texts: bool = True) -> Sequence[store.ArenaAttempt]:
         """All that are remembered."""
         return list(self._attempts)
+
+    async def talks(self, key: str, player: str) -> frozenset[Conversation]:
+        """Those that are remembered."""
+        return _talks(self._attempts, key, player)
 
 
 class DatabaseBook:
@@ -67,3 +76,19 @@ class DatabaseBook:
                 return store.arena_attempts(connection, texts=texts)
 
         return await asyncio.to_thread(ask)
+
+    async def talks(self, key: str, player: str) -> frozenset[Conversation]:
+        """From the database; reads every text, as the board does."""
+
+        def ask() -> frozenset[Conversation]:
+            with store.reading(self._engine) as connection:
+                return _talks(store.arena_attempts(connection), key, player)
+
+        return await asyncio.to_thread(ask)
+
+
+def _talks(
+    attempts: Sequence[store.ArenaAttempt], key: str, player: str
+) -> frozenset[Conversation]:
+    own = (each for each in attempts if (each.key, each.player) == (key, player))
+    return frozenset((*each.turns, Message("assistant", each.reply)) for each in own)

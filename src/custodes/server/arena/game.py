@@ -17,7 +17,7 @@ from custodes.redteam.reference import Reference, bars
 from custodes.redteam.tally import HIGH_RISK
 from custodes.server.arena.book import Book
 from custodes.store import ArenaAttempt
-from custodes.types import Conversation
+from custodes.types import Conversation, Message
 
 __all__ = ["Arena", "Leader", "Standing", "StrategyOnBoard"]
 
@@ -43,7 +43,8 @@ class Leader:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StrategyOnBoard:
-    """A strategy by its player's name for it, and the levels that it broke."""
+    """A strategy by its player's name for it, and the levels that it broke; a player is a name
+    under a key."""
 
     player: str
     strategy: str
@@ -76,10 +77,24 @@ class Arena:
         return self.set.questions[level - 1]
 
     def grade(self, level: int, turns: Conversation, reply: str) -> tuple[Grade, bool]:
-        """The grade of a reply, and whether it passes the level."""
+        """The grade of a reply, and whether it passes the level; `turns` are those of `as_told`."""
         question = self.question(level)
         (grade,) = self._judge.grade([Case(question=question, turns=turns, reply=reply)])
         return grade, (grade.score or 0.0) >= self._bars[question.id]
+
+    async def as_told(self, turns: Conversation, key: str, player: str) -> Conversation:
+        """The turns by who wrote them, for the grade.
+
+        A client may send any words as the assistant's. Only what the model replied to this player
+        at this very place of this very conversation is the model's own; all else the player wrote.
+        """
+        replies = [place for place, turn in enumerate(turns) if turn.role == "assistant"]
+        talks = await self.book.talks(key, player) if replies else frozenset()
+        told = list(turns)
+        for place in replies:
+            if turns[: place + 1] not in talks:
+                told[place] = Message("user", turns[place].content)
+        return tuple(told)
 
     def standing(self, attempts: Sequence[ArenaAttempt], key: str, player: str) -> Standing:
         """Of one player, who is a name under a key."""
@@ -106,11 +121,11 @@ class Arena:
 
     def strategies(self, attempts: Sequence[ArenaAttempt]) -> list[StrategyOnBoard]:
         """Every strategy that broke a level, the most universal first."""
-        by_name: dict[tuple[str, str], list[ArenaAttempt]] = defaultdict(list)
+        by_name: dict[tuple[str, str, str], list[ArenaAttempt]] = defaultdict(list)
         for each in attempts:
-            by_name[each.player, each.strategy or "(no name)"].append(each)
+            by_name[each.key, each.player, each.strategy or "(no name)"].append(each)
         found = []
-        for (player, strategy), own in by_name.items():
+        for (_, player, strategy), own in by_name.items():
             levels = tuple(sorted({each.level for each in own if each.success}))
             universal = len(levels) / self.levels > HIGH_RISK
             found.append(

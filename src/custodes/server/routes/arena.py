@@ -104,7 +104,8 @@ async def attempt(request: Request) -> Response:
     if type(level) is not int or not 1 <= level <= last:
         raise RequestError(f"level: got {level!r:.20}, expected 1 to {last}, which are open")
     reply, stopped = await _ask(service, key, turns)
-    grade, passed = await asyncio.to_thread(arena.grade, level, turns, reply)
+    told_by_whom = await arena.as_told(turns, key.id, player)
+    grade, passed = await asyncio.to_thread(arena.grade, level, told_by_whom, reply)
     await arena.book.note(
         ArenaAttempt(
             id=service.new_id(),
