@@ -125,6 +125,18 @@ def test_a_reply_that_was_begun_is_judged_with_its_beginning(talking_llama, mode
     assert last.verdict.mode is Mode.OUTPUT
 
 
+def test_a_beginning_that_is_stopped_runs_no_model(talking_llama, model, monkeypatch):
+    def never(*given, **settings):
+        raise AssertionError("the model was run")
+
+    monkeypatch.setattr(type(model), "watch", never)
+    words = text_stage(patterns=(Pattern(regex="brown", logit=9, rule="cake"),))
+    guard = guard_of(words, probe_of(talking_llama, CLEAN), above=99.0)
+    asked = (*ASKED, Message("assistant", "the quick brown fox"))
+    (stop,) = watched_reply(guard, model, asked, SAMPLING)
+    assert stop.action is Action.STOP and stop.verdict.stage == "words"
+
+
 def test_a_probe_may_be_called_in_by_the_stage_before(talking_llama, model):
     probe = probe_of(talking_llama, CLEAN)
     _, calm = said(guard_of(text_stage(), probe, above=99.0), model)

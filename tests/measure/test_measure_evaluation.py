@@ -56,6 +56,20 @@ def test_the_overall_figures_are_those_of_the_functions() -> None:
     assert all(figure.low <= figure.high for figure in found.values())
 
 
+def test_rates_and_f1_are_of_what_was_flagged() -> None:
+    """As a guard whose rules have thresholds of their own flags it."""
+    flagged = (SCORES >= 0.5) & (np.arange(ROWS) % 3 > 0)
+    found = measured(flagged=flagged.tolist()).overall.metrics
+    true, missed = int(flagged[LABELS == 1].sum()), int((~flagged[LABELS == 1]).sum())
+    false = int(flagged[LABELS == 0].sum())
+    assert found["f1"].value == pytest.approx(2 * true / (2 * true + false + missed))
+    assert found["f1"].low < found["f1"].value < found["f1"].high
+    assert found["recall"] == clopper_pearson(true, 120)
+    assert found["false_refusal_rate"] == clopper_pearson(false, 120)
+    same = measured(flagged=(SCORES >= 0.5).tolist())
+    assert same.to_values() == measured().to_values()
+
+
 def test_slices_give_only_what_their_rows_can_bear() -> None:
     parts = {part.name: part for part in measured().slices}
     assert list(parts) == ["both", "only benign", "only harmful"]

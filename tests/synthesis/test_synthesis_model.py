@@ -13,6 +13,7 @@ from custodes.errors import ConfigError, ModelServerError
 from custodes.models.scripted import Line, ScriptedModel
 from custodes.synthesis import SynthesisConfig, Task, model_judge, plan, synthesize, write
 from custodes.synthesis.prompting import render
+from custodes.synthesis.shards import in_blocks
 from custodes.synthesis.writers.model import ModelWriter
 from custodes.types import Example, Mode
 
@@ -115,6 +116,32 @@ def test_without_frames_it_writes_plain_english(gardening: Constitution) -> None
     (draft,) = ModelWriter(bare, CONFIG, model=scripted(*SCRIPT)).write(planned)
     assert draft.row is not None
     assert conversation(draft.row)[-1].content.startswith("I can't help with that.\n\nPut")
+
+
+@pytest.mark.parametrize(
+    ("settings", "shown"),
+    [
+        ({"writer": "model", "model": {"kind": "scripted"}}, True),
+        ({"writer": "grammar", "judge": {"kind": "scripted"}}, True),
+        ({"writer": "grammar"}, False),
+    ],
+)
+def test_a_title_that_a_model_is_shown_is_in_the_key_of_its_rows(
+    gardening: Constitution, settings: dict[str, object], shown: bool
+) -> None:
+    config = SynthesisConfig.parse({"rows": 4, **settings})
+    first, *others = gardening.rules
+    renamed = first.model_copy(update={"title": "Something else entirely"})
+    other = gardening.model_copy(update={"rules": (renamed, *others)})
+    keys = [
+        {
+            block.tasks[0].rule: block.key
+            for block in in_blocks(each, config, tasks=plan(each, config))
+        }
+        for each in (gardening, other)
+    ]
+    changed = {rule for rule in keys[0] if keys[0][rule] != keys[1][rule]}
+    assert changed == ({first.id} if shown else set())
 
 
 def test_without_a_model_it_is_refused(gardening: Constitution) -> None:

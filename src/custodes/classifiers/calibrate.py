@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from custodes.classifiers.scorer import Calibration
 from custodes.errors import DataError
-from custodes.measure import Interval, clopper_pearson
+from custodes.measure import Interval, clopper_pearson, threshold_at_fpr
 
 __all__ = ["Threshold", "benign_rows_needed", "fit_calibration", "threshold_for_budget"]
 
@@ -55,7 +55,7 @@ def threshold_for_budget(
     """
     if not 0.0 < budget < 1.0:
         raise DataError(f"false-refusal budget: got {budget}, expected a rate such as 0.01")
-    logits = np.sort(np.asarray(benign, np.float64))[::-1]
+    logits = np.asarray(benign, np.float64)
     needed = benign_rows_needed(budget, level)
     if len(logits) < needed:
         raise DataError(
@@ -64,14 +64,13 @@ def threshold_for_budget(
         )
     if not np.isfinite(logits).all():
         raise DataError("benign scores: got NaN or infinity, expected finite logits")
-    allowed = math.floor(budget * len(logits))
     # Just above the first row that must pass: everything at or above the threshold is refused. The
     # step is taken among scores: logits a step apart are mostly one probability.
     scores = np.array([served(float(logit)) for logit in logits])
-    threshold = float(np.nextafter(scores[allowed], np.inf))
+    threshold = threshold_at_fpr(scores, budget)
     refused = int((scores >= threshold).sum())
     return Threshold(
-        logit=float(np.nextafter(logits[allowed], np.inf)),
+        logit=threshold_at_fpr(logits, budget),
         score=threshold,
         refused=refused,
         rows=len(logits),

@@ -267,9 +267,10 @@ class _PromptedStream:
         points = []
         while self._start + len(self._held) - self._judged >= config.block:
             points.append(self._judge(self._judged + config.block))
-        keep = max(0, self._judged + config.block - config.view - self._start)
-        self._held = self._held[keep:]
-        self._start += keep
+        # The last judgment may come at the very next character: what its view needs is kept.
+        spent = max(0, self._judged + 1 - config.view - self._start)
+        self._held = self._held[spent:]
+        self._start += spent
         return points
 
     def finish(self) -> list[Point]:

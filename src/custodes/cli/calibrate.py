@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from custodes.types import Mode
+
+if TYPE_CHECKING:
+    from custodes.guard import Policy
+    from custodes.guard.calibration import CalibrationReport
 
 __all__ = ["calibrate"]
 
@@ -40,8 +44,9 @@ def calibrate(
         ),
     ] = None,
     budget: Annotated[
-        float, typer.Option(help="Share of benign texts that may be stopped, such as 0.01.")
-    ] = 0.01,
+        float | None,
+        typer.Option(help="Share of benign texts that may be stopped. Default: 0.01."),
+    ] = None,
     most_rows: Annotated[
         int | None, typer.Option(min=1, help="At most so many rows of --examples in each mode.")
     ] = None,
@@ -74,7 +79,7 @@ def calibrate(
         typer.Option(
             help="A YAML file of what the guard's policy shall say, such as action, rules, "
             "hold_back or on_failure; what it does not name stays. Without rows that alone "
-            "is changed.",
+            "is changed, and it may name thresholds, too.",
         ),
     ] = None,
     out: Annotated[
@@ -96,11 +101,24 @@ def calibrate(
     from custodes.guard.calibration import CalibrationConfig, calibrate_guard
     from custodes.guard.repolicy import change_policy
 
-    changes = _policy(policy)
-    if not examples and not benign and not changes:
+    rows_given = bool(examples or benign)
+    if not rows_given and policy is None:
         raise ConfigError(
             "calibrate: got no rows; expected --examples, --benign or both (or --policy)"
         )
+    changes = _policy(policy)
+    for_rows = {
+        "--mode": modes, "--budget": budget, "--most-rows": most_rows, "--stage": stages,
+        "--escalate": escalate, "--alone": alone, "--cache": cache,
+    }  # fmt: skip
+    if not rows_given and (
+        idle := [name for name, one in for_rows.items() if one not in (None, [])]
+    ):
+        raise ConfigError(
+            f"calibrate: got {', '.join(idle)} without rows, which would do nothing; give "
+            "--examples or --benign, too, or --policy alone"
+        )
+    budget = 0.01 if budget is None else budget
     if not 0 < budget < 1:
         raise ConfigError(f"--budget: got {budget}, expected a share between 0 and 1, as 0.01")
     shares = _shares("--alone", alone or [])
@@ -111,9 +129,10 @@ def calibrate(
         raise ConfigError(
             f"--guard {guard}: comes with custodes, for every project here; give --out FOLDER"
         )
-    if not examples and not benign:
+    if not rows_given:
         manifest = change_policy(found, changes, folder=out or found)
         typer.echo(f"guard {out or found} ({manifest.sha256[:16]}), policy changed")
+        _tell_policy(manifest.policy)
         return
     first = (stages or [entry.name for entry in read_manifest(found).stages])[0]
     passed_on = _shares("--escalate", escalate or [], default=first)
@@ -134,16 +153,26 @@ def calibrate(
         benign=read_traffic(benign or []),
         folder=out or found,
         cache=cache or cache_folder() / "features",
+        policy=changes,
     )
-    manifest = report.manifest
-    if changes:
-        manifest = change_policy(out or found, changes, folder=out or found)
-    typer.echo(f"guard {out or found} ({manifest.sha256[:16]}), budget {budget:.2%}")
+    typer.echo(f"guard {out or found} ({report.manifest.sha256[:16]}), budget {budget:.2%}")
+    _tell(report)
+
+
+def _tell(report: CalibrationReport) -> None:
     for mode, threshold in report.thresholds.items():
         typer.echo(
             f"  {mode:<9} stops at logit {threshold.logit:+.3f}: {threshold.refused} of "
             f"{threshold.rows} benign rows ({threshold.rate:.2%}, 95 % interval)"
         )
+        if mode in report.over:
+            typer.echo(f"  {mode:<9} over the budget: {report.over[mode]}")
+        if mode in report.spared:
+            typer.echo(
+                f"  {mode:<9} lets {report.spared[mode]} more benign rows through that reach its "
+                "threshold, by the policy"
+            )
+    _tell_rules(report.manifest.policy)
     for stage, spoken in report.alone.items():
         typer.echo(f"  {stage} may speak alone: {', '.join(spoken)}")
     for mode, why in report.skipped.items():
@@ -152,14 +181,35 @@ def calibrate(
         typer.echo(f"  {lost}")
 
 
+def _tell_policy(policy: Policy) -> None:
+    for mode in Mode:
+        at = policy.threshold_of(None, mode)
+        typer.echo(f"  {mode:<9} {policy.action.value} from probability {at:.4g}")
+    _tell_rules(policy)
+
+
+def _tell_rules(policy: Policy) -> None:
+    """Rules that the policy names: rows set no threshold of theirs."""
+    for rule, own in policy.rules.items():
+        at = "its mode's threshold"
+        if own.threshold is not None:
+            at = f"probability {own.threshold:g} in every mode, a threshold of its own"
+        typer.echo(f"  rule {rule}: {own.action.value} from {at}")
+
+
 def _policy(path: Path | None) -> dict[str, Any]:
     """What the file says, and nothing that it leaves out; `ConfigError` for a wrong setting."""
     from custodes.config import load
+    from custodes.errors import ConfigError
     from custodes.guard import Policy
 
     if path is None:
         return {}
     policy = load(Policy, path)
+    if not policy.model_fields_set:
+        raise ConfigError(
+            f"--policy {path}: says nothing; expected settings of the policy, as hold_back: 50"
+        )
     return {name: getattr(policy, name) for name in policy.model_fields_set}
 
 

@@ -19,7 +19,10 @@ __all__ = ["ensemble"]
 def ensemble(
     guards: Annotated[
         list[str],
-        typer.Option("--guard", help="A guard: its stages are candidates; again for more."),
+        typer.Option(
+            "--guard",
+            help="A guard: its stages that judge the mode are candidates; again for more.",
+        ),
     ],
     examples: Annotated[
         list[str],
@@ -70,7 +73,7 @@ def _scored(guards: list[str], examples: list[Example], mode: Mode) -> Scored:
     conversations = [row.judged.conversation for row in rows]
     logits = {}
     for guard in guards:
-        for stage in load_guard(guard).cascade.stages:
+        for stage in load_guard(guard).cascade.serving(mode).stages:
             name = stage.scorer.name
             name = f"{Path(guard).name}/{name}" if len(guards) > 1 else name
             while name in logits:

@@ -34,7 +34,8 @@ class Difference:
     header_changed: tuple[str, ...]
     """Fields of the head (version, title...) that differ."""
     regenerate: tuple[RuleId, ...]
-    """Rules of the second whose data must be written (again)."""
+    """Rules of the second whose data must be written (again). A title that changed counts for
+    nothing here: a synthesis whose model is shown titles writes that rule again all the same."""
 
     def __bool__(self) -> bool:
         """Whether there is any difference."""
@@ -49,8 +50,9 @@ class Difference:
 def rule_hash(constitution: Constitution, rule_id: str) -> str:
     """sha256 (hex) of all that data written for the rule depend on; `KeyError` for no such rule.
 
-    That is the rule without title, severity and neighbors, its `subject`, and all frames. A
-    writer that also shows the neighbors' text to a model must key its data by their hashes too.
+    That is the rule without title, severity and neighbors, its `subject`, and all frames: what a
+    grammar writes from. Whoever shows a model the title, or the neighbors' text, must key its data
+    by those too.
     """
     rule = constitution.rule(rule_id)
     told = rule.model_dump(mode="json", exclude=_NOT_IN_DATA, exclude_defaults=True)

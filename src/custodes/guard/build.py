@@ -24,6 +24,7 @@ from custodes.classifiers import (
 )
 from custodes.config import Config
 from custodes.constitution import Constitution, Rule, constitution_hash
+from custodes.constitution.writing import to_yaml
 from custodes.errors import ConfigError
 from custodes.guard.cascade import Cascade, Stage
 from custodes.guard.folder import Manifest, save_guard
@@ -146,7 +147,9 @@ def build_guard(
                 save_scorer(scorer, place, features=stage.features)
             stages.append(Stage(scorer=scorer, weight=stage.weight))
         guard = Guard(Cascade(stages), config.policy, edition=edition(constitution))
-        return save_guard(folder, guard, scorers=folders, card=card)
+        text = Path(work) / "constitution.yaml"
+        text.write_text(to_yaml(constitution), encoding="utf-8")
+        return save_guard(folder, guard, scorers=folders, card=card, constitution=text)
 
 
 def prompted_stage(stage: GuardStage, constitution: Constitution) -> PromptedScorer:

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,10 +37,11 @@ from custodes.classifiers.scorer import Calibration
 from custodes.config import Config
 from custodes.errors import ArtifactError, ConfigError, DataError
 from custodes.guard.cascade import Cascade, Stage
-from custodes.guard.folder import Manifest, find_guard, load_guard, save_guard
+from custodes.guard.folder import Manifest, constitution_of, find_guard, load_guard, save_guard
 from custodes.guard.guard import Guard
 from custodes.guard.recalibrated import Calibrated, as_before, dropped, order_of
-from custodes.guard.replay import replays
+from custodes.guard.refusals import Heard, hear, over_budget, refusals
+from custodes.guard.repolicy import changed
 from custodes.types import Example, Mode
 
 __all__ = ["CalibrationConfig", "CalibrationReport", "calibrate_guard"]
@@ -51,6 +52,14 @@ class CalibrationReport:
     """What calibration found, mode by mode."""
 
     thresholds: Mapping[Mode, Threshold]
+    """What was set; `refused` and `rate` are of the texts that the guard stops, by its whole
+    policy."""
+    over: Mapping[Mode, str]
+    """Where a rule's own threshold makes the guard stop more than the budget: how many, and which
+    rule."""
+    spared: Mapping[Mode, int]
+    """Where there are any: benign texts that reach the mode's threshold and are let through, as the
+    policy has it for their rule."""
     skipped: Mapping[Mode, str]
     """Why a mode kept what it had: its threshold, and the probabilities that this is one of."""
     alone: Mapping[str, tuple[Mode, ...]]
@@ -91,6 +100,7 @@ def calibrate_guard(
     folder: Path,
     benign: Sequence[Example] = (),
     cache: Path | None = None,
+    policy: Mapping[str, Any] | None = None,
 ) -> CalibrationReport:
     """Write a calibrated copy of the guard `source` to `folder` (which may be the same place).
 
@@ -99,11 +109,12 @@ def calibrate_guard(
     `examples`. Without examples only thresholds are set, on `benign`, and what `config` names:
     probabilities, and what else the stages were given, stay. A mode whose threshold cannot be set
     anew keeps its probabilities, too, and who may speak alone in it: a threshold means nothing on
-    others. `cache` keeps dense features between calibrations. `DataError` where no mode has enough
+    others. `cache` keeps dense features between calibrations. `policy`: settings of the guard's
+    policy that are replaced, but for thresholds of modes. `DataError` where no mode has enough
     benign rows; the message says how many are needed.
     """
     found = find_guard(source)
-    guard = load_guard(found)
+    guard = changed(load_guard(found), policy or {}, beside_rows=True)
     chosen = _chosen(guard.cascade, config.stages)
     _check_stages(chosen, config)
     by_mode, ordinary = _rows(examples, benign, config)
@@ -118,23 +129,29 @@ def calibrate_guard(
     # New probabilities of the stages leave nothing that the old ones' average was calibrated for.
     anew = _refitted(by_mode)
     combined = {mode: one for mode, one in guard.calibration.items() if mode not in anew}
-    thresholds, skipped = _thresholds(cascade, pools, config.budget, combined)
+    thresholds, heard, skipped = _thresholds(cascade, pools, config.budget, combined)
     cascade = _alone_within(cascade, thresholds, config)
     stay = set(guard.policy.thresholds) - set(thresholds)
     cascade = as_before(cascade, guard.cascade, stay)
     combined |= {mode: one for mode, one in guard.calibration.items() if mode in stay}
     other = order_of(cascade) != order_of(guard.cascade)
-    for mode in sorted(stay - set(skipped)):
-        if other or not config.modes:  # else nobody asked for it, and it is as it was
-            why = ", and it was set for other stages or escalation" if other else ""
-            skipped[mode] = "no benign texts of it were given" + why
+    for mode in sorted(stay):
+        # Else nobody asked for it, and it is as it was.
+        if mode in skipped or other or not config.modes:
+            why = skipped.get(mode, "no benign texts of it were given")
+            why += "; its threshold was set for other stages or escalation" if other else ""
+            skipped[mode] = why
     found_now = {mode: one.score for mode, one in thresholds.items()}
-    policy = guard.policy.model_copy(
+    settled = guard.policy.model_copy(
         update={"thresholds": {**guard.policy.thresholds, **found_now}}
     )
-    calibrated = guard.replace(cascade=cascade, policy=policy, calibration=combined)
+    calibrated = guard.replace(cascade=cascade, policy=settled, calibration=combined)
+    judged = {mode: refusals(calibrated, heard[mode], one) for mode, one in thresholds.items()}
+    over = {mode: over_budget(one, settled, config.budget) for mode, one in judged.items()}
     return CalibrationReport(
-        thresholds=thresholds,
+        thresholds={mode: one.threshold for mode, one in judged.items()},
+        over={mode: why for mode, why in over.items() if why is not None},
+        spared={mode: one.spared for mode, one in judged.items() if one.spared},
         skipped=skipped,
         alone={s.scorer.name: tuple(s.alone) for s in cascade.stages if s.alone},
         dropped=tuple(
@@ -222,7 +239,8 @@ def _rewrite(source: Path, folder: Path, guard: Guard) -> Manifest:
             elif isinstance(scorer, TokenScorer):
                 save_scorer(scorer, places[name], features=features_of(source / "stages" / name))
         card = (source / "card.md").read_text(encoding="utf-8")
-        return save_guard(folder, guard, scorers=places, card=card)
+        rules = constitution_of(source)
+        return save_guard(folder, guard, scorers=places, card=card, constitution=rules)
 
 
 def _refitted(by_mode: Mapping[Mode, list[LabelledRow]]) -> set[Mode]:
@@ -261,14 +279,17 @@ def _thresholds(
     pools: Mapping[Mode, list[LabelledRow]],
     budget: float,
     combined: Mapping[Mode, Calibration],
-) -> tuple[dict[Mode, Threshold], dict[Mode, str]]:
-    """Thresholds of the modes that have enough benign rows, and why the others have none."""
+) -> tuple[dict[Mode, Threshold], dict[Mode, Heard], dict[Mode, str]]:
+    """Thresholds of the modes that have enough benign rows, what was heard of these, and why the
+    others have none."""
     thresholds: dict[Mode, Threshold] = {}
+    heard: dict[Mode, Heard] = {}
     skipped: dict[Mode, str] = {}
     for mode, rows in pools.items():
         try:
+            heard[mode] = hear(cascade, rows, mode)
             found = threshold_for_budget(
-                _worst_of_benign(cascade, rows, mode),
+                heard[mode].worst(),
                 budget,
                 served=combined.get(mode, Calibration()).probability,
             )
@@ -283,7 +304,7 @@ def _thresholds(
             skipped[mode] = str(error)
     if not thresholds:
         raise DataError("; ".join(f"{mode}: {why}" for mode, why in skipped.items()))
-    return thresholds, skipped
+    return thresholds, heard, skipped
 
 
 def _chosen(cascade: Cascade, names: Sequence[str]) -> Sequence[Stage]:
@@ -332,13 +353,13 @@ def _speaking_alone(
     for mode, rows in pools.items():
         if sum(row.label == 0 for row in rows) < needed:
             continue  # its threshold cannot be set either
-        together = _worst_of_benign(cascade, rows, mode)
+        together = hear(cascade, rows, mode).worst()
         for stage in cascade.stages:
             share = config.alone.get(stage.scorer.name, 0.0) * config.budget
             judges = mode in getattr(stage.scorer, "modes", tuple(Mode))
             if judges and share * len(together) >= 1:
                 itself = Cascade([dataclasses.replace(stage, escalate_above=None)])
-                own = _worst_of_benign(itself, rows, mode)
+                own = hear(itself, rows, mode).worst()
                 offset = np.quantile(together, 1 - left) - np.quantile(own, 1 - share)
                 if np.isfinite(offset):
                     offsets[stage.scorer.name][mode] = float(offset)
@@ -367,15 +388,6 @@ def _alone_within(
             )
         stages.append(dataclasses.replace(stage, alone=alone))
     return Cascade(stages)
-
-
-def _worst_of_benign(cascade: Cascade, rows: Sequence[LabelledRow], mode: Mode) -> list[float]:
-    """The greatest logit of each benign text."""
-    benign = [row.judged.conversation for row in rows if row.label == 0]
-    return [
-        max(point.logit for point in replay.points(conversation, mode))
-        for conversation, replay in zip(benign, replays(cascade, benign, mode), strict=True)
-    ]
 
 
 def _quantile(benign: NDArray[np.float64], share: float, *, name: str) -> float:

@@ -2,7 +2,7 @@
 
     guard.json          format, constitution, stages, policy, calibration, hash of every file
     card.md             for people: data, licences, figures, limits
-    constitution.yaml   the text that the guard was made from, where it was given
+    constitution.yaml   the constitution that the guard was made from, where it was given
     stages/NAME/...     one scorer's artifact each
 
 `guard.json` also holds the hash of itself (of its values, without that field); this hash is the
@@ -50,6 +50,7 @@ __all__ = [
 
 _FORMAT = 1
 _MANIFEST = "guard.json"
+_CONSTITUTION = "constitution.yaml"
 _SHIPPED = Path(__file__).parent / "shipped"
 
 
@@ -119,6 +120,12 @@ def find_guard(name: str | Path) -> Path:
 def is_shipped(folder: Path) -> bool:
     """Whether it lies in the package."""
     return folder.resolve().is_relative_to(_SHIPPED.resolve())
+
+
+def constitution_of(folder: Path) -> Path | None:
+    """The constitution that a guard's folder holds, where it holds one."""
+    path = folder / _CONSTITUTION
+    return path if path.is_file() else None
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -230,7 +237,7 @@ def save_guard(
             shutil.copytree(source, new / "stages" / name)
         (new / "card.md").write_text(card, encoding="utf-8")
         if constitution is not None:
-            shutil.copyfile(constitution, new / "constitution.yaml")
+            shutil.copyfile(constitution, new / _CONSTITUTION)
         manifest = _manifest(guard, new)
         text = json.dumps(manifest.model_dump(mode="json"), indent=2)
         (new / _MANIFEST).write_text(text + "\n", encoding="utf-8")

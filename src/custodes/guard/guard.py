@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 
 from custodes.classifiers.features.guarded import GuardedFeatures
@@ -20,7 +21,7 @@ from custodes.guard.policy import Policy
 from custodes.guard.replay import replays
 from custodes.guard.session import Session
 from custodes.guard.tally import Tally, Terms
-from custodes.types import Conversation, Mode, Verdict
+from custodes.types import Conversation, Mode, Score, Verdict
 
 __all__ = ["Edition", "Guard", "mode_of"]
 
@@ -157,8 +158,21 @@ class Guard:
             places = [place for place, other in enumerate(modes) if other is each]
             batch = [conversations[place] for place in places]
             for place, cascade in zip(places, replays(self.cascade, batch, each), strict=True):
-                found[place] = self.replace(cascade=cascade)
+                found[place] = self.knowing(cascade)
         return [(each, found[place]) for place, each in enumerate(modes)]
+
+    def knowing(self, replay: Cascade) -> Guard:
+        """This guard over a cascade that knows already what its stages will say (see `replay`).
+
+        Those are the stages of one mode: they may name fewer rules than the policy speaks of.
+        """
+        known = copy(self)
+        known.cascade = replay
+        return known
+
+    def probability(self, logit: float, mode: Mode) -> Score:
+        """What a combined logit is compared as."""
+        return self._terms(mode).calibration.probability(logit)
 
     def judge_pointwise(self, conversation: Conversation, mode: Mode) -> Verdict:
         """As `judge`, from a stream of the text."""

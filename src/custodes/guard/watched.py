@@ -40,7 +40,10 @@ def watched_reply(
         context, Mode.EXCHANGE if asked else Mode.OUTPUT
     )
     if begun:
-        yield session.feed(begun)
+        decision = session.feed(begun)
+        yield decision
+        if decision.action is Action.STOP:
+            return
     for passage in model.watch(
         conversation, sampling, record.layers, prompt_tokens=record.prompt_tokens
     ):

@@ -73,14 +73,21 @@ def in_blocks(
         by_rule.setdefault(task.rule, []).append(task)
     found = []
     for rule, own in by_rule.items():
-        base = digest(
-            _FORMAT, version("custodes"), constitution.id, rule_hash(constitution, rule), settings
-        )
+        hashed = rule_hash(constitution, rule)
+        # Only where a title is shown does it show in the rows; a grammar's keep their keys.
+        shown = [constitution.rule(rule).title] if _shows_titles(config) else []
+        base = digest(_FORMAT, version("custodes"), constitution.id, hashed, settings, *shown)
         for start in range(0, len(own), config.block):
             part = tuple(own[start : start + config.block])
             key = digest(base, [task.to_record() for task in part])[:32]
             found.append(Block(key, part))
     return found
+
+
+def _shows_titles(config: SynthesisConfig) -> bool:
+    """Whether a model may be shown the rules' titles: by a judge, or by any writer but ours that
+    asks none."""
+    return config.writer != "grammar" or config.judge is not None
 
 
 class Shards:
