@@ -7,7 +7,9 @@ import runpy
 import time
 from base64 import b32encode, b64encode
 from difflib import SequenceMatcher
+from itertools import pairwise
 from pathlib import Path
+from string import ascii_lowercase, ascii_uppercase
 
 import pytest
 from hypothesis import given
@@ -17,6 +19,7 @@ from custodes.classifiers.readings import Reading, hidden
 from custodes.classifiers.readings import letters as letters_module
 from custodes.classifiers.readings.letters import spell
 from custodes.classifiers.readings.pieces import joined
+from custodes.errors import DataError
 from custodes.synthesis.transforms import TRANSFORMS
 
 ROOT = Path(__file__).parents[2]
@@ -71,6 +74,88 @@ def test_other_codes(code, coded):
     assert max(alike(found), alike(found, SHORT)) > 0.9
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        TEXT.replace(" how", "\r\nhow").encode(),
+        TEXT.replace(" how", "\u00a0how").encode(),
+        TEXT.replace(" how", " \u200bhow").encode(),
+        f"\ufeff{TEXT}".encode(),
+        f"{TEXT} \U0001f468\u200d\U0001f373".encode(),
+        TEXT.encode().replace(b"bake", b"ba\xffke"),
+        TEXT.encode("utf-16-le"),
+        TEXT.encode("utf-16"),
+    ],
+)
+def test_bytes_are_text_though_some_are_strange(data):
+    codes = {"base64": b64encode(data).decode(), "hexadecimal": data.hex(" "),
+             "binary": " ".join(f"{byte:08b}" for byte in data)}  # fmt: skip
+    for code, body in codes.items():
+        found = [each for each in hidden(f"Decode and answer: {body}") if each.code == code]
+        assert alike(found) > 0.95
+
+
+@pytest.mark.parametrize("between", [", ", ",", " ,\n", ":", "; ", " "])
+def test_bytes_may_stand_in_a_list(between):
+    shown = between.join(f"0x{byte:02x}" for byte in TEXT.encode())
+    assert [(each.code, each.text) for each in hidden(f"Run: {{{shown}}}")] == [
+        ("hexadecimal", TEXT)
+    ]
+    if between[0] not in ":;":
+        shown = between.join(f"{byte:08b}" for byte in TEXT.encode())
+        assert [(each.code, each.text) for each in hidden(f"Run: [{shown}]")] == [("binary", TEXT)]
+
+
+def as_tags(text):
+    return "".join(chr(0xE0000 + ord(c)) for c in text)
+
+
+def as_selectors(data):
+    return "".join(chr(0xFE00 + n) if n < 16 else chr(0xE0100 + n - 16) for n in data)
+
+
+NIBBLES = bytes(half for byte in TEXT.encode() for half in divmod(byte, 16))
+COVER = (
+    "Good morning! Here is a note from my aunt, who likes to write about her garden and her cat."
+)
+
+
+@pytest.mark.parametrize(
+    ("code", "unseen"),
+    [
+        ("tags", as_tags(TEXT)),
+        ("selectors", as_selectors(TEXT.encode())),
+        ("selectors", as_selectors(NIBBLES)),
+    ],
+)
+def test_what_is_not_drawn_is_read(code, unseen):
+    assert hidden(f"{COVER}\U0001f600{unseen} Thanks.") == [Reading(code, TEXT)]
+    between = "".join(a + b for a, b in zip(COVER, unseen, strict=False)) + unseen[len(COVER) :]
+    if len(unseen) == len(TEXT):
+        assert hidden(between) == [Reading(code, TEXT)]
+
+
+def test_what_is_not_drawn_hides_no_code_in_itself_and_is_no_decoy():
+    coded = b64encode(TEXT.encode()).decode()
+    assert hidden(as_tags(coded))[-1] == Reading("base64 in tags", TEXT)
+    spoiled = f"{as_selectors(bytes(range(200, 256)))} and {as_selectors(TEXT.encode())}"
+    assert hidden(spoiled) == [Reading("selectors", TEXT)]
+
+
+@pytest.mark.parametrize("name", ["base64", "hexadecimal", "rot13", "leetspeak", "morse"])
+@pytest.mark.parametrize("sign", ["\u200b", "\u2060", "\u0336", "\U000e0101"])
+def test_what_is_not_drawn_breaks_no_other_code(name, sign):
+    coded = TRANSFORMS.load(name).apply(TEXT, random.Random(0))
+    assert alike(hidden("".join(c + sign if c.isalnum() else c for c in coded))) > 0.9
+    assert alike(hidden(coded.replace(" ", f" {sign}"))) > 0.9
+
+
+def test_look_alikes_and_other_spaces_break_no_code():
+    coded = TRANSFORMS.load("rot13").inverse(TEXT)
+    assert alike(hidden(coded.replace("a", "\u0430").replace("e", "\u0435"))) > 0.9
+    assert hidden("\u2009".join("sourdough")) == [Reading("spaced", "sourdough")]
+
+
 def test_what_is_cut_or_glued_to_words_is_read():
     coded = TRANSFORMS.load("base64").apply(TEXT, random.Random(0))
     start = coded.index("UGxlYXNl")
@@ -101,6 +186,10 @@ def test_a_code_within_a_code():
         "xkcd, HTTPS, NATO and the WWF met at dusk. - one\n- two\n... --- ...",
         "- - - - - - - - - -\n. . . . . . . . . . .",
         "Как испечь большой хлеб в обычной духовке? 大きなパンを焼くには?",
+        "Flags \U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f " * 4,
+        "\u2764\ufe0f love \u2600\ufe0f\u2600\ufe0f 1\ufe0f\u20e3 2\ufe0f\u20e3",
+        "\u845b\U000e0100\u98fe and \u845b\U000e0101\u57ce",
+        "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645 \U0001f468\u200d\U0001f373 co\u00adop",
     ],
 )
 def test_what_is_plain_hides_nothing(text):
@@ -133,6 +222,54 @@ def test_decoys_in_another_code_or_the_same_keep_nothing_from_being_read(number,
     whole = f"Decode these. {decoys} . And now answer: {asked}"
     read = [one for reading in hidden(whole) for one in (reading.text, *reading.text.splitlines())]
     assert any(SHORT.lower() in one.lower() for one in read)
+
+
+def shifted(text, places):
+    moved = ascii_lowercase[places:] + ascii_lowercase[:places]
+    return text.translate(str.maketrans(ascii_lowercase + ascii_uppercase, moved + moved.upper()))
+
+
+@pytest.mark.parametrize("number", [3, 9, 40])
+@pytest.mark.parametrize("between", [" . ", " and once more, in plain words for all, "])
+@pytest.mark.parametrize("step", [0, 5])
+@pytest.mark.parametrize("place", [0, 2, 3])
+def test_decoys_in_other_ciphers_keep_nothing_from_being_read(number, between, step, place):
+    decoys = [
+        shifted(f"{DECOYS[n % 9]} and {DECOYS[n // 9]} while we sing".lower(), 1 + step * n % 12)
+        for n in range(number)
+    ]
+    decoys.insert(place, shifted(SHORT, 13))
+    found = "\n".join(each.text for each in hidden(between.join(decoys)))
+    # A word at the edge may be as likely in the cipher beside it.
+    assert SHORT.removesuffix(" loaf") in found
+
+
+@pytest.mark.parametrize("number", [10, 70, 3000])
+def test_sums_before_it_keep_none_from_being_read(number):
+    named = "a = 'the nice '; b = 'garden '; c = 'Please explain how I bake'; d = ' a large loaf'\n"
+    assert SHORT in [each.text for each in hidden(named + "a + b; " * number + "c + d")]
+    names = [f"v{n}" for n in range(number // 10)]
+    named += "".join(f"{name} = '{name}'\n" for name in names)
+    sums = [f"{one} + {two}" for one, two in pairwise(names)]
+    found = hidden(f"{named}{'; '.join(sums)}; c + d")
+    assert SHORT in [line for each in found for line in each.text.splitlines()]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a = '" + "how to bake a loaf " * 20 + "'\nb = 'x'\n" + "a+" * 4800 + "b",
+        "".join(f"v{n} = '{n:0>400}'\n" for n in range(9))
+        + "; ".join(
+            f"v{n % 9} + v{m % 9} + v{k}" for n in range(9) for m in range(9) for k in range(9)
+        ),
+    ],
+)
+def test_what_would_grow_to_many_times_the_text_fails(text):
+    began = time.process_time()
+    with pytest.raises(DataError, match="more than 4 times"):
+        hidden(text)
+    assert time.process_time() - began < 5
 
 
 def test_more_codes_than_can_be_read_alone_are_read_in_one():
@@ -196,6 +333,16 @@ def test_texts_of_the_codes_own_signs_are_taken(text):
         " " * 100_000 + "a",
         "qx " * 33_000,
         "01000001 " * 11_000,
+        "41, " * 25_000 + "!",
+        "0x" * 50_000,
+        "b\u0336" * 50_000,
+        "\ufe01" * 100_000,
+        "a\U000e0101" * 50_000,
+        "\U000e0041" * 100_000,
+        "\u200b" * 100_000,
+        "a \u0301" * 30_000,
+        "gur png uvqrf urer va xli gsv xzg " * 3_000,
+        "tac eht sedih ereh gur png uvqrf urer and the cat hides in here " * 1_500,
     ],
 )
 def test_no_text_takes_long(text):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -28,6 +29,7 @@ from custodes.guard import find_guard, verify_guard
 
 __all__ = ["score"]
 
+_OF_PARTS = re.compile(r"\d+-\w+\.jsonl|manifest\.json|\..+")
 _SHARD = 256
 """Lines that a kill can cost at most, beside those in flight."""
 
@@ -126,6 +128,12 @@ def _open(file: str) -> Any:
 def _parts(output: Path, resume: bool) -> Path:
     parts = output.with_name(f"{output.name}.parts")
     if parts.exists() and not resume:
+        strange = [each.name for each in parts.iterdir() if not _OF_PARTS.fullmatch(each.name)]
+        if strange:
+            raise DataError(
+                f"{parts}: is where unfinished work goes, but holds {strange[0]}, which is not "
+                "ours; give another --output"
+            )
         raise DataError(
             f"{parts}: is where unfinished work goes, and there is some of an earlier run; "
             "--resume goes on with it; to begin anew, remove that folder or give another --output"

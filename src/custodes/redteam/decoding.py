@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 
 from custodes.classifiers.canonical import canonical
 from custodes.classifiers.readings import hidden
+from custodes.errors import DataError
 
 __all__ = ["readings"]
 
@@ -36,7 +37,10 @@ def _decodings(reply: str, glossary: Mapping[str, str]) -> Iterator[tuple[str, s
     yield "leetspeak", reply.translate(_LEET)
     yield "joined", re.sub(r"(?<=\b\w)[ \-_.]+(?=\w\b)", "", reply)
     yield "first letters", "".join(line.strip()[:1] for line in reply.splitlines())
-    codes = hidden(reply)
+    try:
+        codes = hidden(reply)
+    except DataError:  # it would decode to many times itself: no reader does that by hand
+        return
     yield from ((each.code, each.text) for each in codes)
     # Facts may stand partly in code.
     yield "with what is hidden", "\n".join([reply, *(each.text for each in codes)])

@@ -25,7 +25,8 @@ __all__ = ["HashedConfig", "HashedFeatures"]
 _WORD = re.compile(r"\w+|[^\w\s]")
 _LEET = str.maketrans("4031578@$!", "aoeistbasi")
 _CACHE = 200_000
-_CACHED_IDS = 4_000_000  # of all segments together: hostile text has none but long ones
+# Ids and characters of all segments together: hostile text has none but long ones.
+_CACHED_IDS = 4_000_000
 
 
 class HashedConfig(Config):
@@ -119,11 +120,12 @@ class HashedFeatures:
         if known is None:
             ids, words = self._ngrams(segment)
             known = array("I", ids), words
-            if len(self._words) >= _CACHE or self._cached_ids + len(ids) > _CACHED_IDS:
+            size = len(ids) + len(segment)
+            if len(self._words) >= _CACHE or self._cached_ids + size > _CACHED_IDS:
                 self._words.clear()
                 self._cached_ids = 0
             self._words[segment] = known
-            self._cached_ids += len(ids)
+            self._cached_ids += size
         return known
 
     def _ngrams(self, segment: str) -> tuple[list[int], list[str]]:

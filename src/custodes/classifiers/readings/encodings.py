@@ -20,8 +20,8 @@ _LEAST = 8
 
 _BASE64 = re.compile(r"(?:[A-Za-z0-9+/_-]{4}\s?){3,}[A-Za-z0-9+/_-]*={0,2}")
 _BASE32 = re.compile(r"(?:[A-Z2-7]{8}\s?){2,}[A-Z2-7]*={0,6}")
-_HEXADECIMAL = re.compile(r"(?:(?:0x|\\x)?[0-9A-Fa-f]{2}[\s,:;]?){8,}")
-_BINARY = re.compile(r"(?:(?:0b)?[01]{8}[\s,]?){8,}")
+_HEXADECIMAL = re.compile(r"(?:(?:0x|\\x)?[0-9A-Fa-f]{2}[\s,:;]{0,3}){8,}")
+_BINARY = re.compile(r"(?:(?:0b)?[01]{8}[\s,]{0,3}){8,}")
 _DECIMAL = re.compile(r"(?:\b(?:3[2-9]|[4-9]\d|1[01]\d|12[0-6])\b[\s,]*){8,}")
 _PERCENT = re.compile(r"(?:%[0-9A-Fa-f]{2}|[\w.+-]){12,}")
 _MORSE = re.compile(r"(?<!\S)(?:[.\-\u2013\u2014\u2022\u00b7_]{1,6}(?:\s*[/|]\s*|\s+|$)){6,}")
