@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 
 from custodes.measure import Interval
 from custodes.review.reproduce import reproduce
@@ -23,7 +24,8 @@ def figures(options: argparse.Namespace) -> list[dict]:
     seeds = [options.seed]
 
     def figure(name: str, value: dict, target: str = "") -> dict:
-        interval = Interval(value["value"], value["low"], value["high"])
+        known = {name: math.nan if one is None else one for name, one in value.items()}
+        interval = Interval(known["value"], known["low"], known["high"])
         return {"figure": name, "value": interval, "target": target, "seeds": seeds}
 
     names = {"people": "people alone, accuracy", "ai": "AI rater alone, accuracy",

@@ -143,3 +143,10 @@ def test_drift_goes_through_time_in_windows():
     windows = drift(rows, windows=4)
     assert [share.value for _, share in windows] == [1, 1, 0, 0]
     assert [at for at, _ in windows] == sorted(at for at, _ in windows)
+
+
+def test_an_answer_to_what_nobody_else_judged_gives_no_coefficient():
+    rows = [(item, rater, "a") for item in ("one", "two") for rater in ("ann", "bob")]
+    found = agreement(Ratings([*rows, ("three", "ann", "b")], ("a", "b")))
+    assert math.isnan(found.alpha.value)  # 0/0, and no warning
+    assert found.observed.value == 1

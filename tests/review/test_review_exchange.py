@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 from review_doubles import make_case
+from sqlalchemy import text
 from typer.testing import CliRunner
 
 from custodes import store
 from custodes.cli import app
 from custodes.data import read, write
-from custodes.errors import ConfigError, CustodesError, DataError
+from custodes.errors import ConfigError, CustodesError, DataError, StoreError
 from custodes.review.cases import case_to_record
 from custodes.review.config import QueueConfig
 from custodes.review.exchange import COLUMNS, read_cases, write_labels
@@ -33,6 +34,15 @@ def test_csv_rows_become_prompts_replies_and_opinions(tmp_path):
     assert [m.role for m in one.messages] == ["user", "assistant"]
     assert (one.view.answer, one.view.confidence, one.skill) == ("benign", 0.7, "german")
     assert (two.messages[0].content, two.view) == ("Why", None)
+
+
+def test_a_cell_may_hold_a_whole_conversation(tmp_path):
+    before = csv.field_size_limit()
+    long = "sugar " * 40_000
+    (tmp_path / "cases.csv").write_text(f'id,text\n1,"{long}"\n')
+    (found,) = read_cases(tmp_path / "cases.csv")
+    assert found.messages[0].content == long
+    assert csv.field_size_limit() == before  # it is everybody's
 
 
 SAMPLE = {
@@ -185,6 +195,33 @@ def test_a_queue_is_made_filled_listed_and_exported(run, tmp_path):
         run("export", "pies", str(tmp_path / "x.csv"))
 
 
+def test_who_only_reads_leaves_an_older_database_as_it_is(run, tmp_path):
+    run("queue", "cakes")
+    engine = store.connect(run.url)
+    with store.writing(engine) as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '0004'"))
+    for words in (["list"], ["export", "cakes", str(tmp_path / "x.csv")],
+                  ["agreement", "cakes", "--out", str(tmp_path / "x")]):  # fmt: skip
+        with pytest.raises(StoreError, match="custodes review queue"):
+            run(*words)
+    run("queue", "cakes")
+    assert "cakes" in run("list")
+    engine.dispose()
+
+
+def test_skills_of_a_rater_whom_no_key_names_are_warned_of(run, caplog):
+    run("queue", "cakes")
+    engine = store.connect(run.url)
+    with store.writing(engine) as connection:
+        key, _ = store.create_key(connection, "Ann", role=store.KeyRole.REVIEWER, now=0)
+    engine.dispose()
+    assert "adjudicate" in run("skills", key.id, "adjudicate")
+    assert caplog.text == ""
+    run("skills", "Ann", "adjudicate")  # the name, where the id is asked for
+    assert "no key of this database has the id 'Ann'" in caplog.text
+    assert "custodes keys list" in caplog.text
+
+
 def test_settings_that_are_not_named_stay(run, tmp_path):
     run("queue", "cakes", "--set", "raters=2", "--set", "question='Is it cake?'")
     run("queue", "cakes", "--set", "confidence=true")
@@ -310,6 +347,22 @@ def test_a_study_goes_from_its_protocol_to_its_report(run, tmp_path):
         run("study", "start", protocol)
     (tmp_path / "items.jsonl").write_text(known)
     assert noted in run("study", "start", protocol)
+
+
+def test_a_study_that_cannot_start_leaves_no_queue(run, tmp_path):
+    protocol = tmp_path / "pilot.yaml"
+    protocol.write_text(PROTOCOL.replace("checks: 0.2", "checks: 0"))
+    items = [make_case(n, meta={"truth": "benign"}) for n in range(4)]
+    put(tmp_path / "items.jsonl", [*items, make_case(90, gold="benign")])
+    with pytest.raises(DataError, match="in its protocol"):
+        run("study", "start", str(protocol))
+    put(tmp_path / "items.jsonl", [*items, make_case(90, gold="tasty")])
+    with pytest.raises(DataError, match="none of the queue's"):
+        run("study", "start", str(protocol))
+    assert desk_of(run).queues() == []
+    put(tmp_path / "items.jsonl", [*items, make_case(90, gold="benign")])
+    protocol.write_text(PROTOCOL)
+    assert "5 items" in run("study", "start", str(protocol))
 
 
 def test_simulated_trials_are_called_so(run, tmp_path):

@@ -4,6 +4,7 @@ import pytest
 from review_doubles import case, judge, make_case
 
 from custodes.errors import ConfigError, DataError
+from custodes.review import queue
 from custodes.review.config import Choice, QueueConfig
 
 
@@ -94,6 +95,48 @@ def test_what_others_are_seen_to_disagree_with_stays(filled):
     assert case(desk, outvoted).settled_by == "majority"
     with pytest.raises(DataError, match="others disagree"):
         desk.undo("cakes", "eve", outvoted)
+
+
+def test_a_ruling_stands_whoever_still_judges(filled):
+    desk = filled(1, raters=3)
+    id_ = judge(desk, "ann", "benign")
+    judge(desk, "bob", "harmful")
+    assert desk.next("cakes", "eve").stored.id == id_
+    desk.put("cakes", QueueConfig(sampling="given", raters=2))  # a conflict, while eve holds it
+    assert case(desk, id_).state == "conflict"
+    desk.next_conflict("cakes", "chief")
+    assert desk.rule("cakes", "chief", id_, "unsure")
+    with pytest.raises(DataError, match="others judged it meanwhile"):
+        desk.submit("cakes", "eve", id_, "harmful")
+    assert desk.next("cakes", "eve") is None
+    with desk.writing() as connection:  # a rating that an earlier version left in somebody's hands
+        desk._decide(connection, case(desk, id_), desk.config("cakes"))
+    assert (case(desk, id_).answer, case(desk, id_).settled_by) == ("unsure", "adjudication")
+    assert case(desk, id_).taken == 2
+
+
+def test_what_was_typed_with_a_first_answer_is_kept(filled):
+    desk = filled(1, arms=("judgment",), blind=True)
+    id_ = desk.next("cakes", "ann").stored.id
+    claim = desk.first("cakes", "ann", id_, "benign", confidence=0.7, note="flour")
+    assert claim.judgment.draft == {"confidence": 0.7, "note": "flour"}
+    desk.first("cakes", "ann", id_, "harmful", note="sugar")  # the first stays the first
+    assert desk.next("cakes", "ann").judgment.draft["note"] == "flour"
+
+
+def test_cases_are_put_in_by_the_settings_of_that_moment(filled, monkeypatch):
+    desk = filled(0, cases=[make_case(0)], raters=1)
+    changed = []
+
+    def slow(found):  # quotes take long, and meanwhile somebody changes the settings
+        if not changed:
+            changed.append(desk.put("cakes", QueueConfig(sampling="given", raters=3)))
+        return found
+
+    monkeypatch.setattr(queue, "with_evidence", slow)
+    assert desk.add("cakes", [make_case(1)]) == 1
+    needed = {each.ref: each.needed for each in desk.listed("cakes", limit=9, room=9).cases}
+    assert needed == {"case-0": 3, "case-1": 3}
 
 
 def test_more_or_fewer_raters_count_for_the_cases_that_are_open(filled):

@@ -8,10 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from custodes.config import Run
 from custodes.errors import DataError, InputError
+from custodes.measure import clopper_pearson
 from custodes.review.claims import Rater, folds_of, judge_by_folds, left_out_rows, read_pairs
 from custodes.review.complementarity import complementarity, complementarity_report
 from custodes.review.reproduce import choose, route_claims
+from custodes.review.routes import RouteConfig
 from custodes.review.routing import (
     Objective,
     Rows,
@@ -201,6 +204,30 @@ def test_the_report_says_who_wins_where():
     wins = {row[0]: row[-1] for row in table["rows"]}
     assert next(iter(wins.values())) == "people"
     assert list(wins.values())[-1] == "AI"
+
+
+def test_few_accepted_rows_without_an_error_do_not_show_that_there_are_none():
+    rows = Rows(confidence=np.array([0.9] * 6 + [0.5] * 6), ai=np.array([1.0] * 6 + [0.0] * 6),
+                people=np.ones(12), groups=[f"g{n // 2}" for n in range(12)],
+                slices=["x"] * 12)  # fmt: skip
+    found = complementarity(rows, rows.confidence >= 0.8, seed=0)
+    assert (found.errors.value, found.errors.low) == (0, 0)
+    assert found.errors.high == pytest.approx(clopper_pearson(0, 3).high)  # three groups
+
+
+def test_where_the_ai_answers_nothing_nothing_is_said_of_its_errors(tmp_path):
+    rows = make_rows(40)
+    nothing = rows.confidence > 2
+    found = complementarity(rows, nothing, seed=0, resamples=50)
+    assert found.errors.to_values() == {"value": None, "low": None, "high": None}
+    assert found.accepted.value == 0
+    report = complementarity_report(rows, {"T": nothing}, title="Who", summary="Made up.", seed=0)
+    run = Run(tmp_path, RouteConfig(), seed=0)
+    run.log(errors=found.errors.to_values())
+    run.report(report.values(), report.html())
+    for name in ("report.json", "metrics.jsonl"):
+        assert "NaN" not in (tmp_path / name).read_text()
+    assert "nan" not in report.html().replace("nanc", "")
 
 
 def test_two_claims_show_no_winner():

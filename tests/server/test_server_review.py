@@ -250,15 +250,6 @@ def test_cases_are_listed_and_searched_with_highlights(console, signed):
     assert '<mark class="hit">butter</mark>' in page
 
 
-def test_checks_are_listed_for_admins_only(console, signed):
-    _, desk = console
-    fill(desk, 2, checks=0.1)
-    desk.add("cakes", [make_case(50, gold="benign")])
-    path = "/console/review/cakes/cases"
-    assert signed("ann").get(path).text.count("data-row") == 2
-    assert signed("chief").get(path).text.count("data-row") == 3
-
-
 def test_agreement_is_computed_aside_and_then_shown(console, signed):
     _, desk = console
     fill(desk, 8, raters=2, arms=(Arm.NONE,))

@@ -236,7 +236,7 @@ def test_an_answer_that_cannot_be_stored_comes_back(console, sign_in):
     page.route("**/answer", lambda route: route.abort())
     page.keyboard.press("1")
     page.wait_for_selector("#trouble:not([hidden])")
-    assert "Not stored" in page.inner_text("#trouble")
+    assert "not stored" in page.inner_text("#trouble")
     assert case_on(page) == case
     page.unroute("**/answer")
     answer(page, "1")

@@ -11,7 +11,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from custodes.cli.desk import DatabaseOption, desk_at
+from custodes.cli.database import DatabaseOption
+from custodes.cli.desk import desk_at
 from custodes.cli.study import app as study_app
 from custodes.config.options import Assignments, SettingsFile
 

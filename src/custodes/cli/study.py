@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from custodes.cli.desk import DatabaseOption, desk_at
+from custodes.cli.database import DatabaseOption
+from custodes.cli.desk import desk_at
 from custodes.config.options import Assignments
 
 __all__ = ["app"]

@@ -2,6 +2,7 @@
 
     cases.py config.py               what is judged; a queue's settings
     queue.py lookup.py settling.py   the desk: claims, ratings, conflicts; reading; when it is done
+    holding.py notes.py              cases in raters' hands; notes at rest
     sampling.py arms.py              which case next; which help
     evidence.py help.py views.py     verbatim quotes; what an arm shows; a guard's view of cases
     routing.py complementarity.py    the AI where it is sure, people elsewhere; what that gains

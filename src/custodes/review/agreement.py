@@ -126,7 +126,8 @@ def _observed(counts: NDArray[np.int64]) -> float:
 
 
 def _alpha(counts: NDArray[np.int64], level: Level) -> float:
-    if (counts.sum(axis=0) > 0).sum() < 2:
+    twice = counts[counts.sum(axis=1) > 1]  # a single rating of an item pairs with none
+    if (twice.sum(axis=0) > 0).sum() < 2:
         return math.nan  # only one answer was ever given: 0/0
     krippendorff = _library("krippendorff")
     return float(

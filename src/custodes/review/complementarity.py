@@ -5,6 +5,7 @@ How the cases came about is not known here.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -28,6 +29,7 @@ from custodes.measure import (
 )
 from custodes.measure.report import Cell
 from custodes.review.routing import Rows, hybrid_accuracy
+from custodes.review.shares import Share
 
 __all__ = ["Complementarity", "complementarity", "complementarity_report"]
 
@@ -41,7 +43,8 @@ class Complementarity:
     """Accuracies and differences with intervals that resample groups; shares of the rows.
 
     `oracle`: whoever is right answers. `region`: people right and the AI wrong. `accepted`: the
-    AI's share of the answers; `errors`: the share of those that are wrong (0 where it has none).
+    AI's share of the answers; `errors`: the share of those that are wrong, NaN where it has none;
+    where no resample finds an error, its bounds are exact ones over groups.
     """
 
     ai: Interval
@@ -68,7 +71,7 @@ def complementarity(
         oracle = np.maximum(ai, people).mean()
         a, p = ai.mean(), people.mean()
         region = ((people == 1) & (ai == 0)).mean()
-        wrong = float(taken @ (1 - ai)) / max(float(taken.sum()), 1.0)
+        wrong = float(taken @ (1 - ai)) / float(taken.sum()) if taken.any() else math.nan
         differences = hybrid - a, hybrid - p
         return np.array([a, p, hybrid, oracle, *differences, region, taken.mean(), wrong])
 
@@ -87,10 +90,17 @@ def complementarity(
         over_people=found[5],
         region=found[6],
         accepted=found[7],
-        errors=found[8],
+        errors=_errors(float(values[8]), draws[:, 8], rows, taken > 0),
         rows=len(rows.groups),
         groups=len(set(rows.groups)),
     )
+
+
+def _errors(value: float, draws: Floats, rows: Rows, taken: Bools) -> Interval:
+    units = len({group for group, inside in zip(rows.groups, taken, strict=True) if inside})
+    if not units:
+        return Interval(math.nan, math.nan, math.nan)
+    return Share(value=value, draws=draws, units=units).interval()
 
 
 def complementarity_report(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -10,10 +10,11 @@ from custodes.config import Config
 from custodes.review.arms import Arm
 from custodes.types import Label
 
-__all__ = ["Choice", "QueueConfig"]
+__all__ = ["Choice", "QueueConfig", "stored_config"]
 
-_TAKEN = frozenset("unsx/[],.cob?tg")
+_TAKEN = frozenset("unsx/[],.cob?tgi")
 """Keys that the page has a use for."""
+_DIGITS = "1234567890"
 
 
 class Choice(Config):
@@ -43,7 +44,8 @@ class QueueConfig(Config):
     raters: int = Field(default=1, ge=1, le=50)
     """How many people judge each case."""
     settle: Literal["unanimous", "majority"] = "unanimous"
-    """unanimous: any disagreement goes to adjudication. majority: only a tie does."""
+    """unanimous: any disagreement goes to adjudication. majority: what no more than half of the
+    answers say does (2-1-1 among four, and every tie)."""
     arms: tuple[Arm, ...] = (Arm.NONE,)
     """Assistance arms; more than one makes the queue an experiment."""
     blind: bool = False
@@ -51,7 +53,8 @@ class QueueConfig(Config):
     confidence: bool = False
     """Whether raters say how sure they are."""
     checks: float = Field(default=0.0, ge=0, le=0.5)
-    """Share of a rater's cases that are checks, as far as there are any left."""
+    """Share of a rater's cases that are checks, as far as there are any left; each is drawn by
+    itself, so that nobody can count up to the next."""
     claim_seconds: float = Field(default=900.0, gt=0)
     """How long a case stays with a rater who does nothing; then others may have it."""
     sampling: Literal["uncertain", "random", "diverse", "disagreement", "given"] = "uncertain"
@@ -72,6 +75,8 @@ class QueueConfig(Config):
             raise ValueError("choices: two have the same name or key")
         if taken := sorted(_TAKEN & set(keys)):
             raise ValueError(f"choices: the page needs the key {', '.join(taken)}; take digits")
+        if blank := sorted(key for key in keys if not _can_be_pressed(key)):
+            raise ValueError(f"choices: no answer can have the key {blank[0]!r}; take digits")
         if not self.arms or len(set(self.arms)) < len(self.arms):
             raise ValueError("arms: expected at least one, each once")
         return self
@@ -79,3 +84,19 @@ class QueueConfig(Config):
     def choice(self, name: str) -> Choice | None:
         """The answer of a name."""
         return next((choice for choice in self.choices if choice.name == name), None)
+
+
+def stored_config(values: dict[str, Any], *, origin: str) -> QueueConfig:
+    """Settings that were stored, perhaps by a version that let answers have keys which the page
+    needs: such an answer has the first digit that is free, so that its queue stays in use."""
+    choices = [dict(each) for each in values.get("choices", ())]
+    used = {each["key"] for each in choices}
+    for each in choices:
+        if each["key"] in _TAKEN or not _can_be_pressed(each["key"]):
+            each["key"] = next((digit for digit in _DIGITS if digit not in used), each["key"])
+            used.add(each["key"])
+    return QueueConfig.parse({**values, "choices": choices} if choices else values, origin=origin)
+
+
+def _can_be_pressed(key: str) -> bool:
+    return key.isprintable() and not key.isspace()

@@ -26,6 +26,7 @@ COLUMNS = (
     "ai_confidence", "gold",
 )  # fmt: skip
 """Of a label, in files."""
+_LARGEST_CELL = 2**31 - 1
 
 
 def read_cases(path: Path) -> list[Case]:
@@ -55,11 +56,14 @@ def read_cases(path: Path) -> list[Case]:
 
 
 def _from_csv(path: Path) -> Iterator[Case]:
+    before = csv.field_size_limit(_LARGEST_CELL)  # a long conversation is more than 131,072
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = list(csv.DictReader(file, strict=True))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: cannot be read as CSV: {error}") from error
+    finally:
+        csv.field_size_limit(before)
     for number, row in enumerate(rows, start=2):
         record: dict[str, Any] = {name: value for name, value in row.items() if value}
         if "prompt" in record:

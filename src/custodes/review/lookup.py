@@ -8,14 +8,15 @@ from __future__ import annotations
 import json
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from custodes import store
 from custodes.errors import DataError
-from custodes.review.config import QueueConfig
+from custodes.review.config import QueueConfig, stored_config
+from custodes.review.notes import open_notes
 from custodes.store import RATING, RULING, StoredCase, StoredJudgment
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class Lookup:
         self._engine = engine
         self._now = now
         self._cipher = cipher
+        self._warned: set[str] = set()
         # SQLite has one writer at a time, and lets those who come meanwhile sleep by guess.
         one = engine.dialect.name == "sqlite"
         self._turn: AbstractContextManager[object] = threading.Lock() if one else nullcontext()
@@ -100,7 +102,7 @@ class Lookup:
     def last(self, queue: str, rater: str) -> list[store.Rated]:
         """The rater's last answers, newest first: those that can be changed."""
         with self.reading() as connection:
-            return store.given_by(connection, queue, rater, LAST)
+            return store.given_by(connection, queue, rater, LAST, cipher=self._cipher)
 
     @property
     def now(self) -> float:
@@ -112,10 +114,26 @@ class Lookup:
         with self.reading() as connection:
             return store.list_cases(connection, queue, cipher=self._cipher, **which)
 
-    def rated(self, queue: str, *, limit: int, part: str = RATING) -> list[store.Rated]:
-        """The newest ratings (or rulings) with their cases."""
+    def rated(
+        self, queue: str, *, limit: int | None = None, part: str = RATING
+    ) -> list[store.Rated]:
+        """The newest ratings (or rulings) with their cases; all without a limit.
+
+        Of a check the answer is the rater's first: whoever takes it back may have guessed what it
+        was. (Refusing to take it back would tell.)
+        """
         with self.reading() as connection:
-            return store.rated(connection, queue, limit=limit, part=part)
+            found = store.rated(connection, queue, limit=limit, part=part, cipher=self._cipher)
+            changed = [each for each in found if each.case.kind == "gold" and each.judgment.changes]
+            firsts = store.first_answers(connection, queue) if changed else {}
+        return [self._counted(each, firsts) for each in found]
+
+    def _counted(self, each: store.Rated, firsts: Mapping[tuple[int, str], str]) -> store.Rated:
+        judgment = open_notes(each.judgment, self._cipher)
+        first = firsts.get((each.case.id, judgment.rater))
+        if first is not None and judgment.part == RATING:
+            judgment = replace(judgment, answer=first)
+        return store.Rated(judgment, each.case)
 
     def settled(self, queue: str) -> Iterator[StoredCase]:
         """Every case that is done, newest first, page by page."""
@@ -142,8 +160,13 @@ class Lookup:
             case = store.case_of(connection, id_, cipher=self._cipher)
             if case is None or case.queue != queue:
                 raise DataError(f"there is no case {id_} in the queue {queue}")
-            ratings = store.judgments_of(connection, id_)
-            rulings = store.judgments_of(connection, id_, part=RULING)
+            ratings, rulings = (
+                [open_notes(each, self._cipher) for each in found]
+                for found in (
+                    store.judgments_of(connection, id_),
+                    store.judgments_of(connection, id_, part=RULING),
+                )
+            )
             return case, ratings, rulings, store.actions_of(connection, id_)
 
 
@@ -153,4 +176,4 @@ def config_in(connection: Connection, queue: str) -> QueueConfig:
     if stored is None:
         known = ", ".join(store.queue_names(connection)) or "there is none yet"
         raise DataError(f"queue: got {queue!r}, expected one that `custodes review` made: {known}")
-    return QueueConfig.parse(json.loads(stored), origin=f"queue {queue}")
+    return stored_config(json.loads(stored), origin=f"queue {queue}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 from custodes.measure import Interval, Report, Section, Table
@@ -20,25 +21,43 @@ from custodes.review.agreement import (
 from custodes.review.queue import Desk
 from custodes.store import Rated
 
-__all__ = ["NEWEST", "QueueAgreement", "agreement_of", "agreement_report", "queue_agreement"]
+__all__ = [
+    "NEWEST",
+    "QueueAgreement",
+    "Told",
+    "agreement_of",
+    "agreement_report",
+    "queue_agreement",
+]
 
 NEWEST = 3_000
 """Ratings that are looked at."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What raters may see: of cases that are done and no checks, and nothing of the AI. A figure of
+    two ratings can give away either, and whoever knows what others said, or the AI, judges nothing
+    any more. `figures`: None where no such case was judged by two."""
+
+    figures: Agreement | None
+    raters: list[RaterScore]
+    splits: list[ItemSplit]
+    ratings: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class QueueAgreement:
-    """`splits`: cases that split people; `told`: those of them that raters may see, which are done
-    and no checks (who knows what others said judges nothing any more). `drift`: (when, agreement
-    with the case's settled answer) over time. `dawid_skene`: rater -> estimated share of right
-    answers. `titles`, `ids`: ref -> what a case is called."""
+    """`splits`: cases that split people; `told`: what raters may see of all this. `drift`: (when,
+    agreement with the case's settled answer) over time. `dawid_skene`: rater -> estimated share of
+    right answers. `titles`, `ids`: ref -> what a case is called."""
 
     at: float
     ratings: int
     figures: Agreement
     raters: list[RaterScore]
     splits: list[ItemSplit]
-    told: list[ItemSplit]
+    told: Told
     drift: list[tuple[float, Interval]]
     dawid_skene: dict[str, float]
     titles: dict[str, str]
@@ -82,11 +101,21 @@ def agreement_of(
             seed=seed,
         ),
         splits=item_splits(ratings, 12),
-        told=item_splits(Ratings(done, answers), 12),
+        told=_told(Ratings(done, answers), seed),
         drift=drift(settled) if len(settled) >= 16 else [],
         dawid_skene=quality,
         titles={ref: case.title for ref, case in cases.items()},
         ids={ref: case.id for ref, case in cases.items()},
+    )
+
+
+def _told(done: Ratings, seed: int) -> Told:
+    two = any(number > 1 for number in Counter(item for item, _, _ in done.rows).values())
+    return Told(
+        figures=agreement(done, seed=seed) if two else None,
+        raters=rater_scores(done, gold={}, ai={}, seed=seed),
+        splits=item_splits(done, 12),
+        ratings=len(done.rows),
     )
 
 

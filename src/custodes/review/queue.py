@@ -7,6 +7,7 @@ stays, an answer that was acknowledged is on disk. Knows no HTTP and no SQL.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +19,12 @@ from custodes.review.config import QueueConfig
 from custodes.review.evidence import with_evidence
 from custodes.review.holding import Claim, Hands, locked
 from custodes.review.lookup import LAST, Progress, config_in
+from custodes.review.notes import open_notes, seal_note
 from custodes.review.sampling import rank_cases
 from custodes.review.settling import (
     case_row,
     check_answer,
+    check_known,
     is_free,
     may_change,
     takes_back,
@@ -33,6 +36,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 __all__ = ["LAST", "RULES_CONFLICTS", "Claim", "Desk", "Progress"]
+
+_log = logging.getLogger(__name__)
 
 RULES_CONFLICTS = "adjudicate"
 """The skill of a reviewer who may settle conflicts."""
@@ -46,7 +51,8 @@ class Desk(Hands):
     def put(self, queue: str, config: QueueConfig) -> None:
         """Make a queue or change its settings; what was judged stays as it is.
 
-        Other `raters` count for the cases that are open. `ConfigError` for an answer that is gone
+        Other `raters` count for the cases that are open, and what was set aside because no key
+        opened it waits again. `ConfigError` for an answer that is gone
         though it was given or is known of a check, and for other arms once there are ratings.
         """
         if not queue or not queue.replace("-", "").replace("_", "").isalnum() or len(queue) > 60:
@@ -65,31 +71,33 @@ class Desk(Hands):
 
         Quotes are chosen now, for cases that bring none, so that no page waits for it.
         """
-        config = self.config(queue)
-        for case in cases:
-            if case.gold is not None and config.choice(case.gold) is None:
-                raise DataError(
-                    f"case {case.ref}: got the known answer {case.gold!r}, which is none of the "
-                    f"queue's: {', '.join(choice.name for choice in config.choices)}"
-                )
-            if case.gold is not None and config.checks == 0:
-                raise DataError(
-                    f"case {case.ref}: got a known answer, which makes it a check, and {queue} "
-                    "asks none (checks: 0); set their share (custodes review queue "
-                    f"{queue} --set checks=0.1), or leave `gold` out"
-                )
-        ranks = rank_cases(cases, config.sampling, seed=config.seed)
-        rows = [
-            case_row(with_evidence(case), config, rank=rank, origin=origin)
-            for case, rank in zip(cases, ranks, strict=True)
-        ]
-        with self.writing() as connection:
-            return store.add_cases(connection, queue, rows, now=self._now(), cipher=self._cipher)
+        while True:
+            config = self.config(queue)
+            check_known(cases, queue, config)
+            ranks = rank_cases(cases, config.sampling, seed=config.seed)
+            rows = [
+                case_row(with_evidence(case), config, rank=rank, origin=origin)
+                for case, rank in zip(cases, ranks, strict=True)
+            ]
+            with self.writing() as connection:
+                # Rows take long to make, and settings may change meanwhile: then they are stale.
+                if config_in(connection, queue) == config:
+                    return store.add_cases(
+                        connection, queue, rows, now=self._now(), cipher=self._cipher
+                    )
 
     def set_skills(self, rater: str, skills: Sequence[str]) -> None:
-        """What a rater can judge besides what anybody can."""
+        """What a rater can judge besides what anybody can; a rater whom no key of this database
+        names is logged, since it may be a slip."""
         with self.writing() as connection:
             store.set_skills(connection, rater, skills)
+            known = store.named_key(connection, rater) is not None
+        if not known:
+            _log.warning(
+                "no key of this database has the id %r: the skills count only if the gateway's "
+                "settings name such a key (`keys:`); `custodes keys list` shows the ids",
+                rater,
+            )
 
     # Judging
 
@@ -97,20 +105,14 @@ class Desk(Hands):
         """The case that the rater holds longest, else a new claim; None where nothing waits.
 
         `after`: pass over this one, to have the next one ready while it is judged. Whatever the
-        rater holds is held for as long again, here and with every other act.
+        rater holds is held for as long again, here and with every other act. What no key opens is
+        set aside.
         """
-        with self.writing() as connection:
-            config = config_in(connection, queue)
-            store.sweep(connection, queue, now=self._now())
-            self._keep(connection, queue, rater, config)
-            for held in store.held_by(connection, queue, rater, part=RATING):
-                if held.case_id != after:
-                    return self._claim(connection, held.case_id, RATING, rater, config)
-            id_ = self._choose(connection, queue, rater, config)
-            if id_ is None:
-                return None
-            self._take(connection, id_, rater, config)
-            return self._claim(connection, id_, RATING, rater, config)
+        more = True
+        while more:
+            with self.writing() as connection:
+                claim, more = self._next(connection, queue, rater, after=after)
+        return claim
 
     def open(self, queue: str, rater: str, id_: int) -> Claim | None:
         """A certain case, claimed if it may be; None where it is not this rater's to judge."""
@@ -150,14 +152,22 @@ class Desk(Hands):
         with self.writing() as connection:
             config = config_in(connection, queue)
             locked(connection, queue, id_)
-            store.touch(connection, id_, RATING, rater, draft=dict(draft))
+            store.touch(connection, id_, RATING, rater, draft=self._draft(draft))
             self._keep(connection, queue, rater, config)
 
     def first(
-        self, queue: str, rater: str, id_: int, answer: str, *, confidence: float | None = None
+        self,
+        queue: str,
+        rater: str,
+        id_: int,
+        answer: str,
+        *,
+        confidence: float | None = None,
+        note: str | None = None,
     ) -> Claim:
         """Keep the answer that is given before the help is shown, then let it be shown.
 
+        Confidence and `note` stay in the draft of the last answer, where a note is given.
         `DataError` where the claim ran out: an answer that nobody keeps must not seem kept.
         """
         with self.writing() as connection:
@@ -169,6 +179,9 @@ class Desk(Hands):
                 now = self._now()
                 first = {"first_answer": answer, "first_confidence": confidence}
                 store.touch(connection, id_, RATING, rater, revealed=now, **first)
+                if note is not None:
+                    draft = self._draft({"confidence": confidence, "note": note})
+                    store.touch(connection, id_, RATING, rater, draft=draft)
                 store.note_action(
                     connection, case, rater, "revealed", {**first, "arm": claim.arm}, now=now
                 )
@@ -206,7 +219,8 @@ class Desk(Hands):
             # An answer that was taken back had its seconds before; its claim has no beginning.
             began = judgment.shown or judgment.claimed or now
             seconds = (judgment.seconds or 0.0) + max(0.0, now - began)
-            told = {"answer": answer, "confidence": confidence, "note": note or None}
+            kept = seal_note(note or None, self._cipher, at=now)
+            told = {"answer": answer, "confidence": confidence, "note": kept}
             store.give(
                 connection, case, part=RATING, rater=rater,
                 answer={**told, "seconds": seconds}, now=now,
@@ -265,7 +279,7 @@ class Desk(Hands):
             config = config_in(connection, queue)
             now = self._now()
             store.sweep(connection, queue, now=now)
-            id_ = store.next_conflict(connection, queue, rater)
+            id_ = self._next_conflict(connection, queue, rater)
             if id_ is None:
                 return None
             case = store.lock_case(connection, id_)
@@ -274,10 +288,12 @@ class Desk(Hands):
                 until=now + config.claim_seconds,
             )  # fmt: skip
             claim = self._claim(connection, id_, RULING, rater, config)
-            return claim, store.judgments_of(connection, id_)
+            said = store.judgments_of(connection, id_)
+            return claim, [open_notes(each, self._cipher) for each in said]
 
     def rule(self, queue: str, rater: str, id_: int, answer: str, *, note: str = "") -> bool:
-        """Settle a conflict for good; False where it is settled already."""
+        """Settle a conflict for good; False where it is settled already. Whoever still judges the
+        case need not any more."""
         with self.writing() as connection:
             config = config_in(connection, queue)
             check_answer(config, answer)
@@ -289,20 +305,39 @@ class Desk(Hands):
                 raise DataError(f"case {id_} is not yours to rule on; take it from the conflicts")
             now = self._now()
             began = judgment.claimed if judgment.shown is None else judgment.shown
-            told = {"answer": answer, "note": note or None}
+            told = {"answer": answer, "note": seal_note(note or None, self._cipher, at=now)}
             store.give(
                 connection, case, part=RULING, rater=rater,
                 answer={**told, "seconds": max(0.0, now - began)}, now=now,
             )  # fmt: skip
             store.note_action(connection, case, rater, "ruled", told, now=now)
+            for holder in store.holders_of(connection, id_):
+                store.leave(connection, case, RATING, holder)
             store.settle(connection, id_, state="done", answer=answer, by="adjudication", now=now)
             return True
 
     # Within a transaction
 
+    def _draft(self, draft: Mapping[str, Any]) -> dict[str, Any]:
+        kept = {**draft}
+        if kept.get("note"):
+            kept["note"] = seal_note(kept["note"], self._cipher, at=self._now())
+        return kept
+
+    def _next_conflict(self, connection: Connection, queue: str, rater: str) -> int | None:
+        """The oldest conflict that can be read: one whose key is gone stops no other."""
+        id_ = store.next_conflict(connection, queue, rater)
+        while id_ is not None:
+            case = store.case_of(connection, id_, cipher=self._cipher)
+            if case is not None and case.content is not None:
+                break
+            id_ = store.next_conflict(connection, queue, rater, beyond=id_)
+        return id_
+
     def _decide(self, connection: Connection, case: StoredCase, config: QueueConfig) -> None:
-        """Settle a case that has all of its ratings, or open it where one was taken back."""
-        if case.kind != "case":
+        """Settle a case that has all of its ratings, or open it where one was taken back; what was
+        ruled on stays so."""
+        if case.kind != "case" or case.settled_by == "adjudication":
             return
         given = [each.answer for each in store.judgments_of(connection, case.id)]
         state, answer, by = verdict_of(given, needed=case.needed, settle=config.settle)

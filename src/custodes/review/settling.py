@@ -23,6 +23,7 @@ __all__ = [
     "case_row",
     "case_vault",
     "check_answer",
+    "check_known",
     "is_free",
     "may_change",
     "takes_back",
@@ -102,6 +103,22 @@ def may_change(connection: Connection, queue: str, old: QueueConfig, new: QueueC
             f"queue {queue}: arms: got {', '.join(new.arms)}, and there are ratings in "
             f"{', '.join(old.arms)}; arms stay once somebody judged: make another queue"
         )
+
+
+def check_known(cases: Sequence[Case], queue: str, config: QueueConfig) -> None:
+    """Refuse known answers that the queue has not, and checks where it asks none."""
+    for case in cases:
+        if case.gold is not None and config.choice(case.gold) is None:
+            raise DataError(
+                f"case {case.ref}: got the known answer {case.gold!r}, which is none of the "
+                f"queue's: {', '.join(choice.name for choice in config.choices)}"
+            )
+        if case.gold is not None and config.checks == 0:
+            raise DataError(
+                f"case {case.ref}: got a known answer, which makes it a check, and {queue} "
+                "asks none (checks: 0); set their share (custodes review queue "
+                f"{queue} --set checks=0.1; of a study, in its protocol), or leave `gold` out"
+            )
 
 
 def check_answer(config: QueueConfig, answer: str) -> None:

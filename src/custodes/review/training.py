@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -31,13 +32,13 @@ from custodes.types import Conversation, Example, Message, RuleId
 
 __all__ = ["Changed", "changes", "changes_report", "label_rows", "training_rows"]
 
-_EVERYTHING = 10_000_000
+_log = logging.getLogger(__name__)
 
 
 def label_rows(desk: Desk, queue: str) -> Iterable[dict[str, Any]]:
     """One row a given judgment, the rulings among them, oldest first; see `exchange.COLUMNS`."""
     for part in (store.RATING, store.RULING):
-        for each in reversed(desk.rated(queue, limit=_EVERYTHING, part=part)):
+        for each in reversed(desk.rated(queue, part=part)):
             judgment, case = each.judgment, each.case
             yield {
                 "case": case.id, "ref": case.ref, "origin": case.origin, "slice": case.slice,
@@ -52,16 +53,20 @@ def label_rows(desk: Desk, queue: str) -> Iterable[dict[str, Any]]:
 
 
 def training_rows(desk: Desk, queue: str) -> list[Example]:
-    """Every settled case whose answer has a label, as rows that `custodes train` takes.
+    """Every settled case whose answer has a label, as rows that `custodes train` takes; how many
+    no key opens is logged.
 
     Cases of one conversation are of one group, so that no split parts them. The rule is the guard's
     where it agrees that the case is harmful.
     """
     config = desk.config(queue)
-    rows = []
+    rows, lost = [], 0
     for stored in desk.settled(queue):
         choice = config.choice(stored.answer or "")
         if choice is None or choice.label is None:
+            continue
+        if stored.content is None:
+            lost += 1
             continue
         case = case_in(stored)
         last = case.messages[-1].role == "assistant"
@@ -81,9 +86,15 @@ def training_rows(desk: Desk, queue: str) -> list[Example]:
                 label=choice.label,
                 group=f"review-{_conversation(case.messages)}",
                 rule=None if rule is None else RuleId(str(rule)),
-                meta={"settled_by": stored.settled_by, "case": stored.id},
+                meta={"settled_by": stored.settled_by, "case": stored.id, "ref": stored.ref},
             )
         )
+    if lost:
+        _log.warning(
+            "queue %s: %d settled cases are left out: they are encrypted, and no key in %s opens "
+            "them; %d rows are left",
+            queue, lost, store.ENVIRONMENT_KEY, len(rows),
+        )  # fmt: skip
     return rows
 
 

@@ -65,7 +65,7 @@ class FeedConfig(Config):
     audit: float = Field(default=0.0, ge=0, le=1)
     """Share of the verdicts outside the band that people look at all the same."""
     per_hour: int = Field(default=500, ge=1)
-    """Cases an hour at most; the rest of the hour is not asked about."""
+    """Cases an hour at most, of uncertain ones and of audits each; more are not asked about."""
 
 
 class GatewayConfig(Config):
@@ -94,7 +94,8 @@ class GatewayConfig(Config):
     judge_threads: int = Field(default=2, ge=1)
     """Threads that judge."""
     judge_seconds: float = Field(default=10.0, gt=0)
-    """How long a verdict may take, waiting included; then the policy's `on_failure` counts."""
+    """How long a verdict may take, waiting included (of `/v1/moderations` that on each text); then
+    the policy's `on_failure` counts."""
     explain: Literal["never", "ask", "always"] = "ask"
     """Whether replies carry the guard's object: for keys that may ask and do, or always."""
     database: str | None = None
@@ -117,7 +118,7 @@ class GatewayConfig(Config):
     body_seconds: float = Field(default=30.0, gt=0)
     """How long a client may take to send its request."""
     request_seconds: float = Field(default=600.0, gt=0)
-    """How long a request may take in all."""
+    """How long a request may take in all, a client that reads slowly included."""
     drain_seconds: float = Field(default=30.0, gt=0)
     """How long open streams may go on after SIGTERM."""
     traces: bool = False

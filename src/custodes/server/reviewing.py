@@ -10,7 +10,7 @@ import asyncio
 import logging
 import random
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
@@ -78,7 +78,7 @@ class Feed:
         self._reviews = reviews
         self._chance = chance
         self._hour = 0
-        self._put = 0
+        self._put: Counter[str] = Counter()
         self._made = False
         self._seen: OrderedDict[int, None] = OrderedDict()
 
@@ -93,13 +93,16 @@ class Feed:
     async def offer(self, event: Event, verdict: Verdict, said: Conversation) -> None:
         """Put one verdict on the desk if the policy wants it there: on the last turn of `said`.
 
+        Audits have an hour's number of their own: if uncertain cases could use it up, audits would
+        come from quiet times alone, and rates measured on them be off.
         Clients send a conversation again with every turn; what is there already counts for none.
         """
         origin = self.why(event)
         hour = int(event.at // 3600)
         if hour != self._hour:
-            self._hour, self._put = hour, 0
-        if origin is None or not said or self._put >= self.config.per_hour:
+            self._hour = hour
+            self._put.clear()
+        if origin is None or not said or self._put[origin] >= self.config.per_hour:
             return
         turns = hash(said)
         if turns in self._seen:
@@ -107,7 +110,7 @@ class Feed:
         self._seen[turns] = None
         if len(self._seen) > _REMEMBERED:
             self._seen.popitem(last=False)
-        self._put += 1
+        self._put[origin] += 1
         try:
             new = await self._reviews.run(
                 lambda desk: self._add(desk, event, verdict, said, origin)
@@ -118,7 +121,7 @@ class Feed:
             _log.error("a case for review was lost", extra={"fields": {"why": str(error)}})
             return
         if not new and hour == self._hour:  # it was there before this process began
-            self._put -= 1
+            self._put[origin] -= 1
 
     def _add(
         self, desk: Desk, event: Event, verdict: Verdict, said: Conversation, origin: str

@@ -40,6 +40,7 @@ __all__ = [
     "put_queue",
     "queue_names",
     "queue_settings",
+    "set_aside",
     "set_rank",
     "set_skills",
     "settle",
@@ -52,7 +53,8 @@ RATING, RULING = "rating", "ruling"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredCase:
-    """A case as it is stored; see `review_tables`. `content` is None where no key opens it."""
+    """A case as it is stored; see `review_tables`. Where no key opens it, `content` is None and
+    `title` its number."""
 
     id: int
     queue: str
@@ -131,7 +133,7 @@ def add_cases(
     """Put cases in a queue; returns how many were new: a `ref` that is there already stays.
 
     A row has the columns of `review_cases` that its maker knows; `content` is an object, which
-    `cipher` encrypts.
+    `cipher` encrypts, as it does the title.
     """
     prepared = [_prepared(queue, row, now, cipher) for row in rows]
     if not prepared:
@@ -164,6 +166,8 @@ def _prepared(
         "content": content if cipher is None else cipher.seal(content, at=now),
         "sealed": int(cipher is not None),
     }
+    if cipher is not None:  # it is a piece of the text
+        values["title"] = cipher.seal(clean(values["title"]), at=now)
     return {
         name: clean(value) if isinstance(value, str) else value for name, value in values.items()
     }
@@ -228,14 +232,23 @@ def set_rank(connection: Connection, ranks: Mapping[int, float]) -> None:
         connection.execute(update(cases).where(cases.c.id == id_).values(rank=rank))
 
 
+def set_aside(connection: Connection, id_: int) -> None:
+    """Let nobody claim a locked case, until one who holds it gives it back or `need_raters`."""
+    connection.execute(update(cases).where(cases.c.id == id_).values(waiting=0))
+
+
 def need_raters(connection: Connection, queue: str, needed: int) -> list[int]:
-    """Let every open case be judged by so many people; names those that have as many answers."""
+    """Let every open case be judged by so many people, what was set aside too; names those that
+    have as many answers."""
     of_queue = and_(cases.c.queue == queue, cases.c.kind == "case", cases.c.state == "open")
+    waits = sql_case((cases.c.taken < needed, 1), else_=0)
     connection.execute(
         update(cases)
-        .where(of_queue, cases.c.needed != needed)
-        .values(needed=needed, waiting=sql_case((cases.c.taken < needed, 1), else_=0))
+        .where(of_queue, or_(cases.c.needed != needed, cases.c.waiting != waits))
+        .values(needed=needed, waiting=waits)
     )
+    checks = and_(cases.c.queue == queue, cases.c.kind == "gold", cases.c.waiting == 0)
+    connection.execute(update(cases).where(checks).values(waiting=1))
     given = (
         select(func.count())
         .where(
@@ -291,14 +304,14 @@ def _waits(state: Any, taken: Any) -> Any:
 def decode_case(row: Any, cipher: Cipher | None, *, bare: bool = False) -> StoredCase:
     """A row of `review_cases`; `bare` leaves its content out."""
     values = dict(row._mapping)
-    for name in ("waiting", "sealed"):
-        values.pop(name)
-    content = None
-    if not bare:
-        text: str | None = row.content
-        if row.sealed:
-            text = None if cipher is None else cipher.open(row.content)
-        content = None if text is None else json.loads(text)
+    values.pop("waiting")
+    if values.pop("sealed"):
+        said = cipher.open(values["title"]) if cipher is not None else None
+        values["title"] = said or f"Case {values['id']}"
+        text = None if bare or cipher is None else cipher.open(values["content"])
+    else:
+        text = None if bare else values["content"]
+    content = None if text is None else json.loads(text)
     return StoredCase(**{**values, "content": content})
 
 

@@ -1,4 +1,4 @@
-"""What review reads: counts, lists, what a rater holds and gave, rows to analyse.
+"""What review reads: counts, what a rater holds and gave, rows to analyse.
 
 Functions from a connection to plain values; none of these reads more rows than its arguments
 say, but for `counts`, which reads one index.
@@ -7,41 +7,35 @@ say, but for `counts`, which reads one index.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, or_, select, union
+from sqlalchemy import Connection, and_, func, select, union
 
 from custodes.store.review_cases import RATING, RULING, StoredCase, decode_case
 from custodes.store.review_judgments import StoredJudgment, decode_judgment
 from custodes.store.review_tables import actions, cases, judgments
-from custodes.store.rows import Cipher, clean
+from custodes.store.rows import Cipher
 
 __all__ = [
-    "Listed",
     "Rated",
     "actions_of",
     "answers_in",
     "arms_on",
+    "claims_of",
     "counts",
+    "first_answers",
     "given_by",
     "held_by",
+    "holders_of",
     "is_rated",
     "judgments_of",
-    "list_cases",
+    "left_last",
     "next_conflict",
     "rated",
     "recent_of",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """A page of cases, newest first; `older`: the id to go on before, None at the end."""
-
-    cases: list[StoredCase]
-    older: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,20 +86,67 @@ def held_by(connection: Connection, queue: str, rater: str, *, part: str) -> lis
     return [decode_judgment(row) for row in rows]
 
 
-def given_by(connection: Connection, queue: str, rater: str, limit: int) -> list[Rated]:
+def holders_of(connection: Connection, case_id: int) -> list[str]:
+    """Whoever holds a rating of a case."""
+    rows = connection.execute(
+        select(judgments.c.rater)
+        .where(
+            judgments.c.case_id == case_id,
+            judgments.c.part == RATING,
+            judgments.c.state == "held",
+        )
+        .order_by(judgments.c.rater)
+    )
+    return list(rows.scalars())
+
+
+def claims_of(connection: Connection, queue: str, rater: str) -> int:
+    """How many cases a rater ever claimed."""
+    mine = and_(judgments.c.queue == queue, judgments.c.rater == rater, judgments.c.part == RATING)
+    return connection.execute(select(func.count()).where(mine)).scalar_one()
+
+
+def left_last(connection: Connection, queue: str, rater: str, case_id: int) -> bool:
+    """Whether the rater gave this case back and has judged none since."""
+    mine = and_(actions.c.case_id == case_id, actions.c.rater == rater)
+    last = connection.execute(
+        select(actions.c.what, actions.c.at).where(mine).order_by(actions.c.id.desc()).limit(1)
+    ).one_or_none()
+    if last is None or last.what != "left":
+        return False
+    given = select(func.max(judgments.c.given)).where(
+        judgments.c.queue == queue, judgments.c.rater == rater, judgments.c.state == "given"
+    )
+    return bool((connection.execute(given).scalar_one() or 0.0) <= last.at)
+
+
+def first_answers(connection: Connection, queue: str) -> dict[tuple[int, str], str]:
+    """(check, rater) -> what the rater said of it before anything was taken back."""
+    rows = connection.execute(
+        select(actions.c.case_id, actions.c.rater, actions.c.detail)
+        .join_from(cases, actions, actions.c.case_id == cases.c.id)
+        .where(cases.c.queue == queue, cases.c.kind == "gold", actions.c.what == "gave")
+    )
+    return {(row.case_id, row.rater): json.loads(row.detail)["answer"] for row in rows}
+
+
+def given_by(
+    connection: Connection, queue: str, rater: str, limit: int, *, cipher: Cipher | None = None
+) -> list[Rated]:
     """A rater's last ratings, newest first."""
-    return rated(connection, queue, rater=rater, limit=limit)
+    return rated(connection, queue, rater=rater, limit=limit, cipher=cipher)
 
 
 def rated(
     connection: Connection,
     queue: str,
     *,
-    limit: int,
+    limit: int | None,
     rater: str | None = None,
     part: str = RATING,
+    cipher: Cipher | None = None,
 ) -> list[Rated]:
-    """Given judgments with their cases, newest first."""
+    """Given judgments with their cases, newest first; `cipher` opens titles."""
     here = [judgments.c.queue == queue, judgments.c.state == "given", judgments.c.part == part]
     if rater is not None:
         here.append(judgments.c.rater == rater)
@@ -118,18 +159,18 @@ def rated(
         .order_by(judgments.c.given.desc(), judgments.c.case_id.desc())
         .limit(limit)
     )
-    return [_rated(row) for row in rows]
+    return [_rated(row, cipher) for row in rows]
 
 
-def _rated(row: Any) -> Rated:
+def _rated(row: Any, cipher: Cipher | None) -> Rated:
     fields = row._mapping
     ours = {name[2:]: value for name, value in fields.items() if name.startswith("j_")}
     theirs = {name: value for name, value in fields.items() if not name.startswith("j_")}
-    return Rated(decode_judgment(_Fields(ours)), decode_case(_Fields(theirs), None, bare=True))
+    return Rated(decode_judgment(Fields(ours)), decode_case(Fields(theirs), cipher, bare=True))
 
 
 @dataclass(frozen=True, slots=True)
-class _Fields:
+class Fields:
     """A part of a joined row, which reads like a row of one table."""
 
     _mapping: Mapping[str, Any]
@@ -185,8 +226,9 @@ def recent_of(connection: Connection, queue: str, rater: str, limit: int) -> lis
     return found[:limit]
 
 
-def next_conflict(connection: Connection, queue: str, rater: str) -> int | None:
-    """Lock and name the oldest case in conflict that nobody is settling."""
+def next_conflict(connection: Connection, queue: str, rater: str, *, beyond: int = 0) -> int | None:
+    """Lock and name the oldest case in conflict that nobody is settling; `beyond`: later than this
+    case."""
     busy = (
         select(judgments.c.case_id)
         .where(
@@ -199,91 +241,17 @@ def next_conflict(connection: Connection, queue: str, rater: str) -> int | None:
     )
     return connection.execute(
         select(cases.c.id)
-        .where(cases.c.queue == queue, cases.c.kind == "case", cases.c.state == "conflict", ~busy)
+        .where(
+            cases.c.queue == queue,
+            cases.c.kind == "case",
+            cases.c.state == "conflict",
+            cases.c.id > beyond,
+            ~busy,
+        )
         .order_by(cases.c.id)
         .limit(1)
         .with_for_update(skip_locked=True, of=cases)
     ).scalar_one_or_none()
-
-
-def list_cases(
-    connection: Connection,
-    queue: str,
-    *,
-    limit: int,
-    room: int,
-    before: int | None = None,
-    matching: Mapping[str, str] | None = None,
-    cipher: Cipher | None = None,
-) -> Listed:
-    """Cases of a queue, newest first; `room`: rows looked through; `matching`: state, kind, and
-    text, a piece of what is judged (title, question, messages, documents: nothing that an AI says
-    of it), or ref, a piece of the ref, which does as well.
-
-    Encrypted content cannot be searched: of such a case the title is.
-    """
-    wanted = matching or {}
-    text, ref = clean(wanted.get("text", "")), clean(wanted.get("ref", ""))
-    here = [cases.c.queue == queue]
-    if before is not None:
-        here.append(cases.c.id < before)
-    here += [cases.c[name] == wanted[name] for name in ("state", "kind") if name in wanted]
-    looked = select(cases.c.id).where(*here).order_by(cases.c.id.desc()).limit(room)
-    statement = select(cases).where(cases.c.id.in_(looked.scalar_subquery()))
-    if text:
-        statement = statement.where(_may_hold(text, ref))
-    statement = statement.order_by(cases.c.id.desc()).limit(limit)
-    found: list[StoredCase] = []
-    rows = connection.execute(statement).all()
-    while rows:
-        for row in rows:
-            case = decode_case(row, cipher)
-            named = bool(ref) and _holds(case.ref, ref)
-            if not text or named or _says(case, text, opened=not row.sealed):
-                found.append(case)
-        if len(found) >= limit or len(rows) < limit:
-            break
-        rows = connection.execute(statement.where(cases.c.id < rows[-1].id)).all()
-    if len(found) >= limit:
-        return Listed(found[:limit], found[limit - 1].id)
-    last = connection.execute(looked.offset(room - 1).limit(1)).scalar_one_or_none()
-    return Listed(found, last)
-
-
-def _may_hold(text: str, ref: str) -> ColumnElement[bool]:
-    """Every case that `_says` the text, and some that do not: content is JSON, in which the text
-    stands as JSON writes it, beside opinions, which must not be found."""
-    written = cases.c.content.ilike(_like(json.dumps(text, ensure_ascii=False)[1:-1]), escape="\\")
-    named = [cases.c.title.ilike(_like(text), escape="\\")]
-    if ref:
-        named.append(cases.c.ref.ilike(_like(ref), escape="\\"))
-    return or_(written & (cases.c.sealed == 0), *named)
-
-
-def _like(text: str) -> str:
-    """A pattern of LIKE for whatever holds a piece of text."""
-    escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    return f"%{escaped}%"
-
-
-def _holds(text: str, piece: str) -> bool:
-    return piece.casefold() in text.casefold()
-
-
-def _says(case: StoredCase, piece: str, *, opened: bool) -> bool:
-    """Whether the title holds the piece or, where the content was not encrypted, what is judged."""
-    texts = [case.title, *(_judged(case.content) if opened and case.content else ())]
-    return any(_holds(text, piece) for text in texts)
-
-
-def _judged(content: Mapping[str, Any]) -> Iterator[str]:
-    """Of a case's content what people read in every arm."""
-    yield content.get("question") or ""
-    for message in content.get("messages") or ():
-        yield message["content"]
-    for document in content.get("documents") or ():
-        yield document.get("title") or ""
-        yield document["text"]
 
 
 def actions_of(connection: Connection, case_id: int) -> list[tuple[float, str, str, str]]:

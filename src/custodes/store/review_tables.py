@@ -51,7 +51,8 @@ cases = Table(
 """One row a case. Of those that wait, the least `rank` is asked first. `kind`: case, or gold (a
 check whose answer is known, asked of every rater).
 `state`: open, conflict, done. `waiting`: 1 while it may be claimed. `taken`: ratings that are
-given or held. `content`: JSON, encrypted where `sealed`."""
+given or held. `content`: JSON, encrypted where `sealed`; so is `title`, but for that of earlier
+versions, which is empty."""
 
 Index("review_cases_queue_ref", cases.c.queue, cases.c.ref, unique=True)
 Index(
@@ -89,7 +90,8 @@ judgments = Table(
     Column("changes", Integer, nullable=False),
 )
 """One row a case, part (rating or ruling) and rater. `state`: held until `until`, left (the claim
-ran out or was given back), given. Times are seconds since 1970; `seconds`: from shown to given."""
+ran out or was given back), given. A note, in `draft` as well, is encrypted by the desk where it has
+a key. Times are seconds since 1970; `seconds`: from shown to given."""
 
 Index("review_judgments_state", judgments.c.queue, judgments.c.state, judgments.c.until)
 Index(
@@ -120,6 +122,7 @@ actions = Table(
     Column("detail", Text, nullable=False),
 )
 """One row whenever somebody did something: claimed, revealed, gave, changed, undid, left,
-expired, ruled. `detail` is JSON. Rows are never altered."""
+expired, ruled, unreadable (set aside, since no key opens it). `detail` is JSON. Rows are never
+altered."""
 
 Index("review_actions_case", actions.c.case_id, actions.c.id)

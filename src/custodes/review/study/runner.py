@@ -9,23 +9,24 @@ from custodes.errors import DataError
 from custodes.review.cases import Case
 from custodes.review.exchange import read_cases
 from custodes.review.queue import Desk
+from custodes.review.settling import check_known
 from custodes.review.study.protocol import Protocol
 from custodes.review.trials import Trial, trials_of
 
 __all__ = ["gather", "items_sha256", "judged_items", "start_study"]
-
-_EVERYTHING = 10_000_000
 
 
 def start_study(desk: Desk, protocol: Protocol, *, base: Path) -> int:
     """Make the study's queue and put its items in; how many. `base`: where a relative path of
     items starts.
 
-    `DataError` where an item lacks the AI's view or a known answer, or where the queue exists with
+    `DataError` where an item lacks the AI's view or a known answer, a check's answer is none of the
+    study's or the study asks no checks, before there is a queue; or where the queue exists with
     other settings: a study that runs is not changed.
     """
     items = _items(protocol, base)
     config = protocol.queue(items_sha256(protocol, base=base))
+    check_known(items, protocol.name, config)
     if protocol.name in desk.queues() and desk.config(protocol.name) != config:
         raise DataError(
             f"study {protocol.name}: its queue is there with other settings or items; a study is "
@@ -47,7 +48,7 @@ def gather(desk: Desk, protocol: Protocol, *, base: Path) -> tuple[list[Trial], 
             f"{began}; analyze with the file of items that the study was started with"
         )
     truths = {item.ref: str(item.meta["truth"]) for item in judged_items(protocol, base=base)}
-    rated = desk.rated(protocol.name, limit=_EVERYTHING)
+    rated = desk.rated(protocol.name)
     checks: dict[str, list[bool]] = {}
     for each in rated:
         if each.case.gold is not None:

@@ -48,9 +48,12 @@ def reviews_of(service: Service) -> Reviews:
     return service.reviews
 
 
-def review_common(service: Service, viewer: Viewer, queue: str | None = None) -> dict[str, Any]:
-    """What every page of review is given."""
+async def review_common(
+    service: Service, viewer: Viewer, queue: str | None = None
+) -> dict[str, Any]:
+    """What every page of review is given; `rules`: whether the viewer settles conflicts."""
     return {
+        "rules": queue is not None and await may_rule(reviews_of(service), viewer),
         "viewer": viewer,
         "place": "review",
         "open_to_all": service.open_to_all,
@@ -68,7 +71,7 @@ async def queues(request: Request) -> Response:
     reviews = reviews_of(service)
     names = await reviews.run(lambda desk: desk.queues())
     found = [(name, await reviews.progress(name)) for name in names]
-    values = {"queues": found, **review_common(service, viewer)}
+    values = {"queues": found, **await review_common(service, viewer)}
     return render("review_queues.html", values)
 
 
@@ -106,7 +109,7 @@ async def ahead(request: Request, queue: str) -> Response:
     claim = await _ask(reviews_of(service), lambda desk: desk.next(queue, viewer.key, after=after))
     if claim is None:
         return Response(status_code=204)
-    common = review_common(service, viewer, queue)
+    common = await review_common(service, viewer, queue)
     return await _drawn(reviews_of(service), "review_card.html", common, claim=claim)
 
 
@@ -126,7 +129,7 @@ async def act(request: Request, queue: str, id_: str, act: str) -> Response:
         if act == "answer":
             desk.submit(queue, rater, id_int, answer, confidence=sure, note=note)
         elif act == "first":
-            desk.first(queue, rater, id_int, answer, confidence=sure)
+            desk.first(queue, rater, id_int, answer, confidence=sure, note=note)
         elif act == "draft":
             desk.draft(queue, rater, id_int, {"confidence": sure, "note": note})
         elif act == "skip":
@@ -167,14 +170,14 @@ async def conflicts(request: Request, queue: str) -> Response:
     service = service_of(request)
     viewer = await viewer_of(request, service)
     reviews = reviews_of(service)
-    await _may_rule(reviews, viewer)
+    await _must_rule(reviews, viewer)
     found = await _ask(reviews, lambda desk: desk.next_conflict(queue, viewer.key))
     values: dict[str, Any] = {
         "claim": None,
         "said": (),
         "config": await _ask(reviews, lambda desk: desk.config(queue)),
         "progress": await reviews.progress(queue),
-        **review_common(service, viewer, queue),
+        **await review_common(service, viewer, queue),
     }
     if found is None:
         return render("review_conflict.html", values)
@@ -190,15 +193,31 @@ async def rule(request: Request, queue: str, id_: str) -> Response:
     viewer = await viewer_of(request, service)
     form = await _form(request, viewer)
     reviews = reviews_of(service)
-    await _may_rule(reviews, viewer)
+    await _must_rule(reviews, viewer)
     place, answer, note = number(id_), form.get("answer", ""), form.get("note", "")[:_NOTE]
-    await _ask(reviews, lambda desk: desk.rule(queue, viewer.key, place, answer, note=note))
+
+    def work(desk: Desk) -> None:
+        if desk.rule(queue, viewer.key, place, answer, note=note):
+            return
+        _, _, rulings, _ = desk.story(queue, place)
+        if not any((each.rater, each.answer) == (viewer.key, answer) for each in rulings):
+            raise DataError(
+                f"case {place} was settled meanwhile, and your ruling was not kept; go back to the "
+                "conflicts"
+            )  # who clicked twice has what they wanted
+
+    await _ask(reviews, work)
     return RedirectResponse(f"{REVIEW}/{quote(queue, safe='')}/conflicts", status_code=303)
 
 
-async def _may_rule(reviews: Reviews, viewer: Viewer) -> None:
+async def may_rule(reviews: Reviews, viewer: Viewer) -> bool:
+    """Whether whoever looks settles conflicts."""
     skills = await reviews.run(lambda desk: desk.skills(viewer.key))
-    if not viewer.admin and RULES_CONFLICTS not in skills:
+    return viewer.admin or RULES_CONFLICTS in skills
+
+
+async def _must_rule(reviews: Reviews, viewer: Viewer) -> None:
+    if not await may_rule(reviews, viewer):
         raise RequestError(
             "conflicts are settled by admins, and by reviewers with the skill "
             f"{RULES_CONFLICTS} (custodes review skills)",
@@ -229,7 +248,7 @@ async def _page(
         "progress": await reviews.progress(queue),
         "config": found.config if found else await _ask(reviews, lambda desk: desk.config(queue)),
         "search": search,
-        **review_common(service, viewer, queue),
+        **await review_common(service, viewer, queue),
     }
     page = "review_parts.html" if partial(request) else "review_judge.html"
     return await _drawn(reviews, page, values, claim=found, search=search)
@@ -288,7 +307,7 @@ async def _side(service: Service, viewer: Viewer, queue: str) -> Response:
     values = {
         "last": await reviews.run(lambda desk: desk.last(queue, viewer.key)),
         "progress": await reviews.progress(queue),
-        **review_common(service, viewer, queue),
+        **await review_common(service, viewer, queue),
     }
     return render("review_side.html", values)
 

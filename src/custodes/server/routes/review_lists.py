@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from custodes import store
-from custodes.errors import DataError, MissingExtraError
+from custodes.errors import CustodesError, DataError
 from custodes.review.arms import Arm
 from custodes.review.help import help_for, pieces
 from custodes.review.overview import QueueAgreement, queue_agreement
@@ -54,9 +54,9 @@ async def cases(request: Request, queue: str) -> Response:
     def work(desk: Desk) -> store.Listed:
         desk.config(queue)
         # Who could tell a check from a case would not be checked by it.
-        kind = "" if viewer.admin else "case"
+        asked = {"state": state, "text": text, "reader": "" if viewer.admin else viewer.key}
         # A ref may be that of an event, whose page tells what the guard did.
-        asked = {"state": state, "text": text, "kind": kind, "ref": text if viewer.admin else ""}
+        asked["ref"] = text if viewer.admin else ""
         matching = {name: value for name, value in asked.items() if value}
         return desk.listed(queue, limit=_PAGE, room=_ROOM, before=before, matching=matching)
 
@@ -64,7 +64,7 @@ async def cases(request: Request, queue: str) -> Response:
         page = await reviews.run(work)
     except DataError as error:
         raise RequestError(str(error), status=404) from error
-    common = review_common(service, viewer, queue)
+    common = await review_common(service, viewer, queue)
     here = f"{common['base']}/cases"
     values = {
         "page": page,
@@ -113,7 +113,7 @@ async def story(request: Request, queue: str, id_: str) -> Response:
     except DataError as error:
         raise RequestError(str(error), status=404) from error
     values = {**found, "names": await service.records.key_names(), "search": "", "claim": None,
-              "outlined": False, **review_common(service, viewer, queue)}  # fmt: skip
+              "outlined": False, **await review_common(service, viewer, queue)}  # fmt: skip
     return await reviews.run(lambda _: render("review_story.html", values))
 
 
@@ -134,7 +134,7 @@ async def agreement(request: Request, queue: str) -> Response:
         "config": config,
         "names": await service.records.key_names(),
         "progress": await reviews.progress(queue),
-        **review_common(service, viewer, queue),
+        **await review_common(service, viewer, queue),
     }
     live = partial(request)
     return render("review_agreement_live.html" if live else "review_agreement.html", values)
@@ -155,7 +155,7 @@ def _agreement(service: Service, queue: str) -> tuple[QueueAgreement | None, str
         said, new = "", found
         try:
             new = await asyncio.to_thread(queue_agreement, reviews.desk, queue)
-        except (DataError, MissingExtraError) as error:
+        except CustodesError as error:
             said, new = str(error), None
         finally:
             reviews.computing.discard(queue)

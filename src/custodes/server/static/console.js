@@ -29,8 +29,14 @@
   // Keys: an element with data-key is clicked by it; "g o" is one key after the other.
   let pending = "";
   let forget = 0;
-  const typing = (target) => target.closest("input, select, textarea, [contenteditable]");
+  // What takes letters; a radio takes none, and keys go on answering after it was clicked.
+  const typing = (target) => {
+    const field = target.closest("input, select, textarea, [contenteditable]");
+    return Boolean(field) && !["radio", "checkbox", "button", "submit"].includes(field.type);
+  };
   const press = (event) => {
+    // Enter on a radio would press its form's first button: an answer that nobody chose.
+    if (event.key === "Enter" && event.target.type === "radio") event.preventDefault();
     const sheet = document.getElementById("sheet");
     if (event.ctrlKey || event.metaKey || event.altKey || event.key.length !== 1) return;
     if (typing(event.target) || (sheet.open && event.key !== "?")) return;

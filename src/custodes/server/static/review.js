@@ -13,17 +13,25 @@
   let sending = Promise.resolve(); // answers go one after the other
   let waiting = 0;
 
+  let leaving = false; // to sign in again
+  const refusal = (why, status) => Object.assign(new Error(why), { status });
   const ask = async (address, options = {}) => {
     const response = await fetch(address, {
       credentials: "same-origin",
       ...options,
       headers: { "HX-Request": "true", ...options.headers },
     });
-    if (response.status === 401) { location.reload(); throw new Error("sign in again"); }
+    const { status } = response;
+    if (status === 401) {
+      leaving = true;
+      lose();
+      location.reload();
+      throw refusal("sign in again", status);
+    }
     if (!response.ok) {
       const page = new DOMParser().parseFromString(await response.text(), "text/html");
       const said = page.querySelector("main p:not(.status)");
-      throw new Error(said ? said.textContent.trim() : `status ${response.status}`);
+      throw refusal(said ? said.textContent.trim() : `status ${status}`, status);
     }
     return response.status === 204 ? "" : response.text();
   };
@@ -71,19 +79,78 @@
   };
   const showSide = (html) => document.getElementById("side-place").replaceChildren(made(html));
 
+  // What is on its way stays in the tab until the server has it: a session that ran out sends
+  // whoever judges to the sign-in and back.
+  const KEPT = "custodes-review-unsent";
+  const whoever = () => (find(".who") ? find(".who").textContent.trim() : "");
+  const kept = () => {
+    try { return JSON.parse(sessionStorage.getItem(KEPT)) || {}; } catch { return {}; }
+  };
+  const hold = (all) => {
+    try { sessionStorage.setItem(KEPT, JSON.stringify(all)); } catch { /* then not beyond this page */ }
+  };
+  const keep = (address, fields, lost = false) => {
+    const all = kept();
+    if (fields) {
+      const { word, ...said } = fields; // the word is the session's that ran out
+      all[address] = { who: whoever(), said, lost };
+    } else delete all[address];
+    hold(all);
+  };
+  // A page that is only reloaded while an answer is on its way loses none.
+  const lose = () => hold(Object.fromEntries(
+    Object.entries(kept()).map(([address, each]) => [address, { ...each, lost: true }])));
+  const fill = (form, said) => {
+    form.querySelector("[name=note]").value = said.note || "";
+    form.querySelectorAll(".sure input").forEach((each) => { each.checked = each.value === said.confidence; });
+    form.querySelectorAll("[name=answer]").forEach((each) => {
+      each.classList.toggle("before", each.value === said.answer);
+    });
+  };
+  const restore = () => {
+    const form = find("[data-answers]");
+    for (const [address, { who, said, lost }] of Object.entries(kept())) {
+      const here = form && form.getAttribute("action") === address;
+      const mine = lost && who === whoever(); // not another rater's, at the same screen
+      if (!mine || !here) keep(address, null);
+      if (!mine) continue;
+      if (here) fill(form, said);
+      const what = said.answer ? `Your answer “${said.answer}”` : "Your draft";
+      const where = here ? "" : ` to case ${(address.match(/cases\/(\d+)/) || [])[1]}`;
+      const note = !here && said.note ? ` Its note was: ${said.note}` : "";
+      trouble(`${what}${where} was not stored before you had to sign in: give it again.${note}`);
+    }
+  };
+
   const fieldsOf = (form) => Object.fromEntries(new FormData(form));
   const answer = (form, submitter) => {
     const fields = { ...fieldsOf(form), answer: submitter.value };
+    const address = form.getAttribute("action");
+    const at = caseOf(card());
+    // Sent again, an answer that was refused for good (409: others judged the case meanwhile, say)
+    // is refused again: then the case is not shown once more.
+    const failed = (error, again) => {
+      if (error.status === 401) return;
+      keep(address, null);
+      if (error.status !== 409) again();
+      trouble(`Case ${at}: not stored: ${error.message}`);
+    };
+    keep(address, fields);
     clearTimeout(saving);
     trouble("");
     const first = card().dataset.first === "yes";
     const ready = !first && ahead && ahead.after === caseOf(card()) ? ahead : null;
     if (!ready) {
-      form.querySelectorAll("button").forEach((each) => { each.disabled = true; });
-      const address = form.action;
-      sending = sending.then(() => post(address, fields)).then(showAll).catch((error) => {
-        trouble(`Not stored: ${error.message}`);
-        form.querySelectorAll("button").forEach((each) => { each.disabled = false; });
+      const enable = (really) => form.querySelectorAll("button").forEach((each) => {
+        each.disabled = !really;
+      });
+      enable(false);
+      sending = sending.then(() => post(address, fields)).then((html) => {
+        keep(address, null);
+        showAll(html);
+      }).catch(async (error) => {
+        failed(error, () => enable(true));
+        if (error.status === 409) await next();
       });
       return;
     }
@@ -93,16 +160,22 @@
     const shows = caseOf(card());
     announce();
     waiting += 1;
-    sending = sending.then(() => post(form.action, { ...fields, shows })).then((html) => {
+    sending = sending.then(() => post(address, { ...fields, shows })).then((html) => {
+      keep(address, null);
       waiting -= 1;
       showSide(html);
       if (!waiting) fetchAhead();
     }).catch((error) => { // the answer is not lost: its card comes back as it was
       waiting -= 1;
-      place().replaceChildren(before);
-      announce();
-      trouble(`Not stored: ${error.message}`);
+      failed(error, () => {
+        place().replaceChildren(before);
+        announce();
+      });
+      if (error.status === 409 && !waiting) fetchAhead();
     });
+  };
+  const next = async () => { // what the server has now; the line that says why stays
+    try { showAll(await ask(parts.dataset.base)); } catch (error) { trouble(error.message); }
   };
   const send = (form) => {
     trouble("");
@@ -124,7 +197,10 @@
       const fields = fieldsOf(form);
       sending = sending.then(() => post(`${parts.dataset.base}/cases/${at}/draft`, fields))
         .then(() => { mark.textContent = "Draft kept"; })
-        .catch((error) => { mark.textContent = `Draft not kept: ${error.message}`; });
+        .catch((error) => {
+          if (error.status === 401) keep(form.getAttribute("action"), fields, true);
+          mark.textContent = `Draft not kept: ${error.message}`;
+        });
     }, 250);
   };
 
@@ -178,6 +254,7 @@
   document.addEventListener("input", (event) => {
     if (event.target.closest("[data-answers]")) save();
   });
-  window.addEventListener("beforeunload", (event) => { if (waiting) event.preventDefault(); });
+  window.addEventListener("beforeunload", (event) => { if (waiting && !leaving) event.preventDefault(); });
+  restore();
   fetchAhead();
 })();

@@ -48,8 +48,9 @@ def require_current(engine: Engine) -> None:
     """Refuse a database that is not of this version, with a `StoreError`."""
     if not _is_current(engine):
         raise StoreError(
-            "the database is not at this version's tables; `custodes serve` and "
-            "`custodes keys create` bring an older one up to date"
+            "the database is not at this version's tables; `custodes serve`, `custodes keys "
+            "create` and whatever else writes (`custodes review queue`, `custodes review add`) "
+            "bring an older one up to date"
         )
 
 
