@@ -3,6 +3,7 @@ import pytest
 
 from custodes.errors import ConfigError, ModelRequestError, ModelServerError
 from custodes.models import GenerateModel, LogProbabilityModel, Sampling, StreamModel
+from custodes.models.base import Ending
 from custodes.models.openai import OpenAIModel
 from custodes.types import Message
 
@@ -111,6 +112,30 @@ def test_a_stream_is_read_however_it_is_cut(model, server, answered, sse) -> Non
     assert server.asked[0][2]["stream"] is True
 
 
+def test_an_error_of_null_is_none_and_the_stream_tells_its_end(
+    model, server, answered, sse
+) -> None:
+    usage = {"completion_tokens": 3}
+    pieces = (
+        sse({"error": None, "choices": [{"delta": {"content": "a"}, "finish_reason": None}]}),
+        sse({"error": None, "choices": [{"delta": {"content": "b"}, "finish_reason": "length"}]}),
+        sse({"choices": [], "usage": usage}),
+        sse("[DONE]"),
+    )
+    server.answers = [answered(chunks=pieces)]
+    said = []
+
+    def told():
+        return (yield from model.stream(TALK, Sampling()))
+
+    stream = told()
+    with pytest.raises(StopIteration) as ended:
+        while True:
+            said.append(next(stream))
+    assert said == ["a", "b"]
+    assert ended.value.value == Ending(finish="length", reply_tokens=3)
+
+
 def test_a_finished_stream_needs_no_done(model, server, answered, sse) -> None:
     piece = sse({"choices": [{"delta": {"content": "a"}, "finish_reason": "stop"}]})
     server.answers = [answered(chunks=(piece,))]
@@ -188,9 +213,40 @@ def test_a_server_without_echo_is_named(scorer, server, answered, logprobs) -> N
 def test_log_probabilities_that_are_no_numbers_are_the_servers_failure(
     scorer, server, answered
 ) -> None:
-    logprobs = {"tokens": ["x" * 99], "text_offset": [0], "token_logprobs": ["low"]}
+    tokens = [PROMPT + " yes"]
+    logprobs = {"tokens": tokens, "text_offset": [0], "token_logprobs": ["low"]}
     server.answers = [answered(body={"choices": [{"logprobs": logprobs}]})]
     with pytest.raises(ModelServerError, match="expected numbers"):
+        scorer.log_probabilities(TURNS, [" yes"])
+
+
+def test_a_begin_token_that_the_server_puts_before_the_text_moves_nothing(
+    scorer, server, answered
+) -> None:
+    begin = "<|begin_of_text|>"
+
+    def begun(body):
+        (choice,) = echo(body)["choices"]
+        logs = choice["logprobs"]
+        logs["tokens"].insert(0, begin)
+        logs["text_offset"] = [0, *(len(begin) + start for start in logs["text_offset"])]
+        logs["token_logprobs"].insert(0, None)
+        logs["token_logprobs"][1] = -0.25
+        return {"choices": [choice]}
+
+    server.answers = [answered(body=begun)]
+    (got,) = scorer.log_probabilities(TURNS, [" yes indeed"])
+    assert list(got) == [-16, -20, -24, -28]
+
+
+def test_tokens_that_do_not_spell_the_text_are_an_error(scorer, server, answered) -> None:
+    def broken(body):
+        (choice,) = echo(body)["choices"]
+        choice["logprobs"]["tokens"][3] = "\ufffd"
+        return {"choices": [choice]}
+
+    server.answers = [answered(body=broken)]
+    with pytest.raises(ModelRequestError, match="do not spell the text"):
         scorer.log_probabilities(TURNS, [" yes"])
 
 

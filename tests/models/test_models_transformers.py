@@ -15,10 +15,12 @@ from custodes.models import (
     Sampling,
     StreamModel,
 )
+from custodes.models.base import Ending
 from custodes.models.causal import CausalConfig, CausalModel
 from custodes.models.padding import pack
 from custodes.models.residual import ResidualReader
 from custodes.models.transformers import TransformersModel
+from custodes.models.tuning import RowMaker
 from custodes.types import Message
 
 TEXTS = [
@@ -359,6 +361,40 @@ def test_continuations_beyond_the_context_are_refused(tiny) -> None:
 
 
 # Settings
+
+
+def test_a_conversation_that_the_template_refuses_is_the_askers_mistake(tiny_folder) -> None:
+    strict = (
+        "{% if messages[0].role != 'user' %}{{ raise_exception('turns must alternate') }}"
+        "{% endif %}{{ messages[-1].content }}"
+    )
+    model = made(tiny_folder, chat_template=strict)
+    assert model.prompt_ids((Message("user", "fox"),))
+    with pytest.raises(ModelRequestError, match="turns must alternate; got turns of system, user"):
+        model.prompt_ids((Message("system", "fox"), Message("user", "fox")))
+    with pytest.raises(ConfigError, match="chat_template: "):
+        made(tiny_folder, chat_template="{% if %}").prompt_ids((Message("user", "fox"),))
+    rows = RowMaker(model._tokenizer, strict)
+    with pytest.raises(ModelRequestError, match="turns must alternate"):
+        rows.prompt((Message("system", "fox"),))
+
+
+def test_a_stream_tells_why_it_ended_and_its_tokens(tiny) -> None:
+    asked = (Message("user", "the fox"),)
+
+    def told(stream):
+        return (yield from stream)
+
+    for limit in (3, 200):
+        sampling = Sampling(max_tokens=limit)
+        (whole,) = tiny.generate([asked], sampling)
+        ending = Ending(finish=whole.finish, reply_tokens=whole.reply_tokens)
+        for stream in (tiny.stream(asked, sampling), tiny.watch(asked, sampling, [1])):
+            telling = told(stream)
+            with pytest.raises(StopIteration) as ended:
+                while True:
+                    next(telling)
+            assert ended.value.value == ending
 
 
 def test_a_model_without_a_chat_template_says_so(tiny_folder_with_begin) -> None:

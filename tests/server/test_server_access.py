@@ -3,11 +3,16 @@
 import io
 import logging
 
+import httpx2
 import pytest
 from server_doubles import MARKER, Guard, gateway, make_guard
 
 from custodes.classifiers.scripted import ScriptedConfig, ScriptedScorer
+from custodes.errors import StoreBusyError
 from custodes.guard import Cascade, Edition, Stage
+from custodes.server.app import build_app, build_parts
+from custodes.server.config import GatewayConfig
+from custodes.server.demonstration import serve_in_thread
 from custodes.server.scripted import Script, ScriptedUpstream
 from custodes.server.telemetry import JsonLines
 
@@ -105,3 +110,26 @@ def test_events_quote_a_guard_that_failed_where_texts_are_kept(upstream, keeps):
     (failed,) = [event for event in running.sink.events if event.failure]
     assert "raised ValueError" in failed.failure
     assert (SECRET in failed.failure) is keeps
+
+
+class LostKeys:
+    """A database of keys that does not answer."""
+
+    async def find(self, token):
+        raise StoreBusyError("the database is locked")
+
+    async def named(self, id_):
+        raise StoreBusyError("the database is locked")
+
+
+def test_without_the_database_of_keys_nobody_is_let_in_and_told_why(upstream):
+    config = GatewayConfig.parse({"guard": None, "upstreams": {"main": {"url": upstream.url}}})
+    app = build_app(config, build_parts(config, keys=LostKeys()))
+    asked = {"model": "m", "messages": [{"role": "user", "content": "hello"}]}
+    with serve_in_thread(app) as url, httpx2.Client(timeout=20, trust_env=False) as http:
+        for path in ("/v1/chat/completions", "/v1/messages", "/v1/moderations"):
+            response = http.post(url + path, json=asked, headers={"x-api-key": "k"})
+            assert response.status_code == 503
+            assert "database does not answer" in response.json()["error"]["message"]
+        response = http.post(url + "/v1/moderations", json=asked, headers={"x-api-key": "k"})
+        assert response.json()["error"]["code"] == "store_unavailable"

@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 import uvloop
+from raw_upstream import raw_upstream
+from server_doubles import gateway
 
 from custodes.errors import ConfigError, ModelServerError, ModelTimeoutError
 from custodes.server.upstreams.connections import Connections
@@ -283,3 +285,48 @@ def test_a_password_in_the_address_is_refused():
     config = HttpUpstream.Config.parse({"url": "http://me:secret@127.0.0.1/v1"})
     with pytest.raises(ConfigError, match="api_key_env"):
         HttpUpstream(config, name="main")
+
+
+def models_of(**settings):
+    async def main():
+        upstream = HttpUpstream(HttpUpstream.Config.parse(settings), name="main")
+        try:
+            return await upstream.models()
+        finally:
+            await upstream.close()
+
+    return asyncio.run(main())
+
+
+@pytest.mark.parametrize(("kind", "version"), [("anthropic", "2023-06-01"), ("openai", None)])
+def test_models_are_asked_for_as_the_format_wants(kind, version):
+    with raw_upstream(body={"data": [{"id": "a"}, {"id": 7}, 7]}) as upstream:
+        assert models_of(url=upstream.url, kind=kind) == ["a"]
+        ((path, headers),) = upstream.asked
+        assert (path, headers.get("anthropic-version")) == ("/v1/models", version)
+        upstream.body = {"data": 7}
+        assert models_of(url=upstream.url) == []
+
+
+def test_a_refusal_to_list_models_is_no_empty_list():
+    with raw_upstream(body={"error": {}}, status=400) as upstream:
+        with pytest.raises(ModelServerError, match="/models answers with status 400"):
+            models_of(url=upstream.url)
+        with gateway(upstream, None) as running:
+            listed = running.http.get(running.url + "/v1/models").json()
+            assert listed["data"] == []
+            page = running.http.get(running.url + "/metrics").text
+            assert 'custodes_upstream_errors_total{kind="ModelServerError"' in page
+
+
+def test_the_query_of_an_address_goes_with_every_request():
+    said = {"choices": [{"index": 0, "message": {"content": "x"}, "finish_reason": "stop"}]}
+    with raw_upstream(body=said) as upstream:
+        azure = {"main": {"url": f"{upstream.url}/?api-version=2024-10-21&x=1"}}
+        body = {"model": "m", "messages": [{"role": "user", "content": "hello"}]}
+        with gateway(upstream, None, upstreams=azure) as running:
+            assert running.post("/v1/chat/completions", body).status_code == 200
+            running.http.get(running.url + "/v1/models")
+        query = "?api-version=2024-10-21&x=1"
+        paths = [path for path, _ in upstream.asked]
+        assert paths == [f"/v1/chat/completions{query}", f"/v1/models{query}"]

@@ -1,12 +1,15 @@
 """Verdicts without a model, models, health, metrics, several upstreams, a model in process."""
 
+import gzip
 import json
+import threading
 
 import pytest
 from server_doubles import CAKE, MARKER, gateway, make_guard, said
 
 from custodes.classifiers.scripted import Fault
 from custodes.server.scripted import Script
+from custodes.types import RuleId
 
 
 def ask(running, questions, text=MARKER):
@@ -208,9 +211,84 @@ def test_a_model_in_process_that_fails_is_an_upstream_that_fails(upstream):
         chunks = running.chat("hello")
         assert "error" in chunks[-1]
     with gateway(upstream, upstreams={"x": {"model": "nothing-like-it"}}) as running:
-        assert "error" in running.chat("hello")[-1]
         body = {"model": "m", "messages": [{"role": "user", "content": "hello"}]}
-        assert running.post("/v1/chat/completions", body).status_code == 502
+        for stream in (False, True):
+            response = running.post("/v1/chat/completions", {**body, "stream": stream})
+            assert response.status_code == 502
+
+
+def test_every_text_of_a_moderation_has_the_time_of_a_verdict(upstream):
+    def slow():
+        return make_guard(fault=Fault.STALL, stall_seconds=0.05, step=500)
+
+    with gateway(upstream, slow, judge_seconds=0.5) as running:
+        reply = running.post("/v1/moderations", {"input": ["hello"] * 10})
+        assert reply.status_code == 200
+        running.wait_for(lambda: len(running.sink.events) == 10)
+    with gateway(upstream, slow, request_seconds=0.5) as running:
+        response = running.post("/v1/moderations", {"input": ["hello"] * 50})
+        assert response.status_code == 504
+        assert "send fewer texts" in response.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("path", ["/v1/moderations", "/v1/decisions"])
+def test_a_verdict_that_cannot_be_had_is_recorded(upstream, path):
+    released = threading.Event()
+
+    def hanging():
+        return make_guard(fault=Fault.STALL, stall_seconds=1, sleep=lambda _: released.wait(20))
+
+    asked = {"input": "hello", "questions": [{"type": "predicate", "instructions": "harmful"}]}
+    with gateway(upstream, hanging, judge_seconds=0.2) as running:
+        response = running.post(path, asked)
+        assert response.status_code == 503
+        assert response.json()["error"]["code"] == "guard_failed"
+        running.wait_for(lambda: len(running.sink.events) == 1)
+        (event,) = running.sink.events
+        assert (event.route, event.judged, event.action) == (path, "input", "stop")
+        assert "given up" in event.failure
+        assert (
+            "custodes_guard_failures_total 1.0" in running.http.get(running.url + "/metrics").text
+        )
+        released.set()
+
+
+def test_a_decision_is_of_the_guard_that_judged_it(upstream):
+    held, judging = threading.Event(), threading.Event()
+
+    def hold(_):
+        judging.set()
+        held.wait(10)
+
+    editions = iter([("1", {"fault": Fault.STALL, "stall_seconds": 1, "sleep": hold}), ("2", {})])
+
+    def guard():
+        version, settings = next(editions)
+        rules = (CAKE, RuleId(f"rule-{version}"))
+        return make_guard(version=version, rules=rules, **settings)
+
+    questions = [{"type": "predicate", "instructions": "rule-1"}]
+    with gateway(upstream, guard) as running:
+        found = []
+        asking = threading.Thread(target=lambda: found.append(ask(running, questions, "hello")))
+        asking.start()
+        assert judging.wait(5)
+        assert running.http.post(running.url + "/v1/admin/reload").status_code == 200
+        held.set()
+        asking.join()
+        assert found[0]["answers"][0]["type"] == "predicate"
+
+
+def test_a_body_that_is_encoded_is_refused_by_name(running):
+    data = gzip.compress(json.dumps({"input": "hello"}).encode())
+    for encoding in ("gzip", "br"):
+        response = running.http.post(
+            running.url + "/v1/moderations", content=data, headers={"content-encoding": encoding}
+        )
+        assert response.status_code == 415
+        assert f"content-encoding: got '{encoding}'" in response.json()["error"]["message"]
+    plain = {"content-encoding": "identity"}
+    assert running.post("/v1/moderations", {"input": "hello"}, headers=plain).status_code == 200
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ from custodes.server.auth import ConfiguredKeys, SeveralStores
 from custodes.server.config import GatewayConfig, KeyConfig
 from custodes.server.events import MemorySink
 from custodes.server.gate import Ask, Cut, Gate, Leave
-from custodes.server.hearing import Intake
+from custodes.server.hearing import Hearing, Intake
 from custodes.server.judging import JudgePool, JudgingError
 from custodes.server.limits import MemoryLimiter, RedisLimiter, retry_after
 from custodes.server.persistence import open_database
@@ -334,3 +334,39 @@ def test_a_gate_that_is_failed_cuts_what_is_open_and_leaves_what_is_settled():
     assert list(gate.leaving()) == []
     assert list(gate.fail(verdict)) == []
     assert gate.ended
+
+
+def test_the_words_of_a_choice_can_be_read_while_a_thread_judges_another():
+    asked = Asked(conversations=((Message("user", "?"),),), model="m", choices_each=400)
+    hearing = Hearing(make_guard(), asked)
+    asks = [Ask(lane, "content", "word") for lane in range(400)]
+    judging = threading.Thread(target=lambda: hearing.answer(asks))
+    judging.start()
+    while judging.is_alive():
+        assert hearing.text(0) in ("", "word")
+    assert hearing.text(399) == "word"
+
+
+def test_what_a_background_task_begins_is_waited_for(upstream):
+    from custodes.server.app import build_parts
+    from custodes.server.service import Service
+
+    async def main():
+        base = {"guard": None, "no_auth": True, "upstreams": {"a": {"url": upstream.url}}}
+        config = GatewayConfig.parse({**base, "drain_seconds": 2})
+        service = Service(config, build_parts(config))
+        done = []
+
+        async def last():
+            await asyncio.sleep(0.05)
+            done.append("last")
+
+        async def first():
+            await asyncio.sleep(0.05)
+            service.background(last())
+
+        service.background(first())
+        await service.close()
+        assert done == ["last"]
+
+    asyncio.run(main())

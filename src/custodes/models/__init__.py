@@ -7,6 +7,7 @@ from custodes.config import Registry
 from custodes.models.base import (
     ActivationModel,
     Activations,
+    Ending,
     GenerateModel,
     LogProbabilityModel,
     Passage,
@@ -21,6 +22,7 @@ __all__ = [
     "MODELS",
     "ActivationModel",
     "Activations",
+    "Ending",
     "GenerateModel",
     "LogProbabilityModel",
     "Passage",

@@ -6,12 +6,12 @@ field; tools' turns are given as the user's.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import Any, Literal, Self
 
 from custodes.errors import ModelServerError
 from custodes.models.answer import Answer
-from custodes.models.base import Reply, Sampling
+from custodes.models.base import Ending, Reply, Sampling
 from custodes.models.remote import Remote, RemoteConfig, Timing
 from custodes.models.tokens import well_formed
 from custodes.types import Conversation
@@ -63,9 +63,12 @@ class AnthropicModel:
         """One reply a conversation, in order; the first `ModelError` ends it."""
         return self._remote.map(lambda turns: self._reply(turns, sampling), conversations)
 
-    def stream(self, conversation: Conversation, sampling: Sampling) -> Iterator[str]:
+    def stream(
+        self, conversation: Conversation, sampling: Sampling
+    ) -> Generator[str, None, Ending]:
         """Pieces of the reply; `ModelServerError` where it breaks off."""
         body = {**self._body(conversation, sampling), "stream": True}
+        reason, tokens = "", None
         events = self._remote.events("/messages", body)
         try:
             for event in events:
@@ -76,7 +79,9 @@ class AnthropicModel:
                         f"{self.description}: {answer.value.get('error')!r:.300}"
                     )
                 if kind == "message_stop":
-                    return
+                    return Ending(finish=_FINISH.get(reason, "stop"), reply_tokens=tokens)
+                reason = answer.get(str, "delta", "stop_reason") or reason
+                tokens = answer.get(int, "usage", "output_tokens") or tokens
                 if kind == "content_block_delta" and (piece := answer.get(str, "delta", "text")):
                     yield piece
         finally:

@@ -19,6 +19,7 @@ from custodes.types import Conversation
 __all__ = [
     "ActivationModel",
     "Activations",
+    "Ending",
     "GenerateModel",
     "LogProbabilityModel",
     "Passage",
@@ -52,6 +53,14 @@ class Reply:
     text: str
     finish: Literal["stop", "length", "refusal", "tool_calls"] = "stop"
     prompt_tokens: int | None = None
+    reply_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """What a stream tells at its end; `reply_tokens` is None where the backend does not tell."""
+
+    finish: Literal["stop", "length", "refusal", "tool_calls"] = "stop"
     reply_tokens: int | None = None
 
 
@@ -96,7 +105,11 @@ class StreamModel(Protocol):
     """Writes one reply piece by piece."""
 
     def stream(self, conversation: Conversation, sampling: Sampling) -> Iterator[str]:
-        """Pieces of text as they come; closing the iterator cancels the reply."""
+        """Pieces of text as they come; closing the iterator cancels the reply.
+
+        A generator may return an `Ending`: why the reply ended, and how many tokens it has, which
+        no number of pieces tells.
+        """
         ...
 
 
@@ -168,7 +181,7 @@ class WatchedModel(Protocol):
         prompt_tokens: int = 0,
     ) -> Iterator[Passage]:
         """The reply that `stream` gives, with the activations of the passes that write it; of the
-        prompt those of its last `prompt_tokens`."""
+        prompt those of its last `prompt_tokens`. A generator may return an `Ending`, as there."""
         ...
 
     def exchange_activations(

@@ -6,7 +6,7 @@ Takes a loaded transformers model and tokenizer; knows nothing of where they com
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -18,7 +18,7 @@ from torch import Tensor
 from custodes.config import Config
 from custodes.errors import ConfigError, ModelRequestError
 from custodes.models.activation_stream import ActivationStream, Step
-from custodes.models.base import Activations, Passage, Reply, Sampling
+from custodes.models.base import Activations, Ending, Passage, Reply, Sampling
 from custodes.models.continuations import continuation_logs, prefill
 from custodes.models.decoding import Decoder, ReplyText, generator
 from custodes.models.eight_bits import in_eight_bits
@@ -28,6 +28,7 @@ from custodes.models.padding import pack, right_padded
 from custodes.models.passages import passages
 from custodes.models.residual import ResidualReader
 from custodes.models.swaps import promising_swaps, span_tokens, usable_tokens
+from custodes.models.templates import rendered
 from custodes.models.tokens import PlainTokenizer, well_formed
 from custodes.models.trunk import Trunk, add_low_rank
 from custodes.types import Conversation
@@ -240,7 +241,9 @@ class CausalModel:
             replies.update(zip(batch, written, strict=True))
         return [replies[row] for row in range(len(prompts))]
 
-    def stream(self, conversation: Conversation, sampling: Sampling) -> Iterator[str]:
+    def stream(
+        self, conversation: Conversation, sampling: Sampling
+    ) -> Generator[str, None, Ending]:
         """The reply that `generate` gives, piece by piece; closing the iterator cancels it."""
         prompt = self.prompt_ids(conversation)
         decoder = Decoder(self._model, [prompt], [generator(sampling.seed, prompt, 0)])
@@ -248,6 +251,7 @@ class CausalModel:
         while reply.finish is None:
             if piece := reply.push(decoder.step(sampling)[0]):
                 yield piece
+        return Ending(finish=reply.finish, reply_tokens=reply.tokens)
 
     def watch(
         self,
@@ -256,7 +260,7 @@ class CausalModel:
         layers: Sequence[int],
         *,
         prompt_tokens: int = 0,
-    ) -> Iterator[Passage]:
+    ) -> Generator[Passage, None, Ending]:
         """The reply that `stream` gives, with the activations of the passes that write it; of the
         prompt those of its last `prompt_tokens`."""
         chosen = self._checked(layers)
@@ -341,9 +345,7 @@ class CausalModel:
         if len(turns) > 1 and turns[-1].role == "assistant":
             begun = well_formed(turns.pop().content)
         messages = [{"role": turn.role, "content": well_formed(turn.content)} for turn in turns]
-        text: str = self._tokenizer.apply_chat_template(
-            messages, chat_template=template, add_generation_prompt=True, tokenize=False
-        )
+        text = rendered(self._tokenizer, template, messages, reply=True)
         return text + begun
 
     def _reply(self, prompt: Sequence[int], sampling: Sampling) -> ReplyText:

@@ -6,7 +6,7 @@ some servers have (vLLM does).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from custodes.errors import ConfigError, ModelRequestError, ModelServerError
 from custodes.models.answer import Answer
-from custodes.models.base import Reply, Sampling
+from custodes.models.base import Ending, Reply, Sampling
 from custodes.models.remote import Remote, RemoteConfig, Timing
 from custodes.models.tokens import well_formed
 from custodes.types import Conversation
@@ -67,27 +67,32 @@ class OpenAIModel:
         """One reply a conversation, in order; the first `ModelError` ends it."""
         return self._remote.map(lambda turns: self._reply(turns, sampling), conversations)
 
-    def stream(self, conversation: Conversation, sampling: Sampling) -> Iterator[str]:
+    def stream(
+        self, conversation: Conversation, sampling: Sampling
+    ) -> Generator[str, None, Ending]:
         """Pieces of the reply; `ModelServerError` where it breaks off."""
         body = {**self._body(conversation, sampling), "stream": True}
-        finished = False
+        done, reason, tokens = False, None, None
         events = self._remote.events("/chat/completions", body)
         try:
             for event in events:
                 if event.data == "[DONE]":
-                    return
+                    done = True
+                    break
                 answer = Answer.read(event.data, self.description)
-                if "error" in answer.value:
-                    raise ModelServerError(f"{self.description}: {answer.value['error']!r:.300}")
+                if error := answer.value.get("error"):
+                    raise ModelServerError(f"{self.description}: {error!r:.300}")
                 if piece := answer.get(str, "choices", 0, "delta", "content"):
                     yield piece
-                finished = finished or answer.get(str, "choices", 0, "finish_reason") is not None
+                reason = answer.get(str, "choices", 0, "finish_reason") or reason
+                tokens = answer.get(int, "usage", "completion_tokens") or tokens
         finally:
             events.close()
-        if not finished:
+        if not (done or reason):
             raise ModelServerError(
                 f"{self.description}: the stream ended before the reply; ask again"
             )
+        return Ending(finish=_FINISH.get(reason or "", "stop"), reply_tokens=tokens)
 
     def log_probabilities(
         self, conversation: Conversation, continuations: Sequence[str]
@@ -167,14 +172,36 @@ class OpenAIModel:
                 f"{self.description}: /completions does not echo the prompt's log-probabilities; "
                 "use a server that does (vLLM), or a local model"
             )
-        end = len(prompt) + len(continuation)
-        rows = zip(tokens, starts, logs, strict=False)
-        chosen = [
-            log for token, start, log in rows if start < end and start + len(token) > len(prompt)
-        ]
+        whole = prompt + well_formed(continuation)
+        chosen = []
+        for start, end, log in self._placed(tokens, logs, whole):
+            if start < len(whole) and end > len(prompt):
+                chosen.append(log)
         try:
             return np.array(chosen, dtype=np.float64)
         except (TypeError, ValueError) as error:
             raise ModelServerError(
                 f"{self.description}: got token_logprobs {chosen!r:.80}, expected numbers"
             ) from error
+
+    def _placed(
+        self, tokens: Sequence[Any], logs: Sequence[Any], text: str
+    ) -> Iterator[tuple[int, int, Any]]:
+        """Where each token begins and ends in `text`, and its log-probability.
+
+        By the tokens themselves: a server's offsets count what it has put before the text (vLLM:
+        a begin token), or how it shows a token that is no whole character.
+        """
+        told = [token if isinstance(token, str) else "" for token in tokens]
+        skipped = 0 if "".join(told).startswith(text) else 1
+        if not "".join(told[skipped:]).startswith(text):
+            raise ModelRequestError(
+                f"{self.description}: the tokens that /completions echoes, {told[:4]!r:.80} ..., "
+                "do not spell the text that was asked about, so that their log-probabilities have "
+                "no place in it; leave out characters that are several tokens (emoji), or use a "
+                "local model"
+            )
+        start = 0
+        for token, log in zip(told[skipped:], logs[skipped:], strict=False):
+            yield start, start + len(token), log
+            start += len(token)

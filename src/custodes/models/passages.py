@@ -6,12 +6,12 @@ the token: its text waits for them. Knows no tensors and no chat.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 
 import numpy as np
 from numpy.typing import NDArray
 
-from custodes.models.base import Passage
+from custodes.models.base import Ending, Passage
 from custodes.models.decoding import ReplyText
 
 __all__ = ["Look", "passages"]
@@ -21,7 +21,9 @@ Look = Callable[[int], tuple[int, NDArray[np.float32]]]
 the last tokens that it read."""
 
 
-def passages(look: Look, reply: ReplyText, *, prompt_tokens: int) -> Iterator[Passage]:
+def passages(
+    look: Look, reply: ReplyText, *, prompt_tokens: int
+) -> Generator[Passage, None, Ending]:
     """The reply; the first passage carries the last `prompt_tokens` tokens of the prompt.
 
     A reply that is cut short (by a limit, or before a stop string) ends with a token that no pass
@@ -38,6 +40,7 @@ def passages(look: Look, reply: ReplyText, *, prompt_tokens: int) -> Iterator[Pa
         yield _passage(text, look(1)[1], end)
     elif text:
         yield _passage(text, np.zeros((0, 0, 0), np.float32), end)
+    return Ending(finish=reply.finish, reply_tokens=reply.tokens)
 
 
 def _passage(text: str, values: NDArray[np.float32], end: int) -> Passage:

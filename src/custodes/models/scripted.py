@@ -26,7 +26,7 @@ import re
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -43,7 +43,7 @@ from custodes.errors import (
     ModelTimeoutError,
 )
 from custodes.models.activation_stream import ActivationStream, Step
-from custodes.models.base import Activations, Reply, Sampling
+from custodes.models.base import Activations, Ending, Reply, Sampling
 from custodes.models.stop_text import StopText
 from custodes.types import Conversation
 
@@ -133,10 +133,20 @@ class ScriptedModel:
         """One reply a conversation, in order; raises the error that the script asks for."""
         return [self._reply(conversation, sampling) for conversation in conversations]
 
-    def stream(self, conversation: Conversation, sampling: Sampling) -> Iterator[str]:
+    def stream(
+        self, conversation: Conversation, sampling: Sampling
+    ) -> Generator[str, None, Ending]:
         """The reply that `generate` gives, a word a piece."""
         line, words = self._answer(conversation)
-        yield from self._play(line, words[: sampling.max_tokens], StopText(sampling.stop))
+        stop, said = StopText(sampling.stop), []
+        for piece in self._play(line, words[: sampling.max_tokens], stop):
+            said.append(piece)
+            yield piece
+        cut = len(words) > sampling.max_tokens
+        return Ending(
+            finish="stop" if stop.stopped else "length" if cut else line.finish,
+            reply_tokens=len(_words("".join(said))),
+        )
 
     def log_probabilities(
         self, conversation: Conversation, continuations: Sequence[str]

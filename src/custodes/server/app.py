@@ -21,7 +21,7 @@ from starlette.responses import JSONResponse, Response
 
 from custodes import __version__
 from custodes.classifiers.base import Scorer
-from custodes.errors import ConfigError, CustodesError
+from custodes.errors import ConfigError, CustodesError, StoreError
 from custodes.guard import Guard, load_guard
 from custodes.server.arena.book import MemoryBook
 from custodes.server.arena.game import Arena
@@ -169,6 +169,7 @@ def build_app(config: GatewayConfig, parts: Parts) -> FastAPI:
     for router in routers:
         app.include_router(router)
     app.add_exception_handler(RequestError, _render)
+    app.add_exception_handler(StoreError, _render_store)
     app.add_exception_handler(HTTPException, _render_http)
     app.add_exception_handler(Exception, _render_bug)
     app.add_middleware(BodyLimit, largest=config.max_body_bytes, seconds=config.body_seconds)
@@ -208,6 +209,17 @@ async def _render(request: Request, error: Exception) -> Response:
         error.status, str(error), code=error.code, param=error.param
     )
     return JSONResponse(body, status_code=error.status, headers=error.headers)
+
+
+async def _render_store(request: Request, error: Exception) -> Response:
+    """The database that holds the keys does not answer: nobody can be let in."""
+    _log.error("the database does not answer", extra={"fields": {"why": str(error)}})
+    said = RequestError(
+        "the gateway's database does not answer; try again later (see /readyz)",
+        status=503,
+        code="store_unavailable",
+    )
+    return await _render(request, said)
 
 
 async def _render_http(request: Request, error: Exception) -> Response:

@@ -6,12 +6,12 @@ Runs on a judging thread. Knows no wire format.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from custodes.guard import Calibration, Decision, Guard, mode_of
 from custodes.guard.replay import decisive
 from custodes.server.hearing import judge_text
+from custodes.server.judging import checkpoint
 from custodes.types import Conversation, RuleId
 
 __all__ = ["Assessment", "assess"]
@@ -27,13 +27,10 @@ class Assessment:
     rules: dict[RuleId, float]
 
 
-def assess(guard: Guard, conversations: Sequence[Conversation]) -> list[Assessment]:
-    """One assessment a conversation, in order."""
-    return [_one(guard, conversation) for conversation in conversations]
-
-
-def _one(guard: Guard, conversation: Conversation) -> Assessment:
+def assess(guard: Guard, conversation: Conversation) -> Assessment:
+    """Judge a conversation's last turn, and find its decisive point."""
     decision = judge_text(guard, conversation)
+    checkpoint()
     mode = mode_of(conversation)
     (point,) = decisive(guard.cascade, [conversation], mode)
     failed = decision.verdict is not None and decision.verdict.failure is not None

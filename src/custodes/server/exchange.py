@@ -33,6 +33,8 @@ __all__ = ["Exchange"]
 _log = logging.getLogger("custodes.server")
 _FORWARDED = ("anthropic-version", "anthropic-beta")
 _PASSED_STATUS = frozenset({400, 404, 413, 422, 429})
+_GRACE = 2.0
+"""Seconds that a client has for the last words of a request whose time is over."""
 
 
 class Exchange(Response):
@@ -85,13 +87,21 @@ class Exchange(Response):
         self._status = 500
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve until the reply is out or the client has left."""
+        """Serve until the reply is out or the client has left, or does not read in time.
+
+        A client that reads no more keeps `send` waiting, whatever the request's own clock says: it
+        must not keep a connection to the upstream with it.
+        """
         metrics = self._service.metrics
         metrics.open.inc()
         serving = self._loop.create_task(self._serve(send))
         watching = self._loop.create_task(_gone(receive))
         try:
-            await asyncio.wait([serving, watching], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(
+                [serving, watching],
+                timeout=self._terms.until + _GRACE - self._loop.time(),
+                return_when=asyncio.FIRST_COMPLETED,
+            )
             if not serving.done():
                 metrics.disconnects.inc()
                 self._status = 499
@@ -214,7 +224,8 @@ class Exchange(Response):
             answered = await context.__aenter__()
         try:
             if answered.status >= 400:
-                raise await self._refusal_of(self._upstream, answered)
+                async with asyncio.timeout_at(self._terms.until):
+                    raise await self._refusal_of(self._upstream, answered)
             if self._asked.stream:
                 await self._stream(reply, answered, send, ruling)
             else:

@@ -16,19 +16,21 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 
 from custodes.errors import ModelError, ModelServerError, ModelTimeoutError
-from custodes.guard import Guard
+from custodes.guard import Decision, Guard
 from custodes.models.sse import ServerEvent
 from custodes.server.gate import Answer, Cut, Gate, Leave, Settled
 from custodes.server.hearing import Hearing, failure
 from custodes.server.judging import JudgePool, JudgingError
 from custodes.server.telemetry import Metrics
-from custodes.server.wire.base import Ruling, WireReply
+from custodes.server.wire.base import MalformedReplyError, Piece, Ruling, WireReply
 from custodes.types import Mode
 
 __all__ = ["Bench", "Flow", "Outcome", "Terms", "status_of"]
 
 _AHEAD = 256
 """Events that may wait between the upstream and the client."""
+_TAIL = 0.25
+"""Seconds in which the body of a reply that is complete may end, so that its connection is kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +97,7 @@ class Flow:
         self._wake = asyncio.Event()
         self._read_out = False
         self._completed = False
+        self._broken: ModelError | None = None
         self._fault: ModelError | None = None
         self._judging: asyncio.Task[list[Answer]] | None = None
         self._worst = noted
@@ -118,24 +121,34 @@ class Flow:
                 await self._wake.wait()
                 self._wake.clear()
             yield self._last_words()
+            if self._reply.done:
+                await asyncio.wait([reader], timeout=_TAIL)
         finally:
             late.cancel()
             reader.cancel()
             await asyncio.gather(reader, return_exceptions=True)
-            if self._judging is not None and not self.owing:
+            if self._judging is not None and not (self.owing and self._gate.open):
                 self._judging.cancel()
 
     @property
     def owing(self) -> bool:
-        """Whether text has left whose verdict is not yet reported."""
-        free = self._bench is not None and self._gate.open
-        return free and not self._concluded and not self._gate.over
+        """Whether text has left, or was judged, whose verdict is not yet reported."""
+        if self._concluded or self._gate.over:
+            return False
+        if self._bench is None:  # there is no guard, or it failed and may be passed over
+            return self._gate.unreported
+        return self._gate.open or self._gate.owing
 
     async def linger(self) -> None:
-        """When the client has got all that it will get: judge that to its end and report it.
+        """When the client has got all that it will get: a verdict on that, and its report.
 
-        Two batches at most: the one that is being judged, and all that has come since.
+        Where text leaves unjudged: two batches at most, the one that is being judged, and all that
+        has come since. Else what was judged is taken for complete: what nobody will get is not
+        judged any more.
         """
+        if self._bench is None or not self._gate.open:
+            await self._settle_up()
+            return
         self._gate.complete()
         judging = self._judging or self._ask()
         while judging is not None:
@@ -147,13 +160,33 @@ class Flow:
             judging = self._ask()
         self._conclude()
 
+    async def _settle_up(self) -> None:
+        asks, bench = self._gate.owed(), self._bench
+        answers = self._unheard()
+        if asks and bench is not None:
+            try:
+                answers += await self._timed(bench, lambda: bench.hearing.answer(asks))
+            except JudgingError as error:
+                verdict = failure(bench.guard, Mode.EXCHANGE, str(error))
+                decision = Decision(action=verdict.action, verdict=verdict)
+                answers += [Answer(ask.lane, ask.channel, 0, decision) for ask in asks]
+        self._concluded = True
+        self._act(self._gate.settle_up(answers))
+
+    def _unheard(self) -> list[Answer]:
+        """The answers that were there when the client left."""
+        judging = self._judging
+        if judging is None or not judging.done() or judging.cancelled() or judging.exception():
+            return []
+        return list(judging.result())
+
     async def _read(self, events: AsyncIterator[ServerEvent]) -> None:
         try:
             async for event in events:
                 await self._inbox.put(event)
                 self._wake.set()
         except ModelError as error:
-            self._fault = self._fault or error
+            self._broken = error  # counts once all that came before it has been read
         finally:
             self._read_out = True
             self._wake.set()
@@ -176,22 +209,30 @@ class Flow:
     def _take(self) -> bytes:
         """Move what has come to the gate."""
         came = False
-        while not self._inbox.empty() and self._fault is None:
+        while not (self._inbox.empty() or self._reply.done or self._fault):
             came = True
             event = self._inbox.get_nowait()
             try:
-                for piece in self._reply.read(event.name, event.data):
+                for piece in _pieces(self._reply.read, event.name, event.data):
                     piece.at = self._loop.time()
                     self._gate.add(piece)
             except ModelError as error:
                 self._fault = error
-        if self._read_out and self._inbox.empty() and self._fault is None and not self._completed:
-            self._completed = True
-            if not (self._reply.done or self._gate.ended):
-                self._fault = ModelServerError("the upstream's stream ended before the reply")
-            else:
-                self._gate.complete()
+        if self._reply.done or (self._read_out and self._inbox.empty()):
+            self._complete()
         return self._act(self._gate.leaving()) if came or self._completed else b""
+
+    def _complete(self) -> None:
+        """Nothing more will be read: what is said to be complete is, wherever the body ends."""
+        if self._completed or self._fault is not None:
+            return
+        if not self._reply.done:
+            self._fault = self._broken
+        if self._fault is None and not (self._reply.done or self._gate.ended):
+            self._fault = ModelServerError("the upstream's stream ended before the reply")
+        self._completed = True
+        if self._fault is None:
+            self._gate.complete()
 
     def _ask(self) -> asyncio.Task[list[Answer]] | None:
         """Begin to judge everything that waits for it."""
@@ -278,7 +319,7 @@ class Flow:
 
     async def whole(self, body: dict[str, object]) -> Outcome:
         """Judge a whole reply as if it had been streamed."""
-        for piece in self._reply.pieces(body):
+        for piece in _pieces(self._reply.pieces, body):
             self._gate.add(piece)
         self._gate.complete()
         outcome = Outcome()
@@ -307,6 +348,14 @@ class Flow:
                 ruling = self._rule(result)
                 if isinstance(result, Cut) and self._terms.enforce:
                     outcome.cuts[result.lane] = ruling
+
+
+def _pieces(read: Callable[..., list[Piece]], *told: object) -> list[Piece]:
+    """What was read; a value of a type that nobody foresaw is a reply that makes no sense."""
+    try:
+        return read(*told)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise MalformedReplyError(f"a reply of another shape: {type(error).__name__}") from error
 
 
 def status_of(error: ModelError) -> tuple[int, str]:

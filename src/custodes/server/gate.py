@@ -220,6 +220,46 @@ class Gate:
                 lane.unjudged = True
         yield from self.leaving()
 
+    def owed(self) -> list[Ask]:
+        """What must be asked for a verdict on all that has left: texts that are not complete."""
+        return [
+            Ask(number, name, None)
+            for number, lane in self._lanes.items()
+            if not (lane.cut or lane.settled or lane.unjudged)
+            for name, channel in lane.channels.items()
+            if channel.left
+        ]
+
+    def settle_up(self, answers: Iterable[Answer]) -> Iterator[Cut | Settled]:
+        """Nothing more will leave: what these answers to `owed`, and those before, say of it."""
+        for answer in answers:
+            lane = self._lanes[answer.lane]
+            if lane.settled:
+                continue
+            lane.worst = _worse(lane.worst, answer.decision)
+            if answer.decision.action is Action.STOP:
+                lane.settled = True
+                yield Cut(answer.lane, answer.decision, lane.channels[answer.channel].left)
+        yield from self.conclude()
+
+    @property
+    def owing(self) -> bool:
+        """Whether something of a choice has left, or was judged, that is not yet reported."""
+        return self.unreported or any(
+            channel.left
+            for lane in self._lanes.values()
+            if not (lane.cut or lane.settled)
+            for channel in lane.channels.values()
+        )
+
+    @property
+    def unreported(self) -> bool:
+        """Whether there is a verdict on a choice that is not yet reported."""
+        return any(
+            lane.worst is not None and not (lane.cut or lane.settled)
+            for lane in self._lanes.values()
+        )
+
     @property
     def open(self) -> bool:
         """Whether pieces leave before a verdict covers them."""

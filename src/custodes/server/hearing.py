@@ -24,6 +24,8 @@ __all__ = ["Heard", "Hearing", "Intake", "failure", "judge_text"]
 _MAIN = ("content", "text")
 _SLICE = 500
 """Characters that are judged before anybody looks whether the job was given up."""
+_TURN = 0.05
+"""Seconds after which one that waits for its turn looks whether it was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,23 +65,33 @@ class Hearing:
         self._asked = asked
         self._records = records
         self._trials: dict[tuple[int, str], _Trial] = {}
+        # A batch that was given up is left at its next checkpoint, and the next may begin before.
+        self._lock = threading.Lock()
 
     def answer(self, asks: Sequence[Ask]) -> list[Answer]:
         """One answer an ask, in order; after a stop nothing more is judged of that choice."""
         answers: list[Answer] = []
         stopped: set[int] = set()
-        for ask in asks:
-            if ask.lane in stopped:
-                continue
-            answers.append(self._one(ask))
-            if answers[-1].decision.action is Action.STOP:
-                stopped.add(ask.lane)
+        while not self._lock.acquire(timeout=_TURN):
+            checkpoint()
+        try:
+            checkpoint()
+            for ask in asks:
+                if ask.lane in stopped:
+                    continue
+                answers.append(self._one(ask))
+                if answers[-1].decision.action is Action.STOP:
+                    stopped.add(ask.lane)
+        finally:
+            self._lock.release()
         return answers
 
     def text(self, lane: int) -> str:
         """What was judged of a choice, for operators who keep it."""
         return "\n".join(
-            "".join(trial.texts) for (number, _), trial in self._trials.items() if number == lane
+            "".join(trial.texts)
+            for (number, _), trial in list(self._trials.items())  # a thread may add one meanwhile
+            if number == lane
         )
 
     def said(self, lane: int, verdict: Verdict) -> Conversation:

@@ -326,8 +326,10 @@ class Service:
     async def close(self) -> None:
         """Finish what is in the background, record every event, close every connection."""
         self.closing = True
-        if self._background:
-            await asyncio.wait(self._background, timeout=self.config.drain_seconds)
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self.config.drain_seconds
+        while self._background and loop.time() < until:  # what ends may have begun something
+            await asyncio.wait(self._background, timeout=until - loop.time())
         await self.recorder.close()
         for upstream in self.upstreams.values():
             await upstream.close()

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any
 
 from custodes.errors import ConfigError, InputError
+from custodes.models.templates import rendered
 from custodes.models.tokens import PlainTokenizer, well_formed
 from custodes.types import Conversation, Message
 
@@ -125,10 +126,7 @@ class RowMaker:
         if template is None:
             raise ConfigError("the tokenizer has no chat template; set chat_template")
         messages = [{"role": turn.role, "content": well_formed(turn.content)} for turn in turns]
-        rendered: str = self.tokenizer.apply_chat_template(
-            messages, chat_template=template, add_generation_prompt=reply, tokenize=False
-        )
-        return rendered
+        return rendered(self.tokenizer, template, messages, reply=reply)
 
 
 def _turns(conversation: Conversation | str) -> Sequence[Message]:

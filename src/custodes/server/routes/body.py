@@ -21,6 +21,14 @@ def service_of(request: Request) -> Service:
 
 async def read_object(request: Request) -> dict[str, Any]:
     """The body as a JSON object; `RequestError` where it is none."""
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in ("", "identity"):
+        raise RequestError(
+            f"content-encoding: got {encoding!r:.40}, expected identity: send the body as it is",
+            status=415,
+            param="content-encoding",
+            code="unsupported_encoding",
+        )
     try:
         data = await request.body()
     except ClientDisconnect:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,11 +10,14 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from custodes.guard import Decision, mode_of
 from custodes.server.assess import Assessment, assess
 from custodes.server.auth import Key
+from custodes.server.hearing import failure
 from custodes.server.judging import JudgingError
 from custodes.server.routes.body import expects, read_object, service_of
 from custodes.server.service import Chair, Service
+from custodes.server.tracing import Trace
 from custodes.server.wire import decisions as wire_decisions
 from custodes.server.wire import moderations as wire_moderations
 from custodes.server.wire.base import RequestError, Ruling
@@ -34,7 +38,8 @@ async def moderations(request: Request) -> Response:
     body = await read_object(request)
     allowed = service.config.allow_unjudged_parts
     texts, model = wire_moderations.ask(body, allow_unjudged=allowed)
-    found = await _assess(request, service, key, [(Message("user", text),) for text in texts])
+    asked = [(Message("user", text),) for text in texts]
+    found = await _assess(request, _chair(service), key, asked)
     results = [
         wire_moderations.result(flagged=_flagged(each), rule=_rule(each), rules=_by_name(each))
         for each in found
@@ -62,10 +67,10 @@ async def decisions(request: Request) -> Response:
     body = await read_object(request)
     allowed = service.config.allow_unjudged_parts
     conversation, questions, model = wire_decisions.ask(body, allow_unjudged=allowed)
-    (found,) = await _assess(request, service, key, [conversation])
-    known = _chair(service).names
+    chair = _chair(service)  # of the whole request, whatever is reloaded meanwhile
+    (found,) = await _assess(request, chair, key, [conversation])
     answers = [
-        wire_decisions.answer(question, harm=found.harm, rules=_by_name(found), known=known)
+        wire_decisions.answer(question, harm=found.harm, rules=_by_name(found), known=chair.names)
         for question in questions
     ]
     letters = sum(len(turn.content) for turn in conversation)
@@ -79,36 +84,63 @@ def _chair(service: Service) -> Chair:
 
 
 async def _assess(
-    request: Request, service: Service, key: Key, conversations: Sequence[Conversation]
+    request: Request, chair: Chair, key: Key, conversations: Sequence[Conversation]
 ) -> list[Assessment]:
-    """Judge on a judging thread and record every verdict."""
-    guard = _chair(service).guard
-    route = request.url.path
+    """Judge each on a judging thread and record every verdict, one that could not be had, too."""
+    service, route = service_of(request), request.url.path
     trace = service.tracing.begin(route, request.headers, key=key)
-    began = service.clock.monotonic()
+    status = 500
     try:
-        found = await service.pool.run(lambda: assess(guard, conversations))
+        async with asyncio.timeout(service.config.request_seconds):
+            found = [
+                await _judge(request, chair, conversation, key=key, trace=trace)
+                for conversation in conversations
+            ]
+        status = 200
+        return found
+    except TimeoutError:
+        status = 504
+        raise RequestError(
+            f"{route}: the request took too long; send fewer texts in one", status=status
+        ) from None
+    except RequestError as error:
+        status = error.status
+        raise
+    finally:
+        trace.ended(status)
+
+
+async def _judge(
+    request: Request, chair: Chair, conversation: Conversation, *, key: Key, trace: Trace
+) -> Assessment:
+    service, began = service_of(request), service_of(request).clock.monotonic()
+    failed: JudgingError | None = None
+    try:
+        found = await service.pool.run(lambda: assess(chair.guard, conversation))
+        decision = found.decision
     except JudgingError as error:
-        service.metrics.failures.inc()
-        trace.ended(503)
-        raise RequestError(f"the guard failed: {error}", status=503, code="guard_failed") from error
+        failed = error
+        verdict = failure(chair.guard, mode_of(conversation), str(error))
+        decision = Decision(action=verdict.action, verdict=verdict)
     latency = service.clock.monotonic() - began
     service.metrics.judging.labels("text").observe(latency)
-    for each, conversation in zip(found, conversations, strict=True):
-        if each.decision.verdict is None:
-            raise AssertionError("a decision without a verdict")
-        text = "\n".join(turn.content for turn in conversation)
-        ruling = Ruling(verdict=each.decision.verdict, logits=each.decision.logits)
-        trace.ruled(ruling, None)
-        service.report(
-            ruling,
-            key=key,
-            route=route,
-            latency=latency,
-            text=text if service.config.keep_text else None,
-            said=conversation if service.config.keep_text else (),
-        )
-    trace.ended(200)
+    if decision.verdict is None:
+        raise AssertionError("a decision without a verdict")
+    ruling = Ruling(verdict=decision.verdict, logits=decision.logits)
+    trace.ruled(ruling, None)
+    kept = service.config.keep_text
+    service.report(
+        ruling,
+        key=key,
+        route=request.url.path,
+        latency=latency,
+        text="\n".join(turn.content for turn in conversation) if kept else None,
+        said=conversation if kept else (),
+    )
+    if failed is not None:
+        raise RequestError(
+            f"the guard failed: {failed}", status=503, code="guard_failed"
+        ) from failed
     return found
 
 

@@ -242,6 +242,7 @@ class Connections:
         self._port = parts.port or (443 if secure else 80)
         self._authority = parts.netloc.rpartition("@")[2]
         self._path = parts.path.rstrip("/")
+        self._query = f"?{parts.query}" if parts.query else ""
         self._context = context if secure else None
         self._room = asyncio.Semaphore(most)
         self._idle: list[HttpReply] = []
@@ -250,7 +251,8 @@ class Connections:
     async def ask(
         self, method: str, path: str, *, headers: Mapping[str, str], body: bytes, seconds: float
     ) -> AsyncIterator[HttpReply]:
-        """Ask for `path` below the address; `seconds`: how long to wait for a connection.
+        """Ask for `path` below the address, with its query; `seconds`: how long to wait for a
+        connection.
 
         Leaving the context breaks the connection off unless the reply was read to its end.
         """
@@ -312,7 +314,7 @@ class Connections:
 
     def _request(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> bytes:
         lines = [
-            f"{method} {self._path}{path} HTTP/1.1",
+            f"{method} {self._path}{path}{self._query} HTTP/1.1",
             f"host: {self._authority}",
             "accept: */*",
             "accept-encoding: identity",

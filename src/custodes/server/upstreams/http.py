@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Literal
 
@@ -24,6 +24,7 @@ from custodes.errors import (
 from custodes.models.sse import EventDecoder, ServerEvent
 from custodes.server.upstreams.base import Answered, Call
 from custodes.server.upstreams.connections import Connections, HttpReply
+from custodes.server.wire.base import RequestError
 
 __all__ = ["HttpUpstream", "HttpUpstreamConfig"]
 
@@ -31,13 +32,16 @@ _OPENAI = ("/v1/chat/completions", "/v1/completions")
 _ANTHROPIC = ("/v1/messages",)
 _LARGEST_BODY = 64 * 2**20
 _FORWARDED = ("retry-after",)
+_VERSION = {"anthropic-version": "2023-06-01"}
+"""Asked for by Anthropic's servers on every path; clients send their own with a request."""
 
 
 class HttpUpstreamConfig(Config):
     """A server and how patient to be with it."""
 
     url: HttpUrl
-    """The address up to and including the version, such as http://127.0.0.1:8000/v1."""
+    """The address up to and including the version, such as http://127.0.0.1:8000/v1; what stands
+    behind a `?` (Azure's api-version) goes with every request."""
     kind: Literal["openai", "anthropic", "both"] = "openai"
     """Which formats it speaks."""
     api_key_env: str | None = None
@@ -88,7 +92,7 @@ class HttpUpstream:
             "POST",
             call.route.removeprefix("/v1"),
             headers={**self._headers(call), "content-type": "application/json"},
-            body=json.dumps(dict(call.body)).encode("ascii"),
+            body=_written(call.body),
             seconds=self._config.connect_seconds,
         ) as reply:
             await reply.head(self._config.first_seconds)
@@ -107,12 +111,20 @@ class HttpUpstream:
             return list(self._config.models)
         seconds = self._config.connect_seconds
         headers = self._authorization(_ANTHROPIC[0])
+        if self._config.kind == "anthropic":
+            headers |= _VERSION
         async with self._connections.ask(
             "GET", "/models", headers=headers, body=b"", seconds=seconds
         ) as reply:
             await reply.head(seconds)
+            if reply.status >= 400:
+                raise ModelServerError(
+                    f"upstream {self.name}: /models answers with status {reply.status}; expected a "
+                    "list: name its models in the settings (models) where it has none"
+                )
             rows = (await self._body(reply, seconds)).get("data")
-        names = [row.get("id") for row in rows or [] if isinstance(row, dict)]
+        rows = rows if isinstance(rows, list) else []
+        names = [row.get("id") for row in rows if isinstance(row, dict)]
         return [name for name in names if isinstance(name, str)]
 
     async def close(self) -> None:
@@ -149,6 +161,17 @@ class HttpUpstream:
             except ModelError:
                 return {}
         return _parsed(bytes(read), self.name)
+
+
+def _written(body: Mapping[str, Any]) -> bytes:
+    try:
+        return json.dumps(dict(body), allow_nan=False).encode("ascii")
+    except ValueError as error:
+        raise RequestError(
+            "the body holds a number that JSON cannot carry on (1e999 is infinite to most who read "
+            "it); expected finite numbers",
+            code="invalid_json",
+        ) from error
 
 
 def _parsed(data: bytes, name: str) -> dict[str, Any]:

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
+from itertools import chain
 from typing import Any, TypeVar
 
 from pydantic import Field
 
 from custodes.config import Config
-from custodes.errors import ConfigError, ModelError, ModelServerError
-from custodes.models import MODELS, GenerateModel, Sampling, StreamModel
+from custodes.errors import ConfigError, ModelError, ModelRequestError, ModelServerError
+from custodes.models import MODELS, Ending, GenerateModel, Sampling, StreamModel
 from custodes.models.sse import ServerEvent
 from custodes.server.upstreams.base import Answered, Call
 from custodes.server.wire.speech import Named, Speech
@@ -81,17 +82,28 @@ class LocalUpstream:
 
     @asynccontextmanager
     async def ask(self, call: Call) -> AsyncIterator[Answered]:
-        """Ask; leaving the context ends the reply at the model's next piece."""
+        """Ask; leaving the context ends the reply at the model's next piece.
+
+        What the model does not take (a prompt that is too long) is the client's to mend: status
+        400, with the model's words. A stream answers once its first piece is there.
+        """
         speech = Speech(call.route, call.asked, id_=self._new_id(), created=int(self._clock()))
         stopped = threading.Event()
         try:
             if call.asked.stream:
-                yield Answered(status=200, events=self._pumped(call, speech, stopped))
+                async with aclosing(self._pumped(call, speech, stopped)) as events:
+                    yield await _begun(events)
             else:
-                body = await self._in_thread(lambda: self._whole(call, speech, stopped))
-                yield Answered(status=200, body=body)
+                yield await self._answer(call, speech, stopped)
         finally:
             stopped.set()
+
+    async def _answer(self, call: Call, speech: Speech, stopped: threading.Event) -> Answered:
+        try:
+            body = await self._in_thread(lambda: self._whole(call, speech, stopped))
+        except ModelRequestError as error:
+            return _refused(error)
+        return Answered(status=200, body=body)
 
     def resident(self) -> Any:
         """The model itself, loaded if it is not yet."""
@@ -116,20 +128,21 @@ class LocalUpstream:
         if not isinstance(model, StreamModel):
             return self._generated(call, speech)
         sampling = self._sampling(call)
+        prompt_tokens = self._prompt_tokens(call)
         texts: list[str] = []
-        counts: list[int] = []
+        written: list[_Written] = []
         for lane in range(call.asked.choices):
             pieces = []
-            for text in self._pieces(call, lane, sampling):
+            written.append(_Written(self._pieces(call, lane, sampling)))
+            for text in written[-1]:
                 pieces.append(text)
                 if stopped.is_set():
                     return {}
             texts.append("".join(pieces))
-            counts.append(len(pieces))
         return speech.whole(
             texts,
-            cut_short=[count >= sampling.max_tokens for count in counts],
-            tokens=(self._prompt_tokens(call), sum(counts)),
+            cut_short=[each.cut_short for each in written],
+            tokens=(prompt_tokens, sum(each.tokens for each in written)),
         )
 
     def _prompt_tokens(self, call: Call) -> int:
@@ -158,17 +171,25 @@ class LocalUpstream:
             ),
         )
 
-    def _pieces(self, call: Call, lane: int, sampling: Sampling) -> Iterator[str]:
+    def _pieces(
+        self, call: Call, lane: int, sampling: Sampling
+    ) -> Generator[str, None, Ending | None]:
         """A choice's text; what the passes hold is recorded before anybody is shown it."""
         model = self.resident()
         conversation = call.asked.conversations[lane // call.asked.choices_each]
         if not call.records:
-            yield from model.stream(conversation, sampling)
-            return
+            ending: Ending | None = yield from model.stream(conversation, sampling)
+            return ending
         record = call.records[lane]
-        for passage in model.watch(
-            conversation, sampling, record.layers, prompt_tokens=record.prompt_tokens
-        ):
+        passages = iter(
+            model.watch(conversation, sampling, record.layers, prompt_tokens=record.prompt_tokens)
+        )
+        while True:
+            try:
+                passage = next(passages)
+            except StopIteration as end:
+                told: Ending | None = end.value
+                return told
             record.add(passage)
             if passage.text:
                 yield passage.text
@@ -178,18 +199,19 @@ class LocalUpstream:
         if not isinstance(model, StreamModel):
             raise ConfigError(f"upstream {self.name}: {self._config.model} cannot stream")
         sampling = self._sampling(call)
-        total = 0
+        prompt_tokens, total = self._prompt_tokens(call), 0
         for lane in range(call.asked.choices):
-            yield from speech.begin(lane)
-            count = 0
-            for text in self._pieces(call, lane, sampling):
-                count += 1
+            written = _Written(self._pieces(call, lane, sampling))
+            pieces = iter(written)
+            first = next(pieces, "")  # before anything is said: the model may not take the prompt
+            yield from speech.begin(lane, prompt_tokens)
+            for text in chain([first] if first else [], pieces):
                 yield speech.say(lane, text)
                 if stopped.is_set():
                     return
-            total += count
-            yield from speech.end(lane, cut_short=count >= sampling.max_tokens, tokens=count)
-        yield from speech.close(total)
+            total += written.tokens
+            yield from speech.end(lane, cut_short=written.cut_short, tokens=written.tokens)
+        yield from speech.close((prompt_tokens, total))
 
     async def _in_thread(self, work: Callable[[], ResultT]) -> ResultT:
         try:
@@ -201,7 +223,7 @@ class LocalUpstream:
 
     async def _pumped(
         self, call: Call, speech: Speech, stopped: threading.Event
-    ) -> AsyncIterator[ServerEvent]:
+    ) -> AsyncGenerator[ServerEvent]:
         """The events of a reply that a thread writes, at most `_AHEAD` ahead."""
         loop = asyncio.get_running_loop()
         inbox: asyncio.Queue[Named | None] = asyncio.Queue()
@@ -224,3 +246,55 @@ class LocalUpstream:
         finally:
             stopped.set()
             running.cancel()
+
+
+class _Written:
+    """A choice's text as it comes, and at its end what the model told of it.
+
+    A model that tells nothing has ended of itself, and a piece of it counts as a token.
+    """
+
+    def __init__(self, pieces: Generator[str, None, Ending | None]) -> None:
+        self._pieces = pieces
+        self._ending: Ending | None = None
+        self._count = 0
+
+    def __iter__(self) -> Iterator[str]:
+        while True:
+            try:
+                piece = next(self._pieces)
+            except StopIteration as end:
+                self._ending = end.value
+                return
+            self._count += 1
+            yield piece
+
+    @property
+    def cut_short(self) -> bool:
+        """Whether its limit ended it."""
+        return self._ending is not None and self._ending.finish == "length"
+
+    @property
+    def tokens(self) -> int:
+        """How many it has."""
+        told = self._ending.reply_tokens if self._ending is not None else None
+        return self._count if told is None else told
+
+
+async def _begun(events: AsyncGenerator[ServerEvent]) -> Answered:
+    """A stream whose first event is there, or what the model said in its place."""
+    try:
+        first = await anext(events)
+    except ModelRequestError as error:
+        return _refused(error)
+
+    async def all_of_it() -> AsyncIterator[ServerEvent]:
+        yield first
+        async for event in events:
+            yield event
+
+    return Answered(status=200, events=all_of_it())
+
+
+def _refused(error: ModelRequestError) -> Answered:
+    return Answered(status=400, body={"error": {"message": str(error)}})

@@ -1,13 +1,14 @@
 """Anthropic's messages: content blocks in order, streamed as named events.
 
 All blocks of text are one channel, so are all of thinking; every tool call is one of its own.
-What is opaque by the format (signatures, redacted thinking) is passed on unjudged.
+What is opaque by the format (signatures, redacted thinking) is passed on unjudged, as long as it
+is in no language.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from custodes.errors import ModelServerError
@@ -25,7 +26,7 @@ from custodes.server.wire.base import (
     parse_object,
     strings,
 )
-from custodes.server.wire.labels import unlabelled
+from custodes.server.wire.labels import Repeated, texts, unlabelled
 from custodes.server.wire.sse import encode, encode_json
 from custodes.types import Message
 
@@ -45,22 +46,11 @@ _OUTSIDE = frozenset(
         "container",
     )
 )
-_OPAQUE = frozenset(
-    (
-        "type",
-        "id",
-        "tool_use_id",
-        "index",
-        "signature",
-        "cache_control",
-        "encrypted_content",
-    )
-)
-_MESSAGE = frozenset(
-    ("role", "model", "content", "stop_reason", "stop_sequence", "usage", "stop_details")
-)
-"""Fields of a message, and of its end, that hold no text of the model's or are read apart."""
-_DELTA = frozenset(["type", "index", "delta"])
+_LABELS = frozenset(("type", "index", "cache_control", "role", "stop_reason"))
+_IDS = frozenset(["id", "tool_use_id"])
+_SEALED = frozenset(["signature", "encrypted_content", "encrypted_index"])
+_APART = frozenset(("content", "model", "stop_sequence", "usage"))
+"""Fields of a message, and of its end, that are read apart."""
 _DELTAS = {"text_delta": ("text", "text"), "thinking_delta": ("thinking", "thinking")}
 _CATEGORY = {
     "malware": "cyber",
@@ -132,6 +122,8 @@ class MessagesReply:
         self._deltas = 0
         self._said: fields.Body = {}
         self._finish: Any = None
+        said = (asked.model, asked.model.partition("/")[2], *asked.stop)
+        self._labels = Repeated(said, ids=_IDS)
         self.done = False
 
     @property
@@ -144,7 +136,11 @@ class MessagesReply:
         """The piece of one event; none for the last one, which `close` writes."""
         value = parse_object(data)
         kind = value.get("type", name)
-        if not isinstance(kind, str) or not kind.replace("_", "").isalnum():
+        if (
+            not isinstance(kind, str)
+            or not kind.replace("_", "").isalnum()
+            or (self._labels.more("type", kind))
+        ):
             raise MalformedReplyError(f"type: got {kind!r:.40}, expected an event's name")
         if kind == "error":
             raise ModelServerError("the upstream reports an error in the stream")
@@ -159,7 +155,7 @@ class MessagesReply:
         plain = len(parts) == 1 and isinstance(delta, dict) and _spoken(delta) is not None
         ends = kind == "message_delta" and isinstance(delta, dict) and "stop_reason" in delta
         if ends and isinstance(delta, dict):
-            self._finish = delta["stop_reason"]
+            self._stopped(delta["stop_reason"])
         return [Piece(0, parts, whole=not plain, ends=ends, data=(kind, data, value))]
 
     def _count(self, value: fields.Body, kind: str) -> None:
@@ -168,26 +164,51 @@ class MessagesReply:
             raise MalformedReplyError(f"message: got {message!r:.40}, expected an object")
         if kind == "message_start":
             self._name(message)
-        usage = message.get("usage")
-        self._counted.update(usage if isinstance(usage, dict) else {})
+        self._use(message.get("usage"))
+
+    def _use(self, usage: Any) -> None:
+        if isinstance(usage, dict) and not unlabelled(usage):
+            self._counted.update(usage)
 
     def _name(self, message: fields.Body) -> None:
-        self._said = {key: message[key] for key in ("id", "model") if key in message}
+        """What the gateway's own events and the traces say: never what may be a text."""
+        named = {key: message[key] for key in ("id", "model") if key in message}
+        self._said = {key: each for key, each in named.items() if not self._labels.more(key, each)}
         self._head.update(self._said)
 
+    def _stopped(self, reason: Any) -> None:
+        self._finish = None if self._labels.more("stop_reason", reason) else reason
+
     def _parts(self, kind: str, value: fields.Body) -> Iterator[Part]:
+        index = value.get("index")
+        if index is not None and not isinstance(index, int):
+            raise MalformedReplyError(f"index: got {index!r:.40}, expected a whole number")
+        if kind == "content_block_delta":
+            yield from _delta(value.get("delta"), index)
+            if not value.keys() <= {"type", "index", "delta"}:
+                yield from self._beside(_without(value, ("type", "delta")))
+            return
+        apart: tuple[str, ...] = ()
         if kind == "message_start":
-            message = value["message"]
-            yield from _blocks(message.get("content"))
-            yield from _beside(message)
+            message, apart = value["message"], ("message",)
+            if message.get("content") is not None:
+                yield from _blocks(message["content"])
+            yield from self._beside(_without(message, ("content",)))
         elif kind == "content_block_start":
-            block = value.get("content_block")
-            yield from _block(block, value.get("index"))
-        elif kind == "content_block_delta":
-            yield from _delta(value.get("delta"), value.get("index"))
-            yield from (("other", text) for text in strings(value, passed=_DELTA))
-        else:
-            yield from _beside(value)
+            apart = ("content_block",)
+            yield from _block(value.get("content_block"), index)
+        elif kind == "message_delta" and isinstance(value.get("delta"), dict):
+            apart = ("delta",)
+            yield from self._beside(value["delta"])
+        yield from self._beside(_without(value, apart))
+
+    def _beside(self, value: fields.Body) -> Iterator[Part]:
+        """The text of a message or of an event outside its content."""
+        yield from (("other", text) for text in _told(_without(value, _APART)))
+        for name in sorted(_APART & value.keys()):
+            found = value[name]
+            told = strings(found) if name == "content" else self._labels.more(name, found)
+            yield from (("other", text) for text in told)
 
     def emit(self, piece: Piece, text: str | None) -> bytes:
         """The event that carries `text`; remembers which block the client has open."""
@@ -242,11 +263,10 @@ class MessagesReply:
         """The pieces of a whole reply."""
         if not isinstance(body.get("content"), list):
             raise MalformedReplyError(f"content: got {body.get('content')!r:.60}, expected a list")
-        usage = body.get("usage")
-        self._counted.update(usage if isinstance(usage, dict) else {})
+        self._use(body.get("usage"))
         self._name(body)
-        self._finish = body.get("stop_reason")
-        parts = (*_blocks(body["content"]), *_beside(body))
+        self._stopped(body.get("stop_reason"))
+        parts = (*_blocks(body["content"]), *self._beside(_without(body, ("content",))))
         found = [Piece(0, (part,), whole=part[0] not in ("text", "thinking")) for part in parts]
         return [*found, Piece(0, ends=True)]
 
@@ -282,14 +302,19 @@ def _explained(ruling: Ruling) -> fields.Body:
     return {"guard": guard_object(ruling)} if ruling.explain else {}
 
 
-def _beside(value: fields.Body) -> Iterator[Part]:
-    """The text of a message or of an event outside its content."""
-    yield from (("other", text) for text in strings(value, passed=_OPAQUE | _MESSAGE))
-    yield from (("other", text) for text in unlabelled(value.get("usage")))
+def _told(value: Any, *, sealed: frozenset[str] = _SEALED) -> Iterator[str]:
+    """Every text in a part of a reply, labels and what is in no language left out."""
+    return texts(value, labels=_LABELS, drawn=_IDS, sealed=sealed, names=False)
+
+
+def _without(value: fields.Body, names: Collection[str]) -> fields.Body:
+    return {name: each for name, each in value.items() if name not in names}
 
 
 def _blocks(content: Any) -> Iterator[Part]:
-    for place, block in enumerate(content if isinstance(content, list) else []):
+    if not isinstance(content, list):
+        raise MalformedReplyError(f"content: got {content!r:.60}, expected a list")
+    for place, block in enumerate(content):
         yield from _block(block, place)
 
 
@@ -300,8 +325,7 @@ def _block(block: Any, index: Any) -> Iterator[Part]:
     kind = block.get("type")
     if kind in ("text", "thinking"):
         yield from ((kind, each) for each in strings(block.get(kind)))
-        rest = {key: value for key, value in block.items() if key != kind}
-        yield from (("other", text) for text in strings(rest, passed=_OPAQUE))
+        yield from (("other", text) for text in _told(_without(block, (kind,))))
     else:
         channel = f"tool:{index}" if isinstance(kind, str) and kind.endswith("_use") else "other"
         yield from ((channel, text) for text in _plain(block))
@@ -310,9 +334,10 @@ def _block(block: Any, index: Any) -> Iterator[Part]:
 def _plain(block: fields.Body) -> Iterator[str]:
     """The text of a tool call or a tool's result, arguments as JSON."""
     arguments = block.get("input")
-    rest = {key: value for key, value in block.items() if key != "input"}
     redacted = block.get("type") == "redacted_thinking"
-    yield from strings(rest, passed=_OPAQUE | {"data"} if redacted else _OPAQUE)
+    yield from _told(
+        _without(block, ("input",)), sealed=_SEALED | {"data"} if redacted else _SEALED
+    )
     if arguments:
         yield json.dumps(arguments, ensure_ascii=False)
 
@@ -330,8 +355,8 @@ def _delta(delta: Any, index: Any) -> Iterator[Part]:
     if (spoken := _spoken(delta)) is not None:
         channel, field = spoken
         yield from ((channel, text) for text in strings(delta.get(field)))
-        rest = {key: value for key, value in delta.items() if key != field}
-        yield from (("other", text) for text in strings(rest, passed=_OPAQUE))
+        if len(delta) > 2:
+            yield from (("other", text) for text in _told(_without(delta, ("type", field))))
     else:
         channel = f"tool:{index}" if kind == "input_json_delta" else "other"
-        yield from ((channel, text) for text in strings(delta, passed=_OPAQUE))
+        yield from ((channel, text) for text in _told(delta))

@@ -24,7 +24,17 @@ _NAMES = frozenset(
     )
 )
 """Further fields of a request's blocks: their names are the format's, what they hold is judged."""
-_UNREADABLE = frozenset(["image", "document", "container_upload"])
+_BLOCKS = frozenset(("text", "thinking", "redacted_thinking", "document", "tool_reference"))
+_KINDS = ("_use", "_result", "_error", "_output")
+"""Kinds of blocks that hold text, and endings of such kinds: calls, and what tools give back."""
+_UNREADABLE = frozenset(
+    (
+        *("image", "document", "container_upload", "image_url", "input_image", "audio"),
+        *("input_audio", "video", "video_url", "audio_url", "file", "input_file"),
+    )
+)
+_ELSEWHERE = frozenset(["base64", "url", "file"])
+"""Sources whose content nobody can read here."""
 
 
 def messages_of(turn: Any, place: str, *, allow_unjudged: bool) -> Iterator[Message]:
@@ -93,17 +103,29 @@ def _judged(block: fields.Body) -> Iterator[str]:
 
 
 def _unreadable(block: fields.Body) -> str | None:
-    """The type of the first thing in a block, at any depth, that is not text."""
-    stack: list[Any] = [block]
+    """The type of the first thing in a block, at any depth, that is not known to be text."""
+    stack: list[tuple[Any, bool]] = [(block, True)]
     while stack:
-        item = stack.pop()
+        item, is_block = stack.pop()
         if isinstance(item, list):
-            stack.extend(reversed(item))
+            stack.extend((each, is_block) for each in reversed(item))
         elif isinstance(item, dict):
-            kind, source = item.get("type"), item.get("source")
-            plain = isinstance(source, dict) and source.get("type") in ("text", "content")
-            readable = kind == "document" and plain
-            if isinstance(kind, str) and kind in _UNREADABLE and not readable:
-                return kind
-            stack.extend(value for key, value in item.items() if key != "input")
+            kind = item.get("type")
+            if not _readable(item) or (is_block and not _known(kind)):
+                return str(kind)
+            stack.extend((value, key == "content") for key, value in item.items() if key != "input")
     return None
+
+
+def _known(kind: Any) -> bool:
+    return isinstance(kind, str) and (kind in _BLOCKS or kind.endswith(_KINDS))
+
+
+def _readable(item: fields.Body) -> bool:
+    """Whether an object is no picture, sound or file, by its type and its source."""
+    kind, source = item.get("type"), item.get("source")
+    origin = source.get("type") if isinstance(source, dict) else None
+    if kind == "document":
+        return origin in ("text", "content")
+    unreadable = isinstance(kind, str) and kind in _UNREADABLE
+    return not (unreadable or (isinstance(origin, str) and origin in _ELSEWHERE))

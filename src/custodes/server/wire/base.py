@@ -240,7 +240,7 @@ def strings(
 ) -> Iterable[str]:
     """Every non-empty string inside a JSON value, in order; with `names` those of fields too.
 
-    Fields named in `passed` are not looked into.
+    Fields of the value itself that are named in `passed` are not looked into.
     """
     if value is None or (isinstance(value, dict) and not names and value.keys() <= passed):
         return ()  # what every chunk of a plain reply comes to
@@ -256,7 +256,7 @@ def _walk(value: Any, passed: frozenset[str], names: bool) -> Iterator[str]:
                 yield item
         elif isinstance(item, dict):
             for name, each in reversed(item.items()):
-                if name not in passed:
+                if item is not value or name not in passed:
                     stack += (each, name) if names else (each,)
         elif isinstance(item, list):
             stack.extend(reversed(item))

@@ -10,7 +10,8 @@ from typing import Any
 
 from custodes.server.wire import fields
 from custodes.server.wire.base import Asked, Kept, MalformedReplyError, Part, RequestError, strings
-from custodes.server.wire.openai import Chat, ChatReply, logged
+from custodes.server.wire.openai import Chat, ChatReply
+from custodes.server.wire.openai_texts import logged
 from custodes.types import Message
 
 __all__ = ["Completions", "CompletionsReply"]

@@ -81,9 +81,13 @@ def number(body: Mapping[str, Any], name: str) -> float:
     value = body.get(name)
     if value is None:
         return 0.0
-    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
-        raise RequestError(f"{name}: got {value!r:.80}, expected a number", param=name)
-    return float(value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        try:
+            if isfinite(found := float(value)):
+                return found
+        except OverflowError:  # a whole number of more than 308 digits
+            raise RequestError(f"{name}: got a number that is too large", param=name) from None
+    raise RequestError(f"{name}: got {value!r:.80}, expected a number", param=name)
 
 
 def items(body: Mapping[str, Any], name: str) -> list[Any]:

@@ -6,7 +6,7 @@ A chunk that carries one known text alone may leave bit by bit, any other leaves
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from custodes.errors import ModelServerError
@@ -23,11 +23,21 @@ from custodes.server.wire.base import (
     parse_object,
     strings,
 )
-from custodes.server.wire.labels import unlabelled
+from custodes.server.wire.labels import Repeated, unlabelled
+from custodes.server.wire.openai_texts import (
+    CHOICE,
+    DELTA,
+    TEXTS,
+    beside_logs,
+    logged,
+    mute,
+    spoken,
+    unknown,
+)
 from custodes.server.wire.openai_turns import message_of
 from custodes.server.wire.sse import encode, encode_json
 
-__all__ = ["Chat", "ChatReply", "logged"]
+__all__ = ["Chat", "ChatReply"]
 
 _OUTSIDE = frozenset(
     (
@@ -51,13 +61,6 @@ _OUTSIDE = frozenset(
     )
 )
 """Request fields that are judged as messages or that no model reads as text."""
-_SPEAKERS = frozenset([None, "assistant", "tool", ""])
-_TEXTS = ("reasoning_content", "reasoning", "content", "refusal")
-"""The fields of a delta that hold plain text; each is a channel."""
-_DELTA = frozenset((*_TEXTS, "role", "tool_calls"))
-_CALL = frozenset(["id", "index", "type"])
-_CHOICE = frozenset(("index", "finish_reason", "logprobs", "stop_reason", "content_filter_results"))
-_SPOKEN = {spoken: _CHOICE | {spoken} for spoken in ("delta", "message")}
 _RATED = ("content_filter_results", "prompt_filter_results", "usage")
 """Fields of labels and numbers, as Azure fills them for every chunk."""
 _CHUNK = frozenset(
@@ -77,7 +80,8 @@ _CHUNK = frozenset(
 )
 
 
-_PLAIN_CHUNK = _CHUNK - {*_RATED}
+_LABELS = _CHUNK - {*_RATED, "choices"}
+_REASONS = ("finish_reason", "stop_reason")
 
 
 class Chat:
@@ -129,6 +133,8 @@ class ChatReply:
         self._deltas = 0
         self._said: fields.Body = {}
         self._finishes: dict[int, Any] = {}
+        said = (asked.model, asked.model.partition("/")[2], *asked.stop)
+        self._labels = Repeated(said, ids=frozenset(["id"]), sealed=frozenset(["obfuscation"]))
         self.done = False
 
     @property
@@ -150,53 +156,69 @@ class ChatReply:
         if not isinstance(choices, list):
             raise MalformedReplyError(f"choices: got {choices!r:.60}, expected a list")
         self._remember(chunk)
-        other = "" if chunk.keys() <= _PLAIN_CHUNK else "\n".join(_around(chunk))
-        around = (("other", other),) if other else ()
         if not choices:
-            return [Piece(-1, around, data=chunk)]
+            return [Piece(-1, self._around(chunk, -1), data=chunk)]
         if len(choices) == 1:
-            return [self._piece(data, chunk, choices[0], around)]
+            return [self._piece(data, chunk, choices[0])]
         rest = {key: value for key, value in chunk.items() if key != "choices"}
-        return [
-            self._piece(None, {**rest, "choices": [choice]}, choice, around) for choice in choices
-        ]
+        return [self._piece(None, {**rest, "choices": [choice]}, choice) for choice in choices]
 
     def _remember(self, chunk: fields.Body) -> None:
+        """What the gateway's own chunks and the traces say: never what may be a text."""
         for key in self._head:
-            if key in chunk:
+            if key in chunk and not self._labels.more(key, chunk[key]):
                 self._head[key] = self._said[key] = chunk[key]
-        self._usage = chunk.get("usage") or self._usage
+        usage = chunk.get("usage")
+        if usage and not unlabelled(usage):
+            self._usage = usage
         self._deltas += len(chunk["choices"])
 
-    def _piece(
-        self, data: str | None, chunk: fields.Body, choice: Any, around: tuple[Part, ...]
-    ) -> Piece:
+    def _around(self, chunk: fields.Body, lane: int) -> tuple[Part, ...]:
+        """The text of a chunk outside its choices, as one."""
+        found = list(strings(chunk, passed=_CHUNK))
+        for name, value in chunk.items():
+            if name in _LABELS:
+                found += self._labels.fresh(name, value, lane)
+            elif name in _RATED:
+                found += unlabelled(value)
+        return (("other", "\n".join(found)),) if found else ()
+
+    def _ended(self, choice: fields.Body, lane: int) -> list[Part]:
+        """What is said of a choice: why it ended, where that is more than a label."""
+        found: list[Part] = beside_logs(choice)
+        for name in _REASONS:
+            reason = choice.get(name)
+            if reason is not None:
+                found += [("other", text) for text in self._labels.fresh(name, reason, lane)]
+                if name == "finish_reason":
+                    self._finishes[lane] = reason if not self._labels.more(name, reason) else None
+        return found
+
+    def _piece(self, data: str | None, chunk: fields.Body, choice: Any) -> Piece:
         """The piece of a chunk with one choice; `data`: the bytes it came in."""
         lane = _lane(choice, self._asked)
-        parts = (*self.parts(choice), *around)
+        parts = (*self.parts(choice), *self._ended(choice, lane), *self._around(chunk, lane))
         plain = len(parts) == 1 and parts[0][0] in self.texts and self.bare(choice)
         ends = choice.get("finish_reason") is not None
-        if ends:
-            self._finishes[lane] = choice["finish_reason"]
         return Piece(lane, parts, whole=ends or not plain, ends=ends, data=(data, chunk))
 
-    texts: tuple[str, ...] = _TEXTS
-    bare_choice: frozenset[str] = _CHOICE | {"delta"}
+    texts: tuple[str, ...] = TEXTS
+    bare_choice: frozenset[str] = CHOICE | {"delta"}
     """Fields of a choice in a stream that says nothing beside its text."""
 
     def bare(self, choice: fields.Body) -> bool:
         """Whether a choice says nothing beside its text, so that it may leave with less of it."""
         delta = choice.get("delta")
-        if choice.get("logprobs") or (delta and not _mute(delta, _DELTA)):
+        if choice.get("logprobs") or (delta and not mute(delta, DELTA)):
             return False
-        return _mute(choice, self.bare_choice)
+        return mute(choice, self.bare_choice)
 
     def parts(self, choice: fields.Body) -> tuple[Part, ...]:
         """Every text in a choice, with its channel."""
         delta = choice.get("delta") or {}
         if not isinstance(delta, dict):
             raise MalformedReplyError(f"delta: got {delta!r:.60}, expected an object")
-        return (*_spoken(delta), *_unknown(choice, "delta")) or logged(choice)
+        return (*spoken(delta), *unknown(choice, "delta")) or logged(choice)
 
     def emit(self, piece: Piece, text: str | None) -> bytes:
         """The chunk that carries `text`."""
@@ -243,12 +265,13 @@ class ChatReply:
         if not isinstance(choices, list) or body.get("error"):
             raise MalformedReplyError(f"choices: got {choices!r:.60}, expected a list")
         self._remember(body)
-        other = tuple(("other", text) for text in _around(body))
+        if not choices and self._around(body, -1):
+            raise MalformedReplyError("choices: got none, and text beside them; expected some")
         found = []
         for choice in choices:
             lane = _lane(choice, self._asked)
-            self._finishes[lane] = choice.get("finish_reason")
-            parts = (*self.whole_parts(choice), *other)
+            ended = self._ended(choice, lane)
+            parts = (*self.whole_parts(choice), *ended, *self._around(body, lane))
             found += [Piece(lane, (part,), whole=part[0] not in self.texts) for part in parts]
             found.append(Piece(lane, ends=True))
         return found
@@ -258,7 +281,7 @@ class ChatReply:
         message = choice.get("message")
         if not isinstance(message, dict):
             raise MalformedReplyError(f"message: got {message!r:.60}, expected an object")
-        return (*_spoken(message), *_unknown(choice, "message")) or logged(choice)
+        return (*spoken(message), *unknown(choice, "message")) or logged(choice)
 
     def rebuild(
         self, body: fields.Body, kept: Mapping[int, Kept], cuts: Mapping[int, Ruling]
@@ -270,9 +293,15 @@ class ChatReply:
             else choice
             for choice in body["choices"]
         ]
-        known = {key: value for key, value in body.items() if key in _CHUNK}
+        known = {key: body[key] for key in body if self._bare(key, body[key])}
         worst = max(cuts.values(), key=lambda each: each.verdict.score)
-        return {**known, "choices": choices, **_explained(worst)}
+        return {**self._top(""), **known, "choices": choices, **_explained(worst)}
+
+    def _bare(self, name: str, value: Any) -> bool:
+        """Whether a field of a reply that was cut may stay: it says nothing."""
+        if name == "choices" or name not in _CHUNK:
+            return name == "choices"
+        return not (self._labels.more(name, value) if name in _LABELS else unlabelled(value))
 
     def _cut_choice(self, lane: int, kept: Kept) -> fields.Body:
         texts = {name: kept[name] for name in self.texts if kept.get(name)}
@@ -321,59 +350,3 @@ def _lane(choice: Any, asked: Asked) -> int:
     if isinstance(lane, bool) or not isinstance(lane, int) or not 0 <= lane < asked.choices:
         raise MalformedReplyError(f"a choice of index {lane!r:.40}, {asked.choices} were asked for")
     return lane
-
-
-def _spoken(message: fields.Body) -> list[Part]:
-    """Every text in a delta or a message; called for every token, hence without generators."""
-    found: list[Part] = []
-    for name in _TEXTS:
-        value = message.get(name)
-        if isinstance(value, str):
-            if value:
-                found.append((name, value))
-        elif value is not None:
-            found += [("other", text) for text in strings(value)]
-    calls = message.get("tool_calls")
-    for place, call in enumerate(calls if isinstance(calls, list) else [calls] if calls else ()):
-        index = call.get("index", place) if isinstance(call, dict) else place
-        found += [(f"tool:{index}", text) for text in strings(call, passed=_CALL)]
-        if isinstance(call, dict) and "id" in call:
-            found += [("other", text) for text in unlabelled(call["id"])]
-    if message.get("role") not in _SPEAKERS:
-        found += [("other", text) for text in unlabelled(message["role"])]
-    found += [("other", text) for text in strings(message, passed=_DELTA)]
-    return found
-
-
-def _mute(value: fields.Body, known: frozenset[str]) -> bool:
-    """Whether fields that are not known say nothing: a number may be that of a token."""
-    return value.keys() <= known or all(
-        value[name] is None or isinstance(value[name], bool) for name in value.keys() - known
-    )
-
-
-def _unknown(choice: fields.Body, spoken: str) -> list[Part]:
-    """The text of a choice outside the field that is known to speak."""
-    found = [("other", text) for text in strings(choice, passed=_SPOKEN[spoken])]
-    rated = choice.get("content_filter_results")
-    return found if rated is None else found + [("other", text) for text in unlabelled(rated)]
-
-
-def _around(chunk: fields.Body) -> Iterator[str]:
-    """The text of a chunk outside its choices."""
-    yield from strings(chunk, passed=_CHUNK)
-    for name in _RATED:
-        if name in chunk:
-            yield from unlabelled(chunk[name])
-
-
-def logged(choice: fields.Body) -> tuple[Part, ...]:
-    """The tokens of a choice that shows their probabilities and not their text."""
-    shown = choice.get("logprobs")
-    if not isinstance(shown, dict):
-        return ()
-    rows = [*(shown.get("content") or ()), *(shown.get("refusal") or ())]
-    tokens = [row.get("token") if isinstance(row, dict) else row for row in rows]
-    tokens += shown.get("tokens") or ()
-    told = "".join(token for token in tokens if isinstance(token, str))
-    return (("other", told),) if told else ()

@@ -30,12 +30,12 @@ class Speech:
     def _messages(self) -> bool:
         return self._route == "/v1/messages"
 
-    def begin(self, lane: int) -> list[Named]:
+    def begin(self, lane: int, prompt_tokens: int) -> list[Named]:
         """The events before a choice's first text."""
         if self._messages:
-            block = {"type": "text", "text": ""}
+            block, used = {"type": "text", "text": ""}, (prompt_tokens, 0)
             return [
-                _named({"type": "message_start", "message": self._message([], None, (0, 0))}),
+                _named({"type": "message_start", "message": self._message([], None, used)}),
                 _named({"type": "content_block_start", "index": 0, "content_block": block}),
             ]
         if self._route == "/v1/completions":
@@ -52,7 +52,7 @@ class Speech:
         return self._chunk({"index": lane, "delta": {"content": text}})
 
     def end(self, lane: int, *, cut_short: bool, tokens: int) -> list[Named]:
-        """The events after a choice's last text; `tokens`: how many pieces it had."""
+        """The events after a choice's last text; `tokens`: how many it has."""
         if self._messages:
             reason = "max_tokens" if cut_short else "end_turn"
             return [
@@ -70,14 +70,14 @@ class Speech:
         empty: dict[str, Any] = {"text": ""} if self._route == "/v1/completions" else {"delta": {}}
         return [self._chunk({"index": lane, **empty}, finish)]
 
-    def close(self, tokens: int) -> list[Named]:
-        """The events after all choices."""
+    def close(self, tokens: tuple[int, int]) -> list[Named]:
+        """The events after all choices; `tokens`: of the prompts and of the replies."""
         if self._messages:
             return []
         done = ("message", "[DONE]")
         if not self._asked.include_usage:
             return [done]
-        usage = json.dumps({**self._top(True), "choices": [], "usage": _usage(0, tokens)})
+        usage = json.dumps({**self._top(True), "choices": [], "usage": _usage(*tokens)})
         return [("message", usage), done]
 
     def whole(
