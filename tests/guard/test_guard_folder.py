@@ -110,6 +110,16 @@ def test_another_policy_can_be_given(tmp_path: Path) -> None:
     assert strict.judge((Message("user", "a dog"),)).action is Action.STOP
 
 
+def test_a_guard_can_be_saved_where_one_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, _ = saved(tmp_path)
+    monkeypatch.chdir(folder)
+    scorers = {name: folder / "stages" / name for name in ("cheap", "deep")}
+    save_guard(Path(), made(), scorers=scorers, card="# Other\n")
+    assert (folder / "card.md").read_text() == "# Other\n"
+
+
 def test_saving_replaces_a_guard_and_nothing_else(tmp_path: Path) -> None:
     saved(tmp_path)
     folder, _ = saved(tmp_path, made(Policy(hold_back=7)))

@@ -84,6 +84,11 @@ def test_inspect_logs_are_read_without_inspect(tmp_path, form):
         ("log.eval", "no zip", "no Inspect log"),
         ("log.json", "{}", "no Inspect log"),
         ("cases.csv", "id,text\n1,x\n2,\n", "cases.csv:3"),
+        ("cases.csv", 'id,text\n1,"x\ny"\n2,hello,extra\n', "cases.csv:4: got more cells"),
+        ("cases.jsonl", '{"id": 1, "text": "x", "opinion": []}\n', "unknown field 'opinion'"),
+        ("cases.jsonl", '{"id": 1, "text": "x", "messages": []}\n', "both text and messages"),
+        ("log.json", '{"samples": ["x"]}', "sample 0: is no sample"),
+        ("log.json", '{"samples": [{"messages": [{"content": "x"}]}]}', "sample 0: is no sample"),
     ],
 )
 def test_a_bad_file_says_where_and_what(tmp_path, name, content, message):
@@ -130,6 +135,7 @@ def test_settled_cases_become_training_rows(filled, tmp_path):
     rows = training_rows(desk, "cakes")
     assert sorted(row.label for row in rows) == [0, 0, 0, 1, 1]  # the unsure one teaches nothing
     assert {row.source for row in rows} == {"review/cakes"}
+    assert {row.meta["ref"] for row in rows} == {case.ref for case in cases[:5]}
     assert all(row.messages is None for row in rows)
     path = tmp_path / "rows.parquet"
     write(path, rows)

@@ -87,6 +87,8 @@ def test_events_are_read_as_json_lines(recorded, tmp_path):
 
     assert [e["seq"] for e in lines("tail", "-n", "2")] == [5, 6]
     assert [e["seq"] for e in lines("tail", "--action", "stop", "--rule", "r")] == [2, 4, 6]
+    none = run(audit_app, recorded, "tail", "--action", "stopp")
+    assert (none.stdout, none.stderr) == ("", "custodes: no event fits --action stopp\n")
     first, *_ = lines("export")
     assert (first["seq"], first["sealed"], first["text"]) == (1, True, None)
     assert first["versions"] == {"constitution": "c1", "artifact": "a1"}

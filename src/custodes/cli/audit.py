@@ -87,6 +87,9 @@ def tail(
     matching = {name: value for name, value in given.items() if value is not None}
     with _snapshot(database) as connection:
         found = store.latest(connection, count, matching=matching, cipher=vault)
+    if matching and not found:
+        told = ", ".join(f"--{name} {value}" for name, value in matching.items())
+        typer.echo(f"custodes: no event fits {told}", err=True)
     for stored in reversed(found):
         typer.echo(_line(stored))
 

@@ -99,7 +99,10 @@ def list_all(database: DatabaseOption = None, as_json: _Json = False) -> None:
 
 
 def _table(keys: list[Key]) -> Table:
-    table = Table("id", "name", "role", "mode", "created", "revoked", box=None)
+    table = Table(box=None)
+    table.add_column("id", no_wrap=True, min_width=max(len(key.id) for key in keys) if keys else 2)
+    for name in ("name", "role", "mode", "created", "revoked"):
+        table.add_column(name, overflow="fold")
     for key in keys:
         table.add_row(key.id, key.name, key.role, key.mode, _day(key.created), _day(key.revoked))
     return table

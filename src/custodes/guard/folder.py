@@ -218,6 +218,7 @@ def save_guard(
     `scorers`: stage name -> the folder of its saved artifact, which is copied. `guard.artifact`
     is not used: the version follows from the content and stands in the manifest's `sha256`.
     """
+    folder = folder.resolve()  # "." has no name, and stands in no folder
     if folder.exists() and not (folder / _MANIFEST).is_file():
         raise ArtifactError(f"{folder}: exists and is not a guard; give a new place or remove it")
     names = [stage.scorer.name for stage in guard.cascade.stages]

@@ -157,7 +157,11 @@ def read_case(record: Mapping[str, Any], *, place: str = "case") -> Case:
 
 def case_from_record(record: Mapping[str, Any]) -> Case:
     """The inverse of `case_to_record`; also takes `text` for a single user's message."""
+    if unknown := sorted(set(record) - _FIELDS):
+        raise DataError(f"got the unknown field {unknown[0]!r} (what else is known goes into meta)")
     messages = record.get("messages")
+    if messages is not None and record.get("text") is not None:
+        raise DataError("got both text and messages, which say the same; give one of them")
     if messages is None:
         messages = [{"role": "user", "content": record["text"]}]
     turns = tuple(_turn(turn) for turn in messages)
@@ -176,6 +180,13 @@ def case_from_record(record: Mapping[str, Any]) -> Case:
         gold=None if record.get("gold") is None else str(record["gold"]),
         meta=dict(record.get("meta") or {}),
     )
+
+
+_FIELDS = {
+    "id", "text", "messages", "question", "documents", "opinions", "evidence", "skill", "slice",
+    "gold", "meta",
+}  # fmt: skip
+"""Another one is refused: a misspelled one must not be lost."""
 
 
 def _turn(turn: Mapping[str, Any]) -> Message:

@@ -59,56 +59,77 @@ def _from_csv(path: Path) -> Iterator[Case]:
     before = csv.field_size_limit(_LARGEST_CELL)  # a long conversation is more than 131,072
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file, strict=True))
+            reader = csv.DictReader(file, strict=True)
+            rows = [(f"{path}:{reader.line_num}", row) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: cannot be read as CSV: {error}") from error
     finally:
         csv.field_size_limit(before)
-    for number, row in enumerate(rows, start=2):
+    for place, row in rows:
+        if None in row:
+            raise DataError(
+                f"{place}: got more cells than the header has names, from {row[None][0]!r:.40} on; "
+                "put a text that holds a comma in quotes"
+            )
         record: dict[str, Any] = {name: value for name, value in row.items() if value}
-        if "prompt" in record:
-            turns = [{"role": "user", "content": record["prompt"]}]
-            if "reply" in record:
-                turns.append({"role": "assistant", "content": record["reply"]})
+        prompt, reply = record.pop("prompt", None), record.pop("reply", None)
+        if prompt is not None:
+            turns = [{"role": "user", "content": prompt}]
+            if reply is not None:
+                turns.append({"role": "assistant", "content": reply})
             record["messages"] = turns
-        if "ai_answer" in record:
+        answer, confidence, reasoning = (
+            record.pop(name, other)
+            for name, other in (("ai_answer", None), ("ai_confidence", 0.5), ("reasoning", ""))
+        )
+        if answer is not None:
             record["opinions"] = [
                 {
                     "source": "ai",
-                    "answer": record["ai_answer"],
-                    "confidence": record.get("ai_confidence", 0.5),
-                    "reasoning": record.get("reasoning", ""),
+                    "answer": answer,
+                    "confidence": confidence,
+                    "reasoning": reasoning,
                 }
             ]
-        yield read_case(record, place=f"{path}:{number}")
+        yield read_case(record, place=place)
 
 
 def _from_inspect(path: Path) -> Iterator[Case]:
     for place, sample in _samples(path):
-        messages = [
-            {"role": each["role"], "content": _plain(each.get("content"))}
-            for each in sample.get("messages") or ()
-        ]
-        if not messages:
-            messages = [{"role": "user", "content": _plain(sample.get("input"))}]
-        scores = sample.get("scores") or {}
-        opinions = [
-            {
-                "source": name,
-                "answer": str(score.get("value")),
-                "confidence": (score.get("metadata") or {}).get("confidence", 0.5),
-                "reasoning": score.get("explanation") or "",
-            }
-            for name, score in scores.items()
-        ]
-        epoch = sample.get("epoch", 1)
-        record = {
-            "id": f"{sample.get('id')}" + (f" epoch {epoch}" if epoch != 1 else ""),
-            "messages": messages,
-            "opinions": opinions,
-            "meta": {"target": sample.get("target"), "log": path.name},
-        }
+        try:
+            record = _of_sample(sample, path.name)
+        except (AttributeError, KeyError, TypeError) as error:
+            raise DataError(
+                f"{place}: is no sample of an Inspect log: {type(error).__name__}: {error}"
+            ) from error
         yield read_case(record, place=place)
+
+
+def _of_sample(sample: Mapping[str, Any], log: str) -> dict[str, Any]:
+    """A sample as a case's record."""
+    messages = [
+        {"role": each["role"], "content": _plain(each.get("content"))}
+        for each in sample.get("messages") or ()
+    ]
+    if not messages:
+        messages = [{"role": "user", "content": _plain(sample.get("input"))}]
+    scores = sample.get("scores") or {}
+    opinions = [
+        {
+            "source": name,
+            "answer": str(score.get("value")),
+            "confidence": (score.get("metadata") or {}).get("confidence", 0.5),
+            "reasoning": score.get("explanation") or "",
+        }
+        for name, score in scores.items()
+    ]
+    epoch = sample.get("epoch", 1)
+    return {
+        "id": f"{sample.get('id')}" + (f" epoch {epoch}" if epoch != 1 else ""),
+        "messages": messages,
+        "opinions": opinions,
+        "meta": {"target": sample.get("target"), "log": log},
+    }
 
 
 def _samples(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:

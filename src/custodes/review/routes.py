@@ -85,6 +85,8 @@ def read_known(path: Path) -> Rows:
             confidence = float(view["confidence"])
             right = float(str(view["answer"]) == truth)
             group = str(record["id"] if record.get("group") is None else record["group"])
+            if not 0 <= confidence <= 1:
+                raise ValueError(f"got confidence {confidence:g}, expected 0 to 1")
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise DataError(
                 f"{place}: {error!r}; expected id, truth, opinions [{{answer, confidence}}] and "

@@ -5,6 +5,7 @@ Parses, calls, prints; everything else is imported when a command runs.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -46,7 +47,7 @@ def study(
     from custodes.methods.mona.reproduce import run_arms
 
     settings = load(StudyConfig, config, [f"environment={environment}", *(assign or ())])
-    typer.echo(str(run_arms(settings, out, say=typer.echo)))
+    typer.echo(str(run_arms(settings, out, say=partial(typer.echo, err=True))))
 
 
 @app.command()

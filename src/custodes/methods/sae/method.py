@@ -45,7 +45,7 @@ from custodes.methods.sae.scoring import lookup_aurocs
 from custodes.methods.sae.seeds import Overlap, compare, permuted, random_directions
 from custodes.methods.sae.store import ActivationStore
 from custodes.methods.sae.stored import stored_activations, stored_alive
-from custodes.methods.sae.texts import read_texts
+from custodes.methods.sae.texts import check_sources, read_texts
 from custodes.methods.sae.toy import toy_study
 from custodes.methods.sae.training import (
     Trained,
@@ -68,6 +68,7 @@ def run_collect(
     config: CollectConfig, sources: Sequence[Path], folder: Path, *, say: Say = None
 ) -> ActivationStore:
     """Collect activations of the configured model on the texts; goes on where it was."""
+    check_sources(sources)  # a model takes a while to load
     language = load_language_model(config.model, device=config.device)
     store = collect(language, read_texts(sources), config, folder, say=say)
     save(config, folder / "config.yaml")

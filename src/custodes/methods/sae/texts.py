@@ -14,7 +14,7 @@ from typing import Any
 
 from custodes.errors import DataError
 
-__all__ = ["read_texts"]
+__all__ = ["check_sources", "read_texts"]
 
 _WHOLE = (".txt", ".md", ".rst")
 _TABLES = (".jsonl", ".jsonl.gz", ".parquet")
@@ -25,9 +25,8 @@ def read_texts(sources: Sequence[Path]) -> Iterator[str]:
 
     `DataError` for a missing file, a kind that is not read, or a row without a text.
     """
+    check_sources(sources)
     for source in sources:
-        if not source.exists():
-            raise DataError(f"{source}: no such file or folder")
         if source.is_dir():
             files = [
                 path
@@ -42,6 +41,13 @@ def read_texts(sources: Sequence[Path]) -> Iterator[str]:
             yield from (text for text in _checked(path) if text.strip())
 
 
+def check_sources(sources: Sequence[Path]) -> None:
+    """`DataError` for a file or folder that is not there."""
+    for source in sources:
+        if not source.exists():
+            raise DataError(f"{source}: no such file or folder")
+
+
 def _checked(path: Path) -> Iterator[str]:
     """The texts of a file; whatever a damaged one makes its reader raise, its name is told."""
     try:
@@ -54,10 +60,10 @@ def _checked(path: Path) -> Iterator[str]:
 
 def _texts(path: Path) -> Iterator[str]:
     if path.name.endswith(_WHOLE):
-        yield path.read_text(encoding="utf-8")
+        yield path.read_text(encoding="utf-8-sig")
     elif path.name.endswith((".jsonl", ".jsonl.gz")):
         opened: Any = gzip.open if path.name.endswith(".gz") else open
-        with opened(path, "rt", encoding="utf-8") as file:
+        with opened(path, "rt", encoding="utf-8-sig") as file:
             for number, line in enumerate(file, start=1):
                 if not line.strip():
                     continue

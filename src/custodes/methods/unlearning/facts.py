@@ -160,7 +160,7 @@ def read_facts(path: Path) -> list[Fact]:
         raise DataError(f"{path}: no such file; expected JSONL, one fact a line")
     try:
         # Not splitlines(): JSON leaves U+2028, U+0085 and their like unescaped inside a text.
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read as text: {error}") from error
     found = []

@@ -5,6 +5,7 @@ Parses, calls, prints; everything else is imported when a command runs.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -50,7 +51,7 @@ def run(out: _Out, config: SettingsFile = None, assign: Assignments = None) -> N
     from custodes.methods.behaviors.documents.reproduce import run_documents
 
     settings = load(DocumentsConfig, config, assign or ())
-    typer.echo(str(run_documents(settings, out, say=typer.echo)))
+    typer.echo(str(run_documents(settings, out, say=partial(typer.echo, err=True))))
 
 
 @app.command()

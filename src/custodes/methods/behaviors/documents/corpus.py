@@ -121,8 +121,8 @@ def _blocks(stream: Iterator[tuple[int, float]], tokens: int, length: int, what:
 def opened(path: Path) -> IO[str]:
     """A file of text, packed by gzip where its name says so."""
     if path.name.endswith(".gz"):
-        return gzip.open(path, "rt", encoding="utf-8")
-    return path.open(encoding="utf-8")
+        return gzip.open(path, "rt", encoding="utf-8-sig")
+    return path.open(encoding="utf-8-sig")
 
 
 def read_texts(path: Path, sources: Sequence[str] = ()) -> Iterator[str]:
