@@ -107,3 +107,11 @@ def test_twenty_thousand_rows_in_less_than_thirty_seconds():
     begin = time.perf_counter()
     assert len(deduplicate(rows, near=0.8).rows) > 19_000
     assert time.perf_counter() - begin < 30
+
+
+def test_an_exact_duplicate_of_a_near_one_names_the_row_that_stays():
+    base = "The quick brown fox jumps over the lazy dog and then runs into the forest at night"
+    done = deduplicate(rows_of(base, base + "!", (base + "!").upper()), near=0.8)
+    assert [row.id for row in done.rows] == ["r0"]
+    assert done.near == {"r1": "r0"}
+    assert done.exact == {"r2": "r0"}

@@ -64,3 +64,30 @@ def test_rows_without_a_group_that_ask_the_same_stay_together():
 def test_wrong_fractions(fractions):
     with pytest.raises(DataError, match="expected positive numbers that add up to 1"):
         split([], fractions, seed=0)
+
+
+def test_a_system_turn_that_all_rows_share_does_not_tie_them_together():
+    rows = [
+        Example(id=f"s{n}", source="s", kind="k",
+                messages=(Message("system", "You are helpful."), Message("user", f"t {n}")))
+        for n in range(500)
+    ]  # fmt: skip
+    parts = split(rows, PARTS, seed=0)
+    assert [len(part) / 500 for part in parts.values()] == pytest.approx(
+        list(PARTS.values()), abs=0.06
+    )
+    alone = split([row(n, None) for n in range(500)], PARTS, seed=0)
+    for name, part in parts.items():  # they go where the same question goes without it
+        assert [each.id[1:] for each in part] == [each.id[1:] for each in alone[name]]
+
+
+def test_rows_that_no_user_speaks_in_go_by_what_is_said_or_by_their_ids():
+    said = [
+        Example(id=f"a{n}", source="s", kind="k", messages=(Message("assistant", f"t {n}"),))
+        for n in range(200)
+    ]
+    alone = split([row(n, None) for n in range(200)], PARTS, seed=0)
+    for name, part in split(said, PARTS, seed=0).items():
+        assert [each.id[1:] for each in part] == [each.id[1:] for each in alone[name]]
+    blank = [Example(id=f"b{n}", source="s", kind="k", text=" ") for n in range(200)]
+    assert all(split(blank, PARTS, seed=0).values())

@@ -194,3 +194,35 @@ def test_parquet_of_another_form(tmp_path):
         read(path)
     pq.write_table(pa.Table.from_pylist([{**record, "meta": '{"a": 1}'}]), path)
     assert read(path) == [from_record({**record, "meta": {"a": 1}})]
+
+
+def test_a_column_exact_of_other_makers_is_one_of_their_fields(tmp_path):
+    path = tmp_path / "theirs.parquet"
+    plain = {"id": ["1", "2"], "source": ["s"] * 2, "kind": ["k"] * 2, "text": ["a", "b"]}
+    for theirs in (["1", "0.5"], [True, False], ["{}", None]):
+        pq.write_table(pa.table({**plain, "exact": theirs}), path)
+        found = read(path, unknown="keep")
+        assert [row.text for row in found] == ["a", "b"]
+        assert [row.meta.get("exact") for row in found] == theirs
+
+
+def test_our_column_exact_must_hold_a_row(tmp_path):
+    write(tmp_path / "ours.parquet", [Example(id="1", source="s", kind="k", text="\ud800")])
+    table = pq.read_table(tmp_path / "ours.parquet")
+    place = table.schema.get_field_index("exact")
+    pq.write_table(
+        table.set_column(place, table.schema.field(place), [["[1]"]]), tmp_path / "bad.parquet"
+    )
+    with pytest.raises(DataError, match=r"row 0: meta, exact: not JSON: exact is '\[1\]'"):
+        read(tmp_path / "bad.parquet")
+
+
+def test_an_error_of_where_rows_come_from_is_not_one_of_the_file(tmp_path):
+    def rows():
+        yield Example(id="1", source="s", kind="k", text="t")
+        raise ConnectionError("the model server refused")
+
+    for suffix in (".parquet", ".jsonl", ".jsonl.gz"):
+        with pytest.raises(ConnectionError, match="model server"):
+            write(tmp_path / f"t{suffix}", rows())
+    assert list(tmp_path.iterdir()) == []

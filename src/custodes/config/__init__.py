@@ -1,11 +1,12 @@
 """Settings, registries and run folders: the mechanisms that everything hangs on."""
 
+from custodes.config.atomic import write_atomically
 from custodes.config.digests import digest
 from custodes.config.manual import manual
 from custodes.config.named_files import named_files
 from custodes.config.places import cache_folder
 from custodes.config.registry import Registry
-from custodes.config.run import Run, environment, write_atomically
+from custodes.config.run import Run, environment
 from custodes.config.settings import Config, load, override, save
 
 __all__ = [

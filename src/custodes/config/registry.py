@@ -41,18 +41,32 @@ class Registry:
         target = self._target(name)
         module_name, _, attribute = target.partition(":")
         try:
-            return getattr(import_module(module_name), attribute)
+            module = import_module(module_name)
         except ModuleNotFoundError as error:
             missing = (error.name or "").split(".")[0]
             if name in self._extras and missing != "custodes":
                 raise MissingExtraError(missing, self._extras[name]) from error
+            raise ConfigError(self._not_found(name, target, error.name or "")) from error
+        except (ImportError, AttributeError) as error:
             raise ConfigError(
-                f"{self.kind} {name!r}: cannot import {error.name!r} (for {target})"
+                f"{self.kind} {name!r}: importing the module {module_name} failed: "
+                f"{type(error).__name__}: {error}"
             ) from error
+        try:
+            return getattr(module, attribute)
         except AttributeError as error:
             raise ConfigError(
                 f"{self.kind} {name!r}: the module {module_name} has no {attribute!r}"
             ) from error
+
+    def _not_found(self, name: str, target: str, missing: str) -> str:
+        message = f"{self.kind} {name!r}: cannot import {missing!r} (for {target})"
+        if missing.split(".", maxsplit=1)[0] == target.partition(":")[0].split(".")[0]:
+            message += (
+                "; Python does not look in the working folder: name the module's folder in "
+                "PYTHONPATH (PYTHONPATH=. custodes ...), or install its package"
+            )
+        return message
 
     def _target(self, name: str) -> str:
         if name in self._builtins:

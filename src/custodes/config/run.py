@@ -6,6 +6,7 @@ config.yaml metrics.jsonl environment.json report.html report.json artifacts/
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import subprocess
@@ -15,27 +16,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from custodes.config.atomic import write_atomically
 from custodes.config.settings import Config, save
 from custodes.errors import ConfigError
 
-__all__ = ["Run", "environment", "write_atomically"]
+__all__ = ["Run", "environment"]
 
 _PACKAGES = ("custodes", "numpy", "scipy", "scikit-learn", "torch", "transformers", "pyarrow")
-
-
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write a whole file or nothing: a temporary neighbor, flushed to disk, then renamed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    data = content.encode("utf-8") if isinstance(content, str) else content
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _commit() -> str | None:
@@ -72,6 +59,15 @@ def environment() -> dict[str, Any]:
     }
 
 
+def _finite(value: Any) -> Any:
+    """The same with null for NaN and infinities, which are no JSON."""
+    if isinstance(value, Mapping):
+        return {name: _finite(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 class Run:
     """A run folder, made on entry; metrics are appended line by line.
 
@@ -95,9 +91,10 @@ class Run:
         )
 
     def log(self, **metrics: Any) -> None:
-        """Append one line to `metrics.jsonl`."""
+        """Append one line to `metrics.jsonl`; a figure that is NaN or infinite is null there."""
+        line = json.dumps(_finite(metrics), ensure_ascii=False, allow_nan=False)
         with (self.folder / "metrics.jsonl").open(self._mode, encoding="utf-8") as file:
-            file.write(json.dumps(metrics, ensure_ascii=False) + "\n")
+            file.write(line + "\n")
         self._mode = "a"
 
     def report(self, values: Mapping[str, Any], html: str) -> Path:

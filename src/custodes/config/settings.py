@@ -12,12 +12,16 @@ from typing import Any, Self, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from custodes.config.atomic import write_atomically
 from custodes.config.manual import section_of
 from custodes.errors import ConfigError
 
 __all__ = ["Config", "load", "override", "save"]
 
 ConfigT = TypeVar("ConfigT", bound="Config")
+
+# PyYAML lets the ValueError of a date that the calendar lacks (2026-02-30) pass as it is.
+_NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
 
 
 class Config(BaseModel):
@@ -85,7 +89,7 @@ def override(values: Mapping[str, Any], assignments: Iterable[str]) -> dict[str,
             )
         try:
             value = yaml.safe_load(text)
-        except yaml.YAMLError as error:
+        except _NOT_YAML as error:
             raise ConfigError(f"--set {path}: the value {text!r} is not YAML: {error}") from error
         section = result
         for depth, key in enumerate(keys[:-1]):
@@ -115,7 +119,7 @@ def load(cls: type[ConfigT], path: Path | None = None, assignments: Iterable[str
             raise ConfigError(f"{path}: no such file; give a YAML file of settings") from None
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path}: cannot be read as text: {error}") from error
-        except yaml.YAMLError as error:
+        except _NOT_YAML as error:
             raise ConfigError(f"{path}: not YAML: {error}") from error
         if not isinstance(values, dict):
             raise ConfigError(
@@ -127,4 +131,4 @@ def load(cls: type[ConfigT], path: Path | None = None, assignments: Iterable[str
 def save(config: Config, path: Path) -> None:
     """Write the resolved settings as YAML, in the order of the fields."""
     text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-    path.write_text(text, encoding="utf-8")
+    write_atomically(path, text)

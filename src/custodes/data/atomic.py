@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import os
+import errno
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Final
 
+from custodes.config.atomic import neighbor, put_in_place
 from custodes.errors import DataError
 
 __all__ = ["replacing"]
+
+_OF_DISK: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})
+"""What a write may fail of; any other `OSError` of the block is of where its rows come from."""
 
 
 @contextmanager
@@ -17,17 +22,24 @@ def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary neighbor to write to; it takes the place of `path` if the block succeeds.
 
     It is flushed to disk before the rename, so that a crash leaves the old file or the new one.
-    `DataError` where the disk refuses.
+    `DataError` where the disk refuses; what else the block raises is passed on as it is.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        try:
+            temporary = stack.enter_context(neighbor(path))
+        except OSError as error:
+            raise _refused(path, error) from error
         try:
             yield temporary
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written: {error}") from error
+        except OSError as error:
+            if error.errno in _OF_DISK:
+                raise _refused(path, error) from error
+            raise
+        try:
+            put_in_place(temporary, path)
+        except OSError as error:
+            raise _refused(path, error) from error
+
+
+def _refused(path: Path, error: OSError) -> DataError:
+    return DataError(f"{path}: cannot be written: {error}")

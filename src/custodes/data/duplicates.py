@@ -78,10 +78,12 @@ def deduplicate(rows: Iterable[Example], *, near: float | None) -> Deduplication
     if near is None:
         return Deduplication(unique, exact, {})
     twins = _near_twins(texts, near)
+    of_near = {unique[i].id: unique[j].id for i, j in twins.items()}
     return Deduplication(
         [row for i, row in enumerate(unique) if i not in twins],
-        exact,
-        {unique[i].id: unique[j].id for i, j in twins.items()},
+        # the row that an exact duplicate repeats may have gone as a near duplicate of another
+        {gone: of_near.get(first, first) for gone, first in exact.items()},
+        of_near,
     )
 
 

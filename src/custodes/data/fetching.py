@@ -15,6 +15,7 @@ from typing import Final
 import httpx2
 
 from custodes.config import Config, cache_folder, digest
+from custodes.config.atomic import neighbor
 from custodes.data.atomic import replacing
 from custodes.data.catalogue import DataSet, lookup
 from custodes.data.tables import read, write
@@ -152,13 +153,9 @@ def _download_upstream(
     dataset: DataSet, address: str, places: Places, progress: Progress | None
 ) -> Path:
     target = _converted(dataset, places.cache)
-    raw = target.with_name(f".{target.name}.{os.getpid()}.raw")
-    raw.parent.mkdir(parents=True, exist_ok=True)
-    try:
+    with neighbor(target) as raw:
         _download(dataset, address, raw, progress)
         write(target, read_upstream(dataset, raw))
-    finally:
-        raw.unlink(missing_ok=True)
     return target
 
 

@@ -52,6 +52,9 @@ SCHEMA = pa.schema(
 )
 """One column a field of `Example`, and `exact`."""
 
+_OURS = frozenset({"exact", "prompt_dup_of", "request_label", "review", "transforms", "writer"})
+"""Columns of every file that is written here; who has them all has our `exact`, too."""
+
 _BATCH = 2048
 """Rows in memory at a time; also the size of a row group."""
 
@@ -102,18 +105,22 @@ def iterate_records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     number = 0
     try:
         with pq.ParquetFile(path) as file:
+            # Another maker's column of this name is a column like any other.
+            ours = set(file.schema_arrow.names) >= _OURS
             for batch in file.iter_batches(batch_size=_BATCH):
                 for row in batch.to_pylist():
-                    yield number, _record(row, f"{path}: row {number}")
+                    yield number, _record(row, f"{path}: row {number}", ours=ours)
                     number += 1
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path}: not a readable Parquet file: {error}") from error
 
 
-def _record(row: dict[str, Any], place: str) -> dict[str, Any]:
+def _record(row: dict[str, Any], place: str, *, ours: bool) -> dict[str, Any]:
     try:
-        if row.get("exact") is not None:
-            row = json.loads(row["exact"])
+        if ours and (exact := row.pop("exact")) is not None:
+            row = json.loads(exact)
+            if not isinstance(row, dict):
+                raise TypeError(f"exact is {exact!r:.80}, expected a row as a JSON object")
         record = {name: value for name, value in row.items() if value is not None}
         if isinstance(record.get("meta"), str):
             record["meta"] = json.loads(record["meta"])

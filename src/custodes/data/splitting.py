@@ -23,9 +23,10 @@ def split(
 ) -> dict[str, list[Example]]:
     """Parts by name, in the order of `fractions`; rows keep their order within a part.
 
-    The unit is `group`, or of a row that has none what is asked first (two rows that ask the same
-    are never in two parts). Its hash, a number in [0, 1), falls
-    into one of the parts laid end to end, so parts reach their fractions only on average.
+    The unit is `group`, or of a row that has none what the user asks first (two rows that ask the
+    same are never in two parts; a system turn that many rows share ties none of them together).
+    Its hash, a number in [0, 1), falls into one of the parts laid end to end, so parts reach their
+    fractions only on average.
     Fractions are positive and add up to 1, else `DataError`.
     """
     total = math.fsum(fractions.values())
@@ -45,7 +46,9 @@ def split(
 
 
 def _asked(row: Example) -> str:
-    said = [row.text or "", *(turn.content for turn in row.messages or ())]
+    turns = row.messages or ()
+    of_user = [turn.content for turn in turns if turn.role == "user"]
+    said = [row.text or "", *of_user, *(turn.content for turn in turns)]
     return next((words for text in said if (words := normalize(text))), row.id)
 
 

@@ -1,15 +1,18 @@
 """Seeds that diverge, networks that cannot be decomposed, folders of something else, and figures
 that would flatter."""
 
+import importlib
 import json
 import math
+import shutil
+import sys
 
 import numpy as np
 import pytest
 import torch
 from tiny_decompositions import TINY, apd, spd
 
-from custodes.errors import ArtifactError, ConfigError
+from custodes.errors import ArtifactError, ConfigError, EngineError
 from custodes.methods.decomposition import (
     APDConfig,
     ModuleTarget,
@@ -17,16 +20,22 @@ from custodes.methods.decomposition import (
     load_decomposition,
     preset_config,
 )
-from custodes.methods.decomposition.config import SweepConfig
+from custodes.methods.decomposition.apd import APD
+from custodes.methods.decomposition.config import SweepConfig, TargetConfig
 from custodes.methods.decomposition.drawings import importance_map
 from custodes.methods.decomposition.judging import judge
 from custodes.methods.decomposition.method import build, instance_seeds
 from custodes.methods.decomposition.metrics.columns import match_columns
 from custodes.methods.decomposition.metrics.reconstruction import reconstruction
 from custodes.methods.decomposition.report import run_report
+from custodes.methods.decomposition.reproduce import _rows as reproduced_rows
 from custodes.methods.decomposition.spd import SPD
+from custodes.methods.decomposition.sweep import _contents as sweep_contents
+from custodes.methods.decomposition.sweep import _report as sweep_report
 from custodes.methods.decomposition.sweep import run_sweep
-from custodes.methods.decomposition.targets.base import generators
+from custodes.methods.decomposition.targets.base import Facts, generators, randomized
+from custodes.methods.decomposition.training import _identity as identity_of
+from custodes.methods.decomposition.training import read_curve
 
 MODULE = {"nulls": 0, "target": {"kind": "module"}}
 
@@ -42,31 +51,48 @@ def two_layers(bias=0.0):
     return module.eval(), lambda g, n: torch.randn((n, 4), generator=g)
 
 
-def test_a_run_that_diverged_has_a_report_all_the_same(tmp_path):
-    result = decompose("spd", spd(rate=1e30), tmp_path / "run", cache=tmp_path)
+@pytest.mark.parametrize("method", ["spd", "apd"])
+def test_a_run_that_diverged_has_a_report_all_the_same(method, tmp_path):
+    config = spd(rate=1e30) if method == "spd" else apd(rate=1e30)
+    result = decompose(method, config, tmp_path / "run", cache=tmp_path)
     assert all(math.isnan(value) for value in result.values("wrong importances, embed"))
     assert "2 of 2" in result.page.read_text() and "diverged" in result.page.read_text()
-    json.loads((tmp_path / "run" / "report.json").read_text())
+    values = json.loads((tmp_path / "run" / "report.json").read_text(), parse_constant=pytest.fail)
+    assert values["figures"]["MMCS"][:2] == [None, None]
 
 
-def test_a_seed_that_diverged_is_left_out_of_means(tmp_path, monkeypatch):
-    sound = decompose("spd", spd(), tmp_path / "sound", cache=tmp_path)
-    started = SPD.prepare
+@pytest.mark.parametrize("method", ["spd", "apd"])
+def test_a_seed_that_diverged_is_left_out_of_means(method, tmp_path, monkeypatch):
+    kind, config = (SPD, spd()) if method == "spd" else (APD, apd())
+    sound = decompose(method, config, tmp_path / "sound", cache=tmp_path)
+    started = kind.prepare
 
     def spoiled(self):
         started(self)
         with torch.no_grad():
-            self.parameters["embed.V"][0] = math.nan
+            next(iter(self.parameters.values()))[0] = math.nan
 
-    monkeypatch.setattr(SPD, "prepare", spoiled)
-    half = decompose("spd", spd(), tmp_path / "half", cache=tmp_path)
-    assert math.isnan(half.values("MMCS")[0])
+    monkeypatch.setattr(kind, "prepare", spoiled)
+    half = decompose(method, config, tmp_path / "half", cache=tmp_path)
+    for values in half.judgment.figures.values():  # not one of them is taken for a figure
+        assert math.isnan(values[0]) and math.isfinite(values[1])
     assert half.values("MMCS")[1] == sound.values("MMCS")[1]
-    report = run_report("spd", half.config, half.decomposition, half.judgment, half.curve)
+    assert half.judgment.matchings == {} and sound.judgment.matchings
+    report = run_report(method, half.config, half.decomposition, half.judgment, half.curve)
     cards, figures = (section.blocks[0] for section in report.sections[:2])
     assert ("diverged", "1 of 2") in [(card.label, card.value) for card in cards.cards]
-    row = next(row for row in figures.rows if row[0] == "MMCS")
-    assert row[1].value == sound.values("MMCS")[1]
+    for name in ("MMCS", "MMCS, living", "active, embed" if method == "spd" else "MMCS"):
+        row = next(row for row in figures.rows if row[0] == name)
+        assert row[1].value == sound.values(name)[1]
+    rows = {row[0]: row[2] for row in reproduced_rows("tms", half)}
+    assert rows["tms: MMCS"].value == sound.values("MMCS")[1]
+
+
+def test_a_sweep_s_means_leave_out_what_diverged():
+    config = SweepConfig(vary={"rate": (0.1,)})
+    found = [{"settings": {"rate": 0.1}, "figures": {"MMCS": [math.nan, 0.5, 0.7]}, "nulls": {}}]
+    (row,) = sweep_report("spd", config, found).sections[0].blocks[0].rows
+    assert row[1].value == pytest.approx(0.6)
 
 
 def test_a_sweep_over_rates_ends_though_one_diverged(tmp_path):
@@ -109,6 +135,72 @@ def test_a_folder_of_another_network_is_refused_though_its_matrix_is_the_same(ch
     with pytest.raises(ArtifactError, match="of another target"):
         load_decomposition(tmp_path, target=other)
     assert load_decomposition(tmp_path, target=target).parameters.keys()
+
+
+def test_a_sweep_does_not_hand_back_rows_of_another_network(tmp_path, monkeypatch):
+    code = """
+import torch
+def make(generator):
+    module = torch.nn.Sequential(torch.nn.Linear(4, 3, bias=False))
+    with torch.no_grad():
+        module[0].weight.fill_({}).add_(torch.eye(3, 4))
+    return module.eval(), lambda g, n: torch.randn((n, 4), generator=g)
+"""
+    monkeypatch.syspath_prepend(tmp_path)
+    config = SweepConfig.parse({
+        "settings": {"target.kind": "module", "target.module.factory": "made_here:make",
+                     "target.module.weights": ["0"], "steps": 3, "batch": 16, "judged_rows": 16,
+                     "seeds": 1, "nulls": 0, "attack_steps": 1, "components": 3},
+        "vary": {"importance": [1e-3]},
+        "engine_settings": {"kind": "serial"},
+    })  # fmt: skip
+
+    def sweep(number):
+        (tmp_path / "made_here.py").write_text(code.format(number))
+        monkeypatch.delitem(sys.modules, "made_here", raising=False)
+        shutil.rmtree(tmp_path / "__pycache__", ignore_errors=True)
+        importlib.invalidate_caches()
+        return run_sweep("spd", config, tmp_path / "sweep")
+
+    assert sweep(0.0) == sweep(0.0)
+    with pytest.raises(EngineError, match="of another target"):
+        sweep(2.0)
+
+
+def test_a_text_s_content_is_part_of_a_sweep_and_of_a_run(tmp_path):
+    text = tmp_path / "text.txt"
+
+    def contents(words):
+        text.write_text(words)
+        target = TargetConfig.parse({"kind": "embedded", "embedded": {"text": str(text)}})
+        held = spd(target={"kind": "embedded", "embedded": {"text": str(text)}})
+        return sweep_contents([target]), identity_of(held, untrained)
+
+    untrained, _ = build("spd", spd(), cache=tmp_path)
+    first = contents("one")
+    assert contents("one") == first
+    assert all(one != other for one, other in zip(contents("two"), first, strict=True))
+    assert sweep_contents([TargetConfig()]) == {}  # settings say it all: kept rows stay
+
+
+def test_a_curve_that_is_gone_is_told_by_name(tmp_path):
+    with pytest.raises(ArtifactError, match=r"metrics\.jsonl: holds no losses"):
+        read_curve(tmp_path)
+
+
+def test_a_single_number_has_a_random_network_too(draws):
+    drawn = randomized({"a": torch.full((1, 1), 3.0)}, Facts(), draws(1)[0])
+    assert torch.isfinite(drawn["a"]).all() and drawn["a"] != 3
+
+
+def test_a_forward_of_the_module_s_own_is_put_back(draws):
+    module, draw_inputs = two_layers()
+    own = module[0].forward
+    module[0].forward = own  # in vars(module), where the class's is not
+    target = ModuleTarget(module, ["0", "2"], draw_inputs)
+    target.sample(draws(1), 2)
+    assert vars(module[0])["forward"] is own
+    assert "forward" not in vars(module[2])
 
 
 def _with(made, names):

@@ -154,3 +154,18 @@ def test_the_first_example_of_the_chapter_prints_what_it_says(capsys):
     code, shown = re.search(r"```python\n(.*?)```\s+```text\n(.*?)```", chapter, re.S).groups()
     exec(compile(code, "docs/similarity.md", "exec"), {})
     assert capsys.readouterr().out == shown
+
+
+def test_groups_of_unequal_size_have_no_null_and_are_no_failure(tmp_path):
+    rng = np.random.default_rng(0)
+    path = tmp_path / "g.jsonl"
+    labels = rng.integers(0, 4, 41)
+    lines = [
+        {"model": model, "question": q, "label": int(labels[q]), "options": 4,
+         "choice": int(rng.integers(0, 4)), "group": f"g{q // 2}"}
+        for model in "ab" for q in range(41)
+    ]  # fmt: skip
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    done = invoke("pair", path, "a", "b")
+    assert done.exit_code == 0
+    assert "κp of independent errors" in done.output and "n/a: got groups of 1 to 2" in done.output

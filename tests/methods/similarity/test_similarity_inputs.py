@@ -61,7 +61,7 @@ def test_questions_without_an_answer_are_dropped_or_uniform():
         ([row("a", "q"), row("b", "q", label=1)], "label 1"),
         ([row("a", "q"), row("b", "p")], "no question"),
         ([row("a", "q", (0.2, 0.3, 0.5))], "3 probabilities"),
-        ([row("a", "q", (float("nan"), 0.5))], "2 options"),
+        ([row("a", "q", (float("nan"), 0.5))], "nan, 0.5.; expected finite numbers"),
     ],
 )
 def test_rows_that_do_not_fit_are_refused(rows, says):
@@ -370,3 +370,69 @@ def test_trials_of_people_and_networks_meet_by_image(tmp_path):
         "network",
         "stylized",
     ]
+
+
+def test_a_folder_of_arrays_is_read_file_by_file(tmp_path):
+    rng = np.random.default_rng(0)
+    folder, labels = tmp_path / "npz", rng.integers(0, 3, 9)
+    folder.mkdir()
+    for name in "ab":
+        np.savez(folder / f"{name}.npz", probabilities=rng.dirichlet(np.ones(3), (2, 9)),
+                 labels=labels)  # fmt: skip
+    answers = read_answers(folder).answers
+    assert answers.names == ("a model 0", "a model 1", "b model 0", "b model 1")
+    (folder / "b.npz").unlink()
+    assert read_answers(folder).answers.names == ("model 0", "model 1")
+    np.save(tmp_path / "x.npy", np.zeros(3))
+    (tmp_path / "x.npy").rename(tmp_path / "x.npz")
+    with pytest.raises(DataError, match=r"x\.npz: cannot be read as \.npz"):
+        read_answers(tmp_path / "x.npz")
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"group": ["x", 1]}, "got the group ..x., 1., expected a name or a number"),
+        ({"label": 1.9}, "got 1.9, expected a whole number"),
+        ({"choice": 0.5}, "got 0.5, expected a whole number"),
+    ],
+)
+def test_values_of_jsonl_that_would_be_cut_or_cannot_be_compared(change, says, tmp_path):
+    plain = {"model": "a", "question": "1", "label": 1.0, "choice": 0, "options": 3}
+    assert read_answers(write_lines(tmp_path / "a.jsonl", [plain])).answers.labels.tolist() == [1]
+    with pytest.raises(DataError, match=says):
+        read_answers(write_lines(tmp_path / "a.jsonl", [{**plain, **change}]))
+
+
+def test_backups_beside_jsonl_are_not_read(tmp_path):
+    lines = [{"model": m, "question": "1", "label": 0, "choice": 0, "options": 2} for m in "ab"]
+    write_lines(tmp_path / "a.jsonl", lines)
+    write_lines(tmp_path / "a.jsonl.bak", lines)
+    assert read_answers(tmp_path).answers.names == ("a", "b")
+
+
+def test_cut_and_packed_samples_of_the_harness(tmp_path):
+    sample = {"doc_id": 0, "target": 0, "resps": [[["-1", "False"]], [["-2", "False"]]]}
+    write_lines(tmp_path / "m1" / "samples_x.jsonl", [sample])
+    (tmp_path / "m2").mkdir()
+    with gzip.open(tmp_path / "m2" / "samples_x.jsonl.gz", "wt") as file:
+        file.write(json.dumps(sample) + "\n")
+    answers = read_answers(tmp_path).answers
+    assert answers.names == ("m1", "m2") and answers.row("m2")[0, 0] > 0.5
+    assert detect_format(tmp_path / "m2") == "lm-eval"
+    (tmp_path / "m2" / "samples_y.json").write_text('[{"doc_id":0,')
+    with pytest.raises(DataError, match=r"samples_y\.json: cannot be read as a JSON array"):
+        read_answers(tmp_path)
+
+
+def test_inspect_samples_of_several_right_options_are_refused(tmp_path):
+    def log(target):
+        sample = {"id": 1, "epoch": 1, "choices": ["a", "b", "c"], "target": target,
+                  "scores": {"choice": {"value": "C", "answer": "C"}}}  # fmt: skip
+        path = tmp_path / "a.json"
+        path.write_text(json.dumps({"eval": {"model": "m", "task": "t"}, "samples": [sample]}))
+        return path
+
+    assert read_answers(log(["C"])).answers.accuracy() == [1.0]
+    with pytest.raises(DataError, match="sample 1: got the targets A, C; similarity needs one"):
+        read_answers(log(["A", "C"]))

@@ -177,6 +177,8 @@ def test_the_whole_study_from_a_file(tmp_path):
         ({**rows[0], "options": ["x"]}, "got 1 options; expected 2 to 26"),
         ({**rows[0], "options": list(map(str, range(27)))}, "got 27 options; expected 2 to 26"),
         ({**rows[0], "label": 2}, "the label 2; expected 0 to 1"),
+        ({**rows[0], "label": 0.7}, "got 0.7, expected a whole number"),
+        ({**rows[0], "options": "yes"}, "options are 'yes', no list"),
         (rows[1], "'1' again"),
     ]
     for row, says in wrong:
@@ -230,7 +232,7 @@ def test_what_was_answered_is_kept_and_what_was_not_read_is_said(tmp_path):
     assert "that could not be read" in text and "NaN" not in text
     (line,) = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
     logged = json.loads(line)
-    assert logged["partial"]["rows"] == 4 and np.isnan(logged["partial"]["interval"]["value"])
+    assert logged["partial"]["rows"] == 4 and logged["partial"]["interval"]["value"] is None
     assert logged["unread"]["m0"] == 0 and logged["unread"]["m2"] > 0
 
     kept = tmp_path / "run" / "artifacts"
@@ -247,7 +249,9 @@ def test_a_study_that_failed_asks_nobody_again_who_answered(tmp_path, monkeypatc
     judged = {f"m{i}": replying("A") for i in range(5)}
     config = study(tmp_path, replying("1"), judged)
     lost = config.model_copy(
-        update={"asking": JudgeConfig(question="{nothing}")}  # fails when judges are asked
+        update={
+            "asking": JudgeConfig().model_copy(update={"question": "{nothing}"})
+        }  # fails when judges are asked
     )
     with pytest.raises(KeyError):
         run_judge_study(lost, tmp_path / "run")
@@ -336,3 +340,82 @@ def test_marks_that_cannot_be_read_are_left_out_and_counted(questions):
     assert (run.unread > 0).all() and (run.marks == 1.0).all()
     silent = run_judges({"judge": reply_only(otherwise="Hm.")}, judged, questions)
     assert np.isnan(silent.marks).all() and (silent.unread == 1.0).all()
+
+
+class Single(Known):
+    """A model of single precision, whose numbers `json` does not know."""
+
+    def answer(self, questions):
+        return [row.astype(np.float32) for row in super().answer(questions)]
+
+
+def archived(folder, questions):
+    from custodes.methods.similarity.judge_study import _Archive
+
+    model = {"backend": "scripted"}
+    config = JudgesConfig.parse({
+        "judges": {"judge": model}, "judged": {f"m{i}": model for i in range(5)},
+        "questions": "questions.jsonl",
+    })  # fmt: skip
+    folder.mkdir(exist_ok=True)
+    return _Archive(folder, config, questions)
+
+
+def test_answers_of_single_precision_are_kept(tmp_path, questions):
+    archive = archived(tmp_path, questions)
+    said = archive.answers("m0", lambda: Single(0, 0.5).answer(questions))
+    again = archived(tmp_path, questions).answers("m0", lambda: pytest.fail("asked again"))
+    assert all(np.array_equal(one, other) for one, other in zip(said, again, strict=True))
+
+
+def test_what_an_earlier_version_kept_is_laid_aside(tmp_path, questions):
+    for name in ("answers", "marks"):
+        (tmp_path / f"{name}.jsonl").write_text(f"{name} that were paid for\n")
+    archived(tmp_path, questions)
+    archived(tmp_path, questions)  # a second start that failed before anybody answered
+    for name in ("answers", "marks"):
+        kept = tmp_path / f"{name}.earlier.jsonl"
+        assert kept.read_text() == f"{name} that were paid for\n"
+    archived(tmp_path, questions).answers("m0", lambda: Known(0, 0.5).answer(questions))
+    archived(tmp_path, questions)
+    assert "paid for" in (tmp_path / "answers.earlier.jsonl").read_text()
+
+
+@pytest.mark.parametrize(
+    ("field", "prompt", "says"),
+    [
+        ("ask", '{question} {options} Answer as {"letter": "A"}', "expected {question}"),
+        ("ask", "hello", "got a prompt with no fields; expected {question}"),
+        ("ask", "{question} {", "write {{ and }} for braces"),
+        ("question", "{question} {options}", "expected {question} and {answer}"),
+        ("question", "{question} {answer} {truth}", "{truth}"),
+    ],
+)
+def test_a_prompt_that_cannot_be_filled_is_refused_before_anybody_is_asked(field, prompt, says):
+    with pytest.raises(ConfigError) as found:
+        JudgeConfig.parse({field: prompt})
+    assert says in str(found.value)
+    JudgeConfig.parse({"ask": '{question} Reply as {{"letter": "A"}}.'})
+
+
+def test_marks_count_on_the_questions_of_the_answers_only(tmp_path, questions):
+    judged = {f"m{i}": Known(i, 0.1 * i) for i in range(6)}
+    run = run_judges({"judge": Known(99, 0.3)}, judged, questions)
+    lines = [
+        {"judge": "judge", "judged": name, "question": f"q{at}", "mark": float(mark)}
+        for name, marks in zip(run.judged, run.by_question[0], strict=True)
+        for at, mark in enumerate(marks)
+    ]
+    path, said = tmp_path / "marks.jsonl", []
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    half = [f"q{at}" for at in range(0, len(questions), 2)]
+    given = read_marks(path, run.answers, questions=half, say=said.append)
+    assert np.allclose(given.marks, run.by_question[:, :, ::2].mean(axis=2))
+    left = len(lines) - len(half) * 6
+    assert said == [f"left out: {left} marks of questions that not every model answered"]
+    assert np.allclose(read_marks(path, run.answers).marks, run.marks)
+    with pytest.raises(DataError, match="none of a question that all models answered"):
+        read_marks(path, run.answers, questions=["other"])
+    path.write_text(path.read_text() + json.dumps(lines[0]) + "\n")
+    with pytest.raises(DataError, match="a second mark of 'judge' for 'm0' on the question 'q0'"):
+        read_marks(path, run.answers, questions=half)

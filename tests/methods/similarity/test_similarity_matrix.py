@@ -167,3 +167,104 @@ def test_tables_are_checked():
     assert found.take(["b"]).names == ("b",)
     with pytest.raises(DataError, match="expected one of a, b"):
         found.row("c")
+
+
+def one_hots(kind, models=3, questions=3000):
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 4, questions)
+    choices = [
+        np.where(rng.random(questions) < 0.6, labels, rng.integers(0, 4, questions))
+        for _ in range(models)
+    ]
+    return np.eye(4)[np.stack(choices)].astype(kind), labels, np.full(questions, 4)
+
+
+@pytest.mark.parametrize("kind", ["float32", "float16", "int64", "int8", "uint8", "bool"])
+def test_types_that_are_too_narrow_for_sums_give_the_same_figures(kind, tmp_path):
+    local = ENGINES.load("local")
+    engine = local(local.Config(kind="serial"))
+    found = {}
+    for name in ("float64", kind):
+        rows, labels, options = one_hots(name)
+        np.save(tmp_path / f"{name}.npy", rows)
+        source = AnswerFile(tmp_path / f"{name}.npy", labels, options)
+        found[name] = tiled_similarities(source, MATRIX_METRICS, engine=engine)
+    for name in MATRIX_METRICS:
+        assert np.allclose(found[kind].values[name], found["float64"].values[name], atol=1e-6)
+    assert np.allclose(found[kind].mass, found["float64"].mass)
+    assert np.allclose(found[kind].ceiling, found["float64"].ceiling, atol=1e-6)
+
+
+def test_sums_of_single_precision_do_not_stop_growing():
+    """2^24 + 1 is no float32: sums over blocks are kept as float64."""
+    gram = Gram(("capa",))
+    rows = np.array([[[1.0, 0.0]], [[1.0, 0.0]]], dtype=np.float32)
+    labels, options = np.zeros(1, dtype=np.int64), np.full(1, 2)
+    for _ in range(3):
+        gram.update(rows, None, labels, options)
+    assert gram._overlap.dtype == gram._first.mass.dtype == np.float64
+
+
+def test_answers_that_are_no_numbers_are_refused():
+    rows, labels, options = one_hots("float64", questions=5)
+    with pytest.raises(DataError, match="complex128; expected numbers"):
+        stream_similarities([(rows.astype(complex), labels, options)], "abc")
+
+
+def test_a_file_has_as_many_questions_as_there_are_labels(tmp_path):
+    rows, labels, options = one_hots("float64", questions=50)
+    np.save(tmp_path / "t.npy", rows)
+    with pytest.raises(DataError, match="got 20 labels and 20 option counts for 50 questions"):
+        AnswerFile(tmp_path / "t.npy", labels[:20], options[:20]).open()
+
+
+def with_silence(models=4, questions=200):
+    """Ragged answers of which some rows are level, some questions' in every model but one."""
+    rng = np.random.default_rng(3)
+    options = rng.integers(2, 5, questions)
+    labels = np.array([rng.integers(count) for count in options])
+    rows = {}
+    for model in range(models):
+        rows[f"m{model}"] = [
+            np.full(count, 1 / count)
+            if rng.random() < 0.2 or (model and n % 9 == 0)
+            else rng.dirichlet(np.ones(count) + 2 * np.eye(count)[label])
+            for n, (count, label) in enumerate(zip(options, labels, strict=True))
+        ]
+    rows["silent"] = [np.full(count, 1 / count) for count in options]
+    return Answers.of(rows, labels)
+
+
+@pytest.mark.parametrize("kind", ["float64", "float32", "tensor"])
+def test_pairs_of_metrics_of_choices_leave_out_level_rows(kind):
+    table = with_silence()
+    whole = similarities(table, MATRIX_METRICS)
+
+    def block(rows):
+        if kind == "tensor":
+            return pytest.importorskip("torch").tensor(rows)
+        return rows.astype(kind)
+
+    parts = stream_similarities(
+        [(block(p), y, o) for p, y, o in blocks_of(table, 7)], table.names, MATRIX_METRICS
+    )
+    near = 1e-12 if kind == "float64" else 1e-5
+    for i in range(5):
+        for j in range(5):
+            a, b = table.probabilities[i], table.probabilities[j]
+            level = [row.max(axis=1) * table.options < 1 + 1e-9 for row in (a, b)]
+            kept = ~(level[0] | level[1])
+            pair = Pair(a, b, table.labels, table.options)
+            alone = Pair(a[kept], b[kept], table.labels[kept], table.options[kept])
+            for name in MATRIX_METRICS:
+                expected = METRICS[name].of(pair)
+                if name != "capa" and kept.any():
+                    assert expected == pytest.approx(METRICS[name].of(alone), nan_ok=True)
+                elif name != "capa":
+                    assert np.isnan(expected)
+                for found in (whole, parts):
+                    assert found.values[name][i, j] == pytest.approx(
+                        expected, abs=near, nan_ok=True
+                    )
+    assert np.allclose(whole.accuracy, table.accuracy())
+    assert np.allclose(parts.accuracy, table.accuracy())

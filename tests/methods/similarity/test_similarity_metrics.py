@@ -237,3 +237,16 @@ def test_padding_remembers_the_options():
     padded, options = pad([[0.5, 0.5], [0.2, 0.3, 0.5]])
     assert padded.tolist() == [[0.5, 0.5, 0.0], [0.2, 0.3, 0.5]]
     assert options.tolist() == [2, 3]
+
+
+def test_two_models_silent_on_the_same_questions_do_not_err_alike():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 4, 400)
+    rows = []
+    for _ in range(2):
+        wrong = (labels + rng.integers(1, 4, 400)) % 4
+        row = np.eye(4)[np.where(rng.random(400) < 0.4, labels, wrong)]
+        row[::2] = 0.25  # no answer, counted as uniform
+        rows.append(row)
+    assert METRICS["both-wrong"].of(Pair.of(*rows, labels)) == pytest.approx(1 / 3, abs=0.1)
+    assert METRICS["error-consistency"].of(Pair.of(*rows, labels)) == pytest.approx(0, abs=0.15)

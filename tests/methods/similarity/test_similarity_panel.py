@@ -80,3 +80,13 @@ def test_wrong_use_is_refused(judges):
         likeness(similarities(judges), "a", "z")
     with pytest.raises(DataError, match="capa"):
         likeness(similarities(judges, ("cohen",)), "a", "b")
+
+
+@pytest.mark.parametrize(("options", "questions"), [(3, 7), (3, 101), (6, 50), (7, 997)])
+def test_level_answers_are_no_likeness(options, questions):
+    """Their κp and ceiling are 0 but for rounding."""
+    rows = np.full((questions, options), 1 / options)
+    answers = Answers.of({"j": rows, "x": rows}, np.arange(questions) % options)
+    found = similarities(answers)
+    assert warnings_of(found, ["j"]) == ()
+    assert np.isnan(likeness(found, "j", "x").share)

@@ -74,3 +74,15 @@ def test_drawings_of_few_points():
     bins = capability(np.add.outer(x, x), x).bins
     drawn = trend_plot({"a": bins}, title="t", x_label="x", y_label="y")
     assert "polygon" in drawn
+
+
+def test_underscores_in_the_image_names_of_networks_stay(tmp_path):
+    lines = ["subj,object_response,category,imagename"]
+    for subject, start in (("subject-01", "0160_edg_s01_0_cat_00_"), ("alexnet", "")):
+        name = "cat1" if start else "big_cat1"
+        lines.append(f"{subject},cat,cat,{start}dog1.png")
+        lines.append(f"{subject},dog,dog,{start}{name}.png")
+    lines.append("alexnet,cat,cat,small_cat1.png")  # is not big_cat1
+    path = tmp_path / "trials.csv"
+    path.write_text("\n".join(lines) + "\n")
+    assert read_answers(path).questions == ("dog1.png",)

@@ -142,3 +142,23 @@ def test_wrong_settings_are_refused(table):
         permutation_null(METRICS["capa"], pair, permutations=0)
     with pytest.raises(DataError, match="groups"):
         interval(METRICS["capa"], pair, groups=np.zeros(3, dtype=np.int64))
+
+
+def test_a_null_of_groups_does_not_reject_more_than_it_says():
+    """Independent models that repeat their answer in all ten paraphrases of an item."""
+    rng = np.random.default_rng(1)
+    items, paraphrases, rejected = 20, 10, 0
+    for trial in range(100):
+        right = rng.integers(0, 4, items)
+        labels = np.repeat(right, paraphrases)
+        groups = np.repeat(np.arange(items), paraphrases)
+
+        def model(right=right):
+            wrong = (right + rng.integers(1, 4, items)) % 4
+            choice = np.where(rng.random(items) < 0.3, right, wrong)
+            return np.eye(4)[np.repeat(choice, paraphrases)]
+
+        pair = Pair.of(model(), model(), labels)
+        null = permutation_null(METRICS["capa"], pair, groups=groups, permutations=39, seed=trial)
+        rejected += null.p <= 0.05
+    assert rejected <= 11  # of 100 at .05; shuffled question by question it is about 20

@@ -1,6 +1,6 @@
 import gzip
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -219,3 +219,49 @@ def test_broken_persona_files_are_refused(tmp_path, line):
         read_persona_tasks(path)
     with pytest.raises(DataError, match="cannot be read"):
         read_persona_tasks(tmp_path / "none.jsonl")
+
+
+def test_a_task_of_one_answer_in_training_is_left_out_by_name(persona, tmp_path):
+    tasks = list(read_persona_tasks(persona))
+    config = CONFIG.model_copy(update={"strong": ("characters",), "weak": ("words",)})
+    whole = run(tasks, tmp_path / "whole", config)
+    tasks[2] = replace(tasks[2], labels=0 * tasks[2].labels)
+    said = []
+    found = list(run_study(config, tasks, tmp_path / "rest", scripted, say=said.append))
+    assert said == [f"{tasks[2].name}: left out: its training part has one answer only, 0"]
+    assert found == [record for record in whole if record.task != tasks[2].name]
+
+
+def test_records_of_other_sizes_or_another_seed_are_not_taken(persona, tmp_path):
+    tasks, log = read_persona_tasks(persona)[:1], tmp_path / "gains.jsonl"
+    words = TextSupervisor("words", analyzer="word", ngrams=(1, 1))
+    letters = TextSupervisor("characters", analyzer="char_wb", ngrams=(2, 4))
+
+    def pairs(sizes, seed):
+        students = [Student("characters", letters, letters)]
+        (one,) = run_pairs(tasks, [words], students, sizes=sizes, seed=seed, log=log)
+        return one
+
+    first = pairs((20, 20, 30), 0)
+    assert (pairs((20, 20, 20), 0).test, pairs((20, 20, 30), 7).seed) == (20, 7)
+    assert len(read_records(log)) == 3
+    assert pairs((20, 20, 30), 0) == first and len(read_records(log)) == 3
+    # a log of version 0.1 does not say its sizes: the folder's settings do
+    old = {name: value for name, value in asdict(first).items() if name not in ("sizes", "seed")}
+    log.write_text(json.dumps({**old, "capa": 0.125}) + "\n")
+    assert pairs((20, 20, 30), 0).capa == 0.125
+    assert pairs((20, 20, 20), 0).capa != 0.125
+
+
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [
+        ({"weak": ["words", "words"]}, "weak: got words more than once"),
+        ({"strong": ["minilm", "smollm2@8", "minilm"]}, "strong: got minilm more than once"),
+        ({"weak": ["words"], "strong": ["words"]}, "at least one pair of different models"),
+        ({"weak": ["minilm"], "strong": ["lora:minilm"]}, "at least one pair of different models"),
+    ],
+)
+def test_pairs_that_come_twice_or_not_at_all_are_refused(names, says):
+    with pytest.raises(ConfigError, match=says):
+        WeakToStrongConfig.parse(names)

@@ -161,7 +161,8 @@ class RunConfig(Config):
     checkpoint_seconds: float = Field(default=60.0, gt=0)
     """How often the state is saved, so that a killed run can go on."""
     judged_rows: int = Field(default=2048, ge=1)
-    """Rows that the finished decomposition is judged on; they are not trained on."""
+    """Rows that the finished decomposition is judged on; drawn anew: where inputs are few (text,
+    finite data), some were trained on."""
     attack_steps: int = Field(default=20, ge=0)
     """Worst-case masks: steps of the attack, by the gradient's sign."""
     attack_rate: float = Field(default=0.1, gt=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ class Judgment:
     `figures`: name -> one value an instance, NaN where training diverged. `probes`: group of
     components -> importances on one-hot inputs [I, features, C]; empty where inputs have no
     features. `alive`: group -> [I, C]. `matchings`: (seed, seed, group) -> how well their living
-    components match; empty where the seeds have targets of their own.
+    components match, of seeds that did not diverge; empty where they have targets of their own.
     """
 
     figures: dict[str, list[float]]
@@ -67,9 +68,15 @@ def judge(decomposition: Decomposition, config: RunConfig, seeds: Sequence[int])
         found[f"active, {group}"] = _list(active_per_row(importances, batch.weight))
     probes = _probe(decomposition)
     found |= _directions(decomposition, living) | _errors(decomposition, probes)
-    real = range(config.seeds)
+    whole = [math.isfinite(value) for value in found["faithfulness"]]
+    real = [i for i in range(config.seeds) if whole[i]]
     compare = {} if config.target.own else _compare(decomposition, living, seeds, real)
-    return Judgment(figures=found, probes=probes, alive=living, matchings=compare)
+    # Comparisons with NaN are false, so that counts of a diverged instance are 0, not NaN.
+    figures = {
+        name: [value if sound else math.nan for value, sound in zip(values, whole, strict=True)]
+        for name, values in found.items()
+    }
+    return Judgment(figures=figures, probes=probes, alive=living, matchings=compare)
 
 
 def _sums(decomposition: Decomposition) -> dict[str, Tensor]:
@@ -136,9 +143,9 @@ def _compare(
     decomposition: Decomposition,
     living: dict[str, Tensor],
     seeds: Sequence[int],
-    real: range,
+    real: Sequence[int],
 ) -> dict[tuple[int, int, str], Matching]:
-    """Living components of every two seeds, matched within each group."""
+    """Living components of every two of the instances `real`, matched within each group."""
     members: dict[str, list[str]] = {group: [] for group in living}
     for name in decomposition.target.weights:
         if name not in decomposition.target.facts.tied:
@@ -148,11 +155,10 @@ def _compare(
         for group, names in members.items():
             if not names:
                 continue
-            kept = [
-                [decomposition.matrices(name, i)[living[group][i]] for name in names] for i in real
-            ]
-            for i in real:
-                for j in real[i + 1 :]:
-                    pair = (seeds[i], seeds[j], group)
-                    found[pair] = match(cosines(kept[i], kept[j]))
+            kept = {
+                i: [decomposition.matrices(name, i)[living[group][i]] for name in names]
+                for i in real
+            }
+            for i, j in itertools.combinations(real, 2):
+                found[seeds[i], seeds[j], group] = match(cosines(kept[i], kept[j]))
     return found

@@ -7,7 +7,8 @@ A network of one's own comes as `target`, a `ModuleTarget` for instance.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -132,7 +133,8 @@ def decompose(
     judgment = judge(decomposition, config, instance_seeds(config))
     curve = read_curve(out)
     report = run_report(method, config, decomposition, judgment, curve)
-    page = run.report({**report.values(), "figures": judgment.figures}, report.html())
+    values = {**report.values(), "figures": _as_json(judgment.figures)}
+    page = run.report(values, report.html())
     return Result(
         method=method,
         config=config,
@@ -142,6 +144,14 @@ def decompose(
         seconds=training.seconds / config.steps,
         page=page,
     )
+
+
+def _as_json(figures: Mapping[str, Sequence[float]]) -> dict[str, list[float | None]]:
+    """With null for what is not finite."""
+    return {
+        name: [value if math.isfinite(value) else None for value in values]
+        for name, values in figures.items()
+    }
 
 
 def load_decomposition(

@@ -37,13 +37,13 @@ from custodes.methods.decomposition.judging import Judgment
 from custodes.methods.decomposition.metrics.stability import SHARED
 from custodes.methods.decomposition.targets.residual import ResidualMLP
 
-__all__ = ["run_report"]
+__all__ = ["mean_over_seeds", "run_report"]
 
 _NULL = "random network"
 
 _READING = """\
 faithfulness: squared distance of the components' sum from the matrices, a parameter. \
-reconstruction: divergence of the outputs from the target's on rows that were not trained on, with \
+reconstruction: divergence of the outputs from the target's on rows drawn anew, with \
 all components, with the important ones only, with the worst masks that an attack found (the same \
 for all rows), and with none, which is the scale of the others. alive: components that are \
 needed on some row. active: needed on a row, on average.
@@ -103,19 +103,23 @@ def _cards(config: RunConfig, judgment: Judgment) -> list[Card]:
         cards.append(Card("diverged", f"{lost} of {config.seeds}", "seeds, not in the means"))
     for name in figures:
         if name.startswith(("MMCS", "ML2R")) and not name.endswith("living"):
-            cards.append(Card(name, _mean(figures[name][real]), "mean over seeds", spec=".4f"))
+            cards.append(
+                Card(name, mean_over_seeds(figures[name][real]), "mean over seeds", spec=".4f")
+            )
         if name.startswith("wrong"):
             solved = sum(value == 0 for value in figures[name][real])
             cards.append(Card(name, f"{solved} of {config.seeds}", "seeds with none wrong"))
     scale = np.array(figures["reconstruction, none"][real])
     for kind, name in (("important", "important components"), ("worst", "worst masks")):
         share = np.array(figures[f"reconstruction, {kind}"][real]) / np.maximum(scale, 1e-30)
-        cards.append(Card(f"error, {name}", _mean(share.tolist()), "1: no component", spec=".2g"))
+        cards.append(
+            Card(f"error, {name}", mean_over_seeds(share.tolist()), "1: no component", spec=".2g")
+        )
     return cards
 
 
-def _mean(values: Sequence[float]) -> Interval:
-    """Over the seeds that did not diverge; of none, NaN."""
+def mean_over_seeds(values: Sequence[float]) -> Interval:
+    """With its interval, over the seeds that did not diverge; of none, NaN."""
     finite = [value for value in values if math.isfinite(value)]
     return over_seeds(finite or [math.nan])
 
@@ -133,7 +137,8 @@ def _figures(config: RunConfig, judgment: Judgment) -> Table:
     columns += [f"seed {config.first_seed + i}" for i in range(config.seeds)]
     columns += [_NULL if config.nulls == 1 else f"{_NULL} {i + 1}" for i in range(config.nulls)]
     rows: list[list[Cell]] = [
-        [name, _mean(values[: config.seeds]), *values] for name, values in judgment.figures.items()
+        [name, mean_over_seeds(values[: config.seeds]), *values]
+        for name, values in judgment.figures.items()
     ]
     return Table(columns, rows, "95 % intervals are Student's t over seeds", spec=".4g")
 

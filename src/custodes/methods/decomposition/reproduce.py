@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Literal
 
 from custodes.config import Config, Run
-from custodes.measure import Interval, Prose, Report, Section, Table, over_seeds
+from custodes.measure import Prose, Report, Section, Table
 from custodes.measure.report import Cell
 from custodes.methods.decomposition.method import Method, Result, decompose
 from custodes.methods.decomposition.presets import preset_config
+from custodes.methods.decomposition.report import mean_over_seeds
 
 __all__ = ["PUBLISHED", "reproduce_apd", "reproduce_spd"]
 
@@ -102,7 +103,7 @@ def _rows(name: str, result: Result) -> list[list[Cell]]:
             theirs = published[figure == "ML2R"]
         elif figure.startswith("wrong"):
             theirs = "0, solved" if result.method == "spd" else None
-        ours: Interval = over_seeds(result.values(figure))
+        ours = mean_over_seeds(result.values(figure))
         null = result.nulls(figure)
         rows.append([f"{name}: {figure}", theirs, ours, null[0] if null else None])
     return rows

@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from custodes.config import Run
+from custodes.config import Run, named_files
 from custodes.engine import Engine, identify, open_engine, resumable_map
-from custodes.measure import Report, Section, Table, over_seeds
+from custodes.measure import Report, Section, Table
 from custodes.measure.report import Cell
-from custodes.methods.decomposition.config import SweepConfig
+from custodes.methods.decomposition.config import SweepConfig, TargetConfig
 from custodes.methods.decomposition.method import Method, decompose
 from custodes.methods.decomposition.presets import PRESETS, preset_config
+from custodes.methods.decomposition.report import mean_over_seeds
+from custodes.methods.decomposition.targets.base import content_of_target
+from custodes.methods.decomposition.targets.making import make_target
 from custodes.methods.decomposition.training import TRAINING
 
 __all__ = ["run_sweep", "sweep_rows"]
@@ -58,6 +61,8 @@ def _results(
     preset = PRESETS[method, config.preset]
     of_rows = {"method": method, "preset": preset, "settings": config.settings,
                "training": TRAINING}  # fmt: skip
+    if contents := _contents([_settings(method, config, row).target for row in rows]):
+        of_rows["targets"] = contents
     yield from resumable_map(
         engine,
         partial(_worker, method, config, run.artifacts.resolve()),
@@ -66,6 +71,22 @@ def _results(
         shard_rows=1,
         identity=identify({**of_rows, "version": _VERSION}),
     )
+
+
+def _contents(targets: Sequence[TargetConfig]) -> dict[str, Any]:
+    """What networks hold that their settings only name: a factory's numbers, files by digest."""
+    found: dict[str, Any] = {}
+    for target in targets:
+        section = target.model_dump_json()
+        if section in found:
+            continue
+        if target.kind == "module":
+            found[section] = content_of_target(make_target(target, [0], 0, device="cpu"))
+        elif target.kind == "embedded" and (
+            files := named_files(target.embedded.model_dump(mode="json"))
+        ):
+            found[section] = files
+    return found
 
 
 def _settings(method: Method, config: SweepConfig, row: Mapping[str, Any]) -> Any:
@@ -106,7 +127,7 @@ def _report(method: str, config: SweepConfig, found: Sequence[Mapping[str, Any]]
     rows: list[list[Cell]] = []
     for name in names:
         of_seeds = [one["figures"].get(name) for one in found]
-        rows.append([name, *(over_seeds(values) if values else None for values in of_seeds)])
+        rows.append([name, *(mean_over_seeds(values) if values else None for values in of_seeds)])
         nulls = [one["nulls"].get(name) for one in found]
         if any(nulls):
             rows.append([f"{name}, random network", *(v[0] if v else None for v in nulls)])

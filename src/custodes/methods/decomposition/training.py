@@ -7,6 +7,7 @@ that was killed ends as one that was not, to the last bit. Knows losses by their
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,9 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from custodes.config import Run, write_atomically
+from custodes.config import Run, named_files, write_atomically
 from custodes.engine import identify
-from custodes.errors import ConfigError
+from custodes.errors import ArtifactError, ConfigError
 from custodes.methods.decomposition.base import Decomposition
 from custodes.methods.decomposition.config import RunConfig
 from custodes.methods.decomposition.schedule import rate_at
@@ -152,13 +153,33 @@ def _identity(config: RunConfig, decomposition: Decomposition) -> str:
     target = content_of_target(decomposition.target)
     left_out = _AFTER if config.timed() else _AFTER | {"steps"}
     settings = config.model_dump(mode="json", exclude=left_out)
-    return identify({"config": settings, "target": target, "version": TRAINING})
+    held: dict[str, object] = {"config": settings, "target": target, "version": TRAINING}
+    embedded = config.target.embedded
+    if config.target.kind == "embedded" and embedded.text is not None:
+        held["text"] = named_files(str(embedded.text))  # no number of the network is of the text
+    return identify(held)
 
 
 def read_curve(folder: Path) -> list[dict[str, Any]]:
-    """The lines of `metrics.jsonl` in order."""
-    text = (folder / "metrics.jsonl").read_text(encoding="utf-8")
-    return [json.loads(line) for line in text.splitlines()]
+    """The lines of `metrics.jsonl` in order; what is null there, as JSON knows no NaN, is NaN.
+
+    `ArtifactError` where there are none.
+    """
+    path = folder / "metrics.jsonl"
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    lines = [json.loads(line) for line in text.splitlines()]
+    if not lines:
+        raise ArtifactError(
+            f"{path}: holds no losses, expected a line for every point of the training; delete "
+            f"{folder} or choose another folder, and train anew"
+        )
+    return [{name: _numbers(value) for name, value in line.items()} for line in lines]
+
+
+def _numbers(value: Any) -> Any:
+    if not isinstance(value, list):
+        return value
+    return [math.nan if one is None else one for one in value]
 
 
 def _keep_lines(path: Path, steps: int) -> None:

@@ -75,6 +75,7 @@ def pair(
     seed: Annotated[int, typer.Option(help="Same seed, same intervals.")] = 0,
 ) -> None:
     """Every metric of two models with intervals, the ceiling of κp and its permutation null."""
+    from custodes.errors import DataError
     from custodes.methods.similarity.config import MatrixConfig
     from custodes.methods.similarity.inputs import read_answers
     from custodes.methods.similarity.metrics import METRICS, Pair, pair_ceiling
@@ -89,9 +90,13 @@ def pair(
     two = Pair(answers.row(first), answers.row(second), answers.labels, answers.options)
     typer.echo(f"{'κp ceiling':<30} {pair_ceiling(two):.3f}")
     if permutations:
-        null = permutation_null(
-            METRICS["capa"], two, groups=answers.groups, permutations=permutations, seed=seed
-        )
+        try:
+            null = permutation_null(
+                METRICS["capa"], two, groups=answers.groups, permutations=permutations, seed=seed
+            )
+        except DataError as error:  # groups that cannot change places
+            typer.echo(f"{'κp of independent errors':<30} n/a: {error}")
+            return
         typer.echo(
             f"{'κp of independent errors':<30} {null.mean:.3f} [{null.low:.3f}, {null.high:.3f}], "
             f"p = {null.p:.3g}"
@@ -179,7 +184,12 @@ def affinity_of_marks(
 
     settings = load(AffinityConfig, config, assign or ())
     reading = read_answers(source, format=format, unanswered=unanswered)
-    given = read_marks(marks, reading.answers)
+    given = read_marks(
+        marks,
+        reading.answers,
+        questions=reading.questions,
+        say=lambda line: typer.echo(line, err=True),
+    )
     _say_left_out(reading.not_shared, reading.unanswered)
     run = Run(out, settings, seed=settings.seed)
     typer.echo(str(write_affinity(run, given, warn_above=settings.warn_above, seed=settings.seed)))

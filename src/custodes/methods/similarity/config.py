@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from string import Formatter
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -78,6 +80,24 @@ class WeakToStrongConfig(Config):
     seed: int = 0
     """Splits, shuffles and initial weights."""
 
+    @model_validator(mode="after")
+    def _pairs_are_there_once(self) -> Self:
+        for field in ("weak", "strong"):
+            names = getattr(self, field)
+            again = sorted({name for name in names if names.count(name) > 1})
+            if again:
+                raise ValueError(
+                    f"{field}: got {', '.join(again)} more than once; expected each name once, "
+                    "since a pair that counts twice narrows every interval"
+                )
+        bases = {name.removeprefix("lora:") for name in self.strong}
+        if self.weak and bases and all({name} == bases for name in self.weak):
+            raise ValueError(
+                f"weak and strong: got {', '.join(self.weak)} and {', '.join(self.strong)}; "
+                "expected at least one pair of different models: none is paired with itself"
+            )
+        return self
+
 
 class AffinityConfig(Config):
     """What marks say of judges that favor their like."""
@@ -86,6 +106,25 @@ class AffinityConfig(Config):
     """A judge and a judged more alike than this share of their ceiling are warned about."""
     seed: int = 0
     """Of the intervals."""
+
+
+def _check_template(
+    field: str, template: str, *, needed: Sequence[str], known: Sequence[str]
+) -> None:
+    """`ValueError` where a prompt lacks a field that it cannot do without, or has another."""
+    try:
+        found = {name for _, name, _, _ in Formatter().parse(template) if name is not None}
+    except ValueError as error:
+        raise ValueError(f"{field}: {error}; write {{{{ and }}}} for braces of the text") from None
+    if not set(needed) <= found <= set(known):
+        held = ", ".join(f"{{{name}}}" for name in sorted(found)) or "no fields"
+        raise ValueError(
+            f"{field}: got a prompt with {held}; expected "
+            + " and ".join(f"{{{name}}}" for name in needed)
+            + ", of "
+            + ", ".join(f"{{{name}}}" for name in known)
+            + "; write {{ and }} for braces of the text"
+        )
 
 
 class JudgeConfig(AffinityConfig):
@@ -100,6 +139,13 @@ class JudgeConfig(AffinityConfig):
     """What a judged model is asked."""
     marks: Literal["probability", "decision"] = "probability"
     """A judge's mark is P(1) / (P(1) + P(0)), or its decision 0 or 1."""
+
+    @model_validator(mode="after")
+    def _templates_can_be_filled(self) -> Self:
+        _check_template("ask", self.ask, needed=("question",), known=("question", "options"))
+        known = ("question", "options", "answer")
+        _check_template("question", self.question, needed=("question", "answer"), known=known)
+        return self
 
 
 class ModelSettings(Config):

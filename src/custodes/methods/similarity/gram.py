@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from custodes.errors import DataError
-from custodes.methods.similarity.answers import TOLERANCE, Floats, Integers, check
+from custodes.methods.similarity.answers import TOLERANCE, Floats, Integers, check, is_level
 from custodes.methods.similarity.metrics import DEGENERATE, chance_corrected
 
 __all__ = ["MATRIX_METRICS", "Gram"]
@@ -35,19 +35,50 @@ _NEED_CHOICES = frozenset({"capa-discrete", "cohen", "scott", "agreement", "both
 
 @dataclass(slots=True)
 class _Side:
-    """Sums of one set of m models."""
+    """Sums of one set of m models over all questions."""
 
     right: Any = 0.0
     mass: Any = 0.0
     own_overlap: Any = 0.0
-    choices: Any = 0.0
+
+
+@dataclass(slots=True)
+class _Block:
+    """One set's answers to b questions; None where no metric needs it.
+
+    `flat` [m, b O]. `chosen` [m, b, O] one-hot, `right` and `answered` [m, b]: of a level row,
+    which chooses nothing, all three are 0.
+    """
+
+    flat: Any
+    chosen: Any = None
+    right: Any = None
+    answered: Any = None
+
+
+@dataclass(slots=True)
+class _Shared:
+    """Sums over the questions that both of a pair chose an option of.
+
+    `questions`, `chance` (of 1 / (|O| - 1)): a number or [m1, m2]. `first`, `second`: right ones,
+    [m1, 1] and [1, m2], or [m1, m2]; their choices likewise with a last axis O. Only level rows
+    make pairs differ, so that the wide forms are rare.
+    """
+
+    questions: Any = 0.0
+    chance: Any = 0.0
+    first: Any = 0.0
+    second: Any = 0.0
+    first_choices: Any = 0.0
+    second_choices: Any = 0.0
 
 
 @dataclass(slots=True)
 class Gram:
     """Accumulates blocks [m, b, O] of two sets of models (`second=None`: the first with itself).
 
-    Sums: overlap sum_o p1(o)p2(o) (float64), equal choices and both right (exact counts).
+    Sums: overlap sum_o p1(o)p2(o) (float64), equal choices and both right (exact counts). Blocks
+    of float32 are multiplied as they are, other types as float64.
     """
 
     metrics: Sequence[str]
@@ -58,6 +89,7 @@ class Gram:
     _both: Any = 0.0
     _first: _Side = field(default_factory=_Side)
     _second: _Side = field(default_factory=_Side)
+    _shared: _Shared = field(default_factory=_Shared)
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.metrics if name not in MATRIX_METRICS]
@@ -77,19 +109,24 @@ class Gram:
         trusted: bool = False,
     ) -> None:
         """Add b questions; `DataError` where a row is no distribution (unless `trusted`)."""
+        first = _wide(first)
+        second = None if second is None else _wide(second)
         for block in (first,) if second is None else (first, second):
             if not trusted:
                 _check_block(block, labels, options)
         self.questions += len(labels)
-        self._chance += float((1.0 / (options - 1)).sum())
-        a = self._side(self._first, first, labels)
-        b = a if second is None else self._side(self._second, second, labels)
+        weights = 1.0 / (options - 1)
+        self._chance += float(weights.sum())
+        a = self._side(self._first, first, labels, options)
+        b = a if second is None else self._side(self._second, second, labels, options)
         if "capa" in self.metrics:
-            self._overlap = self._overlap + _product(a[0], b[0])
+            self._overlap = self._overlap + _double(_product(a.flat, b.flat))
         if self._needs_choices:
-            self._equal = self._equal + _product(a[1], b[1]).astype(np.float64)
+            one, two = (x.chosen.reshape(len(x.chosen), -1) for x in (a, b))
+            self._equal = self._equal + _double(_product(one, two))
         if self._needs_right:
-            self._both = self._both + _product(a[2], b[2]).astype(np.float64)
+            self._both = self._both + _double(_product(a.right, b.right))
+            self._share(a, b, weights)
         if second is None:
             self._second = self._first
 
@@ -102,28 +139,59 @@ class Gram:
         # Finding the choices costs as much as the overlap's product: not for CAPA alone.
         return set(self.metrics) != {"capa"}
 
-    def _side(self, side: _Side, block: Any, labels: Integers) -> tuple[Any, Any, Any]:
-        """Flat answers [m, b O], flat one-hot choices, rightness [m, b]; None if not needed."""
+    @property
+    def _needs_marginals(self) -> bool:
+        return not {"cohen", "scott"}.isdisjoint(self.metrics)
+
+    def _side(self, side: _Side, block: Any, labels: Integers, options: Integers) -> _Block:
         models, count, width = block.shape
-        side.mass = side.mass + _numpy(block[:, np.arange(count), labels].sum(-1))
-        flat = block.reshape(models, count * width)
+        side.mass = side.mass + _double(block[:, np.arange(count), labels].sum(-1))
+        found = _Block(block.reshape(models, count * width))
         if "capa" in self.metrics:
-            side.own_overlap = side.own_overlap + _own_products(flat)
-        right = chosen = None
-        if self._needs_right:
-            choice = _numpy(block.argmax(-1))
-            right = (choice == labels).astype(np.float32)
-            side.right = side.right + right.sum(axis=1, dtype=np.float64)
+            side.own_overlap = side.own_overlap + _own_products(found.flat)
+        if not self._needs_right:
+            return found
+        choice = _numpy(block.argmax(-1))
+        level = _level(block, options)
+        right = (choice == labels) & ~level
+        side.right = side.right + right.sum(axis=1, dtype=np.float64) + level @ (1.0 / options)
+        # Counts below 2^24 a block are exact in float32, at half the cost.
+        found.right = right.astype(np.float32)
+        found.answered = (~level).astype(np.float32)
         if self._needs_choices:
-            # Counts below 2^24 a block are exact in float32, at half the cost.
-            chosen = np.zeros((models, count, width), dtype=np.float32)
-            np.put_along_axis(chosen, choice[..., None], 1.0, axis=-1)
-            side.choices = side.choices + chosen.sum(axis=1, dtype=np.float64)
-            chosen = chosen.reshape(models, count * width)
-        return flat, chosen, right
+            found.chosen = np.zeros((models, count, width), dtype=np.float32)
+            np.put_along_axis(found.chosen, choice[..., None], 1.0, axis=-1)
+            found.chosen[level] = 0.0
+        return found
+
+    def _share(self, a: _Block, b: _Block, weights: Floats) -> None:
+        """Add what chance is computed of; pair by pair only where a row of the block is level."""
+        sums = self._shared
+        narrow = bool(a.answered.all() and b.answered.all())
+        if narrow:
+            sums.questions = sums.questions + float(len(weights))
+            sums.chance = sums.chance + float(weights.sum())
+            sums.first = sums.first + a.right.sum(axis=1, dtype=np.float64)[:, None]
+            sums.second = sums.second + b.right.sum(axis=1, dtype=np.float64)[None, :]
+        else:
+            sums.questions = sums.questions + _double(a.answered @ b.answered.T)
+            sums.chance = sums.chance + (a.answered * weights) @ b.answered.T.astype(np.float64)
+            sums.first = sums.first + _double(a.right @ b.answered.T)
+            sums.second = sums.second + _double(a.answered @ b.right.T)
+        if self._needs_marginals:
+            if narrow:
+                one = a.chosen.sum(axis=1, dtype=np.float64)[:, None]
+                two = b.chosen.sum(axis=1, dtype=np.float64)[None, :]
+            else:
+                one = np.moveaxis(np.moveaxis(a.chosen, 2, 0) @ b.answered.T, 0, 2)
+                two = np.moveaxis(a.answered @ np.moveaxis(b.chosen, 0, 2).swapaxes(0, 1), 0, 2)
+            sums.first_choices = sums.first_choices + _double(one)
+            sums.second_choices = sums.second_choices + _double(two)
 
     def accuracy(self) -> tuple[Floats, Floats]:
-        """Share of right choices of the first and the second set; NaN for CAPA alone."""
+        """Share of right choices of the first and the second set; NaN for CAPA alone.
+
+        A level row counts as a guess, 1 / options."""
         if not self._needs_right:
             mass = self.mass()
             return np.full_like(mass[0], np.nan), np.full_like(mass[1], np.nan)
@@ -144,16 +212,20 @@ class Gram:
         return result
 
     def _value(self, name: str) -> Floats:
+        """A pair that shares no question that both chose an option of has NaN."""
         if name == "capa":
-            return self._capa(_numpy(self._overlap), *self.mass())
-        n, right = self.questions, self.accuracy()
+            a, b = self.mass()
+            return self._capa(self._overlap, a, b)
+        sums = self._shared
+        n = np.where(np.asarray(sums.questions) > 0, sums.questions, np.nan)
+        a, b = sums.first / n, sums.second / n
         if name == "capa-discrete":
-            return self._capa(self._equal, *right)
+            expected = a * b + sums.chance / n * (1 - a) * (1 - b)
+            return chance_corrected(self._equal / n, expected)
         if name == "agreement":
             return np.asarray(self._equal / n)
         if name in ("cohen", "scott"):
-            return chance_corrected(self._equal / n, self._expected_choices(name))
-        a, b = right[0][:, None], right[1][None, :]
+            return chance_corrected(self._equal / n, self._expected_choices(name, n))
         both = self._both / n
         if name == "both-wrong":
             wrong = np.rint(n * (1 - a - b + both))
@@ -169,12 +241,37 @@ class Gram:
         chance = self._chance / self.questions
         return chance_corrected(observed / self.questions, a * b + chance * (1 - a) * (1 - b))
 
-    def _expected_choices(self, name: str) -> Floats:
-        a, b = self._first.choices / self.questions, self._second.choices / self.questions
+    def _expected_choices(self, name: str, n: Floats) -> Floats:
+        a = self._shared.first_choices / n[..., None]
+        b = self._shared.second_choices / n[..., None]
+        narrow = a.shape[1] == 1 and b.shape[0] == 1  # no level rows: a product of matrices
+        product = a[:, 0] @ b[0].T if narrow else (a * b).sum(axis=-1)
         if name == "cohen":
-            return np.asarray(a @ b.T)
-        squares = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1)[None, :]
-        return np.asarray((squares + 2 * (a @ b.T)) / 4)
+            return np.asarray(product)
+        return np.asarray(((a**2).sum(axis=-1) + (b**2).sum(axis=-1) + 2 * product) / 4)
+
+
+def _wide(block: Any) -> Any:
+    """The block in a type that sums do not overflow or round off in; `DataError` for no numbers."""
+    if hasattr(block, "detach"):
+        import torch
+
+        return block if block.dtype in (torch.float32, torch.float64) else block.float()
+    block = np.asarray(block)
+    if block.dtype.kind not in "fiub":
+        raise DataError(f"got answers of type {block.dtype}; expected numbers, float32 or float64")
+    return block if block.dtype in (np.float32, np.float64) else block.astype(np.float64)
+
+
+def _double(values: Any) -> Floats:
+    return np.asarray(_numpy(values), dtype=np.float64)
+
+
+def _level(block: Any, options: Integers) -> NDArray[np.bool_]:
+    """`is_level` of a block; of a tensor where it lies, and with the room that float32 needs."""
+    if not hasattr(block, "detach"):
+        return is_level(block, options, room=1e-9 if block.dtype == np.float64 else TOLERANCE)
+    return np.asarray(_double(block.amax(-1)) * options <= 1.0 + TOLERANCE)
 
 
 def _where_positive(part: Floats, whole: Floats) -> Floats:

@@ -19,7 +19,7 @@ from custodes.config import Run, named_files, write_atomically
 from custodes.errors import DataError
 from custodes.methods.similarity.answers import Floats
 from custodes.methods.similarity.config import JudgesConfig, ModelSettings
-from custodes.methods.similarity.inputs.jsonl import json_lines
+from custodes.methods.similarity.inputs.jsonl import json_lines, whole
 from custodes.methods.similarity.judges import (
     JudgeRun,
     Marks,
@@ -71,7 +71,13 @@ class _Archive:
         self._rows: dict[str, list[Floats]] = {}
         self._answers, self._marks = folder / "answers.jsonl", folder / "marks.jsonl"
         for path in (self._answers, self._marks):
+            self._keep_aside(path)
             path.write_text("", encoding="utf-8")
+
+    def _keep_aside(self, path: Path) -> None:
+        """What an earlier version kept in this one file only was paid for, too."""
+        if not self._folder.exists() and path.is_file() and path.stat().st_size:
+            path.replace(path.with_name(f"{path.stem}.earlier.jsonl"))
 
     def answers(self, name: str, ask: Callable[[], list[Floats]]) -> list[Floats]:
         self._rows[name] = rows = self._once(name, [self._config.asking.ask], ask)
@@ -114,7 +120,8 @@ class _Archive:
         key = hashlib.sha256(json.dumps(asked, default=str).encode()).hexdigest()[:40]
         path = self._folder / f"{key}.json"
         if not path.is_file():
-            rows = [[None if np.isnan(value) else value for value in row] for row in ask()]
+            # What was paid for is not lost to a number that JSON does not know, such as a float32.
+            rows = [[None if np.isnan(value) else float(value) for value in row] for row in ask()]
             write_atomically(path, json.dumps({"model": name, "rows": rows}))
         found = json.loads(path.read_text(encoding="utf-8"))["rows"]
         return [np.array(row, dtype=np.float64) for row in found]
@@ -164,9 +171,11 @@ def _read_questions(path: Path) -> list[Question]:
     found: dict[str, Question] = {}
     for place, value in json_lines(path):
         try:
+            if not isinstance(value["options"], list):
+                raise TypeError(f"options are {value['options']!r:.60}, no list")
             options = tuple(str(option) for option in value["options"])
             question = Question(
-                str(value["id"]), str(value["question"]), options, int(value["label"])
+                str(value["id"]), str(value["question"]), options, whole(value["label"])
             )
         except DataError as error:
             raise DataError(f"{place}: {error}") from None

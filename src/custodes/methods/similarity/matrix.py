@@ -42,8 +42,9 @@ class Similarities:
 
     `values`: metric -> [M, M], symmetric; the diagonal is the model with itself (for soft answers
     κp(a, a) is below 1). `ceiling` [M, M]: the κp that the pair's sharpness allows (where `capa`
-    was asked for). `accuracy` [M] counts choices, the first of equals (NaN where only `capa` was
-    asked for: choices were not looked at); `mass` [M] is the mean probability of the right option.
+    was asked for). `accuracy` [M] counts choices, the first of equals, and a level row as a guess
+    (NaN where only `capa` was asked for: choices were not looked at); `mass` [M] is the mean
+    probability of the right option.
     """
 
     names: tuple[str, ...]
@@ -141,6 +142,11 @@ class AnswerFile:
             raise DataError(
                 f"{self.path}: got shape {table.shape}{named}; expected [models, questions, "
                 "options] and one name a model"
+            )
+        if len(self.labels) != table.shape[1] or len(self.options) != table.shape[1]:
+            raise DataError(
+                f"{self.path}: got {len(self.labels)} labels and {len(self.options)} option counts "
+                f"for {table.shape[1]} questions; expected one of each a question"
             )
         return table
 

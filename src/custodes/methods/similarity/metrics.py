@@ -24,6 +24,7 @@ from custodes.methods.similarity.answers import (
     check_questions,
     check_rows,
     harden,
+    is_level,
     is_one_hot,
     one_hot,
     pad,
@@ -208,27 +209,52 @@ def _correlation_value(means: Floats) -> Floats:
     return np.where(usable, (both - a * b) / np.sqrt(np.where(usable, spread, 1.0)), np.nan)
 
 
+def _of_choices(
+    name: str,
+    title: str,
+    terms: Callable[[Pair], Floats],
+    value: Callable[[Floats], Floats],
+) -> Metric:
+    """A metric of the questions that both models choose an option of.
+
+    Whether they do is one more term, by whose mean the others are divided: a level row, an answer
+    that was not given, is no choice of the first option.
+    """
+
+    def of_chosen(pair: Pair) -> Floats:
+        level = is_level(pair.first, pair.options) | is_level(pair.second, pair.options)
+        chosen = (~level).astype(np.float64)[None]
+        return np.concatenate([terms(pair) * chosen, chosen])
+
+    def of_means(means: Floats) -> Floats:
+        share = means[..., -1:]
+        return value(means[..., :-1] / np.where(share > 0, share, np.nan))
+
+    return Metric(name, title, of_chosen, of_means)
+
+
 METRICS: Mapping[str, Metric] = MappingProxyType(
     {
         metric.name: metric
         for metric in (
             Metric("capa", "CAPA κp, probabilistic", _capa_terms, _capa_value),
-            Metric("capa-discrete", "CAPA κ, discrete", _discrete_capa_terms, _capa_value),
-            Metric(
+            _of_choices("capa-discrete", "CAPA κ, discrete", _discrete_capa_terms, _capa_value),
+            _of_choices(
                 "error-consistency", "error consistency", _consistency_terms, _consistency_value
             ),
-            Metric("cohen", "Cohen's κ", _class_terms, _cohen_value),
-            Metric("scott", "Scott's π", _class_terms, _scott_value),
-            Metric("agreement", "agreement", _agreement_terms, _only),
-            Metric("both-wrong", "agreement when both are wrong", _both_wrong_terms, _ratio),
+            _of_choices("cohen", "Cohen's κ", _class_terms, _cohen_value),
+            _of_choices("scott", "Scott's π", _class_terms, _scott_value),
+            _of_choices("agreement", "agreement", _agreement_terms, _only),
+            _of_choices("both-wrong", "agreement when both are wrong", _both_wrong_terms, _ratio),
             Metric("jensen-shannon", "Jensen-Shannon divergence", _divergence_terms, _only),
-            Metric(
+            _of_choices(
                 "error-correlation", "Pearson of errors", _correlation_terms, _correlation_value
             ),
         )
     }
 )
-"""name -> metric. All take soft rows; every one but `capa` and `jensen-shannon` hardens them."""
+"""name -> metric. All take soft rows; every one but `capa` and `jensen-shannon` hardens them,
+and leaves out the questions where either row is level (favors no option)."""
 
 
 def find_metric(name: str) -> Metric:

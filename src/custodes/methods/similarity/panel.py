@@ -20,6 +20,8 @@ from custodes.methods.similarity.matrix import Similarities, similarities
 __all__ = ["Likeness", "Panel", "binary_answers", "choose_panel", "likeness", "warnings_of"]
 
 _EXHAUSTIVE = 200_000
+_NO_ROOM = 1e-9
+"""A ceiling below this is what rounding leaves of none: level answers allow no κp but 0."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +136,7 @@ def likeness(found: Similarities, judge: str, judged: str, *, above: float = 0.5
         raise DataError("the ceiling needs the metric 'capa'; compute it too")
     row, column = found.names.index(judge), found.names.index(judged)
     value, ceiling = float(found.matrix("capa")[row, column]), float(found.ceiling[row, column])
-    share = value / ceiling if ceiling > 0 else math.nan
+    share = value / ceiling if ceiling > _NO_ROOM else math.nan
     return Likeness(
         judge=judge, judged=judged, value=value, ceiling=ceiling, share=share, alike=share > above
     )

@@ -225,7 +225,7 @@ def run_weak_to_strong(
     write_atomically(run.artifacts / "sources.json", json.dumps(sources, indent=2) + "\n")
     records: list[GainRecord] = []
     last = ""
-    for record in run_study(config, found, run.artifacts, model or _embedded):
+    for record in run_study(config, found, run.artifacts, model or _embedded, say=say):
         records.append(record)
         if say is not None and record.task != last:
             last = record.task

@@ -107,18 +107,30 @@ def run_study(
     tasks: Sequence[BinaryTask],
     folder: Path,
     model: Callable[[], ActivationModel],
+    *,
+    say: Callable[[str], object] | None = None,
 ) -> Iterator[GainRecord]:
     """Every pair on every task, appended to `folder/gains.jsonl` as they come; resumable.
 
-    Tasks with too few statements for the three parts are left out; `ConfigError` where fewer than
-    five remain, before anything is trained.
+    Tasks with too few statements for the three parts, and those whose first part holds one answer
+    only, are left out; `say` hears the latter's names. `ConfigError` where fewer than five remain,
+    before anything is trained.
     """
     crew = Crew(config, folder / "features", model)
     sizes = (config.train, config.train, config.test)
-    large = [task for task in tasks if len(task.texts) >= sum(sizes)][: config.tasks]
+    large: list[BinaryTask] = []
+    for task in tasks:
+        if len(task.texts) < sum(sizes) or len(large) == config.tasks:
+            continue
+        taught = task.labels[split_task(task, sizes, seed=config.seed).weak_train]
+        if len(np.unique(taught)) > 1:
+            large.append(task)
+        elif say is not None:
+            say(f"{task.name}: left out: its training part has one answer only, {taught[0]}")
     if len(large) < FEWEST:
         raise ConfigError(
-            f"got {len(large)} tasks of {sum(sizes)} statements or more, of {len(tasks)} in all; "
+            f"got {len(large)} tasks of {sum(sizes)} statements or more, and of both answers in "
+            f"training, of {len(tasks)} in all; "
             f"expected at least {FEWEST}: ask for smaller parts or give more tasks"
         )
     run = partial(run_pairs, sizes=sizes, seed=config.seed, log=folder / "gains.jsonl")

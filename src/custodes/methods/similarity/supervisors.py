@@ -8,6 +8,7 @@ in through `ActivationModel` or a folder of weights.
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,7 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from custodes.config import digest
+from custodes.config import digest, write_atomically
 from custodes.errors import ConfigError, DataError
 from custodes.methods.similarity.answers import Floats
 from custodes.models import ActivationModel
@@ -137,9 +138,9 @@ class FeatureCache:
                 values = np.load(path, allow_pickle=False)
             else:
                 values = compute(part).astype(np.float16)
-                partial = path.with_suffix(".part.npy")
-                np.save(partial, values, allow_pickle=False)
-                partial.replace(path)
+                buffer = io.BytesIO()
+                np.save(buffer, values, allow_pickle=False)
+                write_atomically(path, buffer.getvalue())
             self._rows.update(zip(part, values, strict=True))
             yield len(self._rows)
 

@@ -133,18 +133,22 @@ def permutation_null(
 
     The second model's rows are written relative to the right option, dealt out anew among the
     questions with as many options (whole groups at a time where groups are given; they must then
-    be of one size and one number of options each), and their wrong options shuffled. κp's null
-    mean is 0 up to the variation of |O|. p counts values at least as far from the null's mean.
+    be of one size and one number of options each), and their wrong options shuffled, alike within
+    a group. κp's null mean is 0 up to the variation of |O|. p counts values at least as far from
+    the null's mean.
     """
     if permutations < 1:
         raise InputError(f"permutations: got {permutations}, expected at least 1")
     rng = np.random.default_rng(seed)
     units = _exchangeable(pair.options, groups)
+    unit = np.arange(len(pair.labels))
+    if groups is not None:
+        unit = np.unique(groups, return_inverse=True)[1]
     relative = _to_front(pair.second, pair.labels)
     values = np.empty(permutations)
     for index in range(permutations):
         order = _deal(units, rng, len(pair.labels))
-        rows = _shuffle_wrong(relative[order], pair.options, rng)
+        rows = _shuffle_wrong(relative[order], pair.options, unit, rng)
         shuffled = _from_front(rows, pair.labels)
         values[index] = metric.of(Pair(pair.first, shuffled, pair.labels, pair.options))
     return _summary(metric.of(pair), values[~np.isnan(values)], permutations)
@@ -205,9 +209,15 @@ def _from_front(rows: Floats, labels: Integers) -> Floats:
     return result
 
 
-def _shuffle_wrong(rows: Floats, options: Integers, rng: np.random.Generator) -> Floats:
-    """Each row's wrong options in random order; padding stays behind them."""
-    keys = rng.random((len(rows), rows.shape[1] - 1))
+def _shuffle_wrong(
+    rows: Floats, options: Integers, unit: Integers, rng: np.random.Generator
+) -> Floats:
+    """Each unit's wrong options in a random order of its own; padding stays behind them.
+
+    One order a unit: a model that repeats its mistake in every question of a group does so in the
+    null, too, which would else be far narrower than chance.
+    """
+    keys = rng.random((int(unit.max()) + 1, rows.shape[1] - 1))[unit]
     keys[np.arange(1, rows.shape[1]) >= options[:, None]] = 2.0
     order = np.argsort(keys, axis=1)
     return np.concatenate([rows[:, :1], np.take_along_axis(rows[:, 1:], order, axis=1)], axis=1)

@@ -48,7 +48,10 @@ class Student:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GainRecord:
-    """One weak supervisor, one student, one task. All accuracies are on the test part."""
+    """One weak supervisor, one student, one task. All accuracies are on the test part.
+
+    `sizes` of the three parts and `seed` of the split; None in logs of version 0.1.
+    """
 
     task: str
     weak: str
@@ -61,6 +64,8 @@ class GainRecord:
     capa_discrete: float
     error_consistency: float
     test: int
+    sizes: tuple[int, int, int] | None = None
+    seed: int | None = None
 
     @property
     def gain(self) -> float:
@@ -93,9 +98,15 @@ def run_pairs(
     """Every pair on every task, as they come; a supervisor is not paired with itself.
 
     With `log` (a `.jsonl` file) each record is appended as soon as it is there, and pairs that the
-    file already holds are read instead of trained.
+    file already holds, of these sizes and this seed, are read instead of trained. Records that do
+    not say theirs are taken for such where their test part has this size.
     """
-    done = {} if log is None else {_key(record): record for record in _resume(log)}
+    done = {
+        _key(record): record
+        for record in ([] if log is None else _resume(log))
+        if (record.sizes, record.seed) == (sizes, seed)
+        or (record.sizes is None and record.seed is None and record.test == sizes[2])
+    }
     for task in tasks:
         run = _TaskRun(task, sizes, seed)
         for supervisor in weak:
@@ -114,6 +125,7 @@ class _TaskRun:
 
     def __init__(self, task: BinaryTask, sizes: tuple[int, int, int], seed: int) -> None:
         self._task = task
+        self._sizes = sizes
         self._seed = seed
         self._split = split_task(task, sizes, seed=seed)
         self._fitted: dict[str, Predictor] = {}
@@ -150,6 +162,8 @@ class _TaskRun:
             capa_discrete=METRICS["capa-discrete"].of(pair),
             error_consistency=METRICS["error-consistency"].of(pair),
             test=len(labels),
+            sizes=self._sizes,
+            seed=self._seed,
         )
 
 
@@ -180,8 +194,11 @@ def read_records(path: Path) -> list[GainRecord]:
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     for number, line in enumerate(lines, start=1):
         try:
-            found.append(GainRecord(**json.loads(line)))
-        except (TypeError, ValueError) as error:
+            value = json.loads(line)
+            if value.get("sizes") is not None:
+                value["sizes"] = tuple(value["sizes"])
+            found.append(GainRecord(**value))
+        except (TypeError, ValueError, AttributeError) as error:
             if number == len(lines) and not line.endswith("\n"):
                 break
             raise DataError(f"{path}:{number}: got no record of the study ({error})") from None

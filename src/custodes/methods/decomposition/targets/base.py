@@ -180,7 +180,9 @@ def randomized(
         if name in facts.tied:
             continue
         noise = torch.randn(weight.shape, generator=draw, device=weight.device, dtype=weight.dtype)
-        drawn[name] = weight.mean() + weight.std() * noise
+        # One number has no deviation; its own size stands for it.
+        deviation = weight.std() if weight.numel() > 1 else weight.abs().mean()
+        drawn[name] = weight.mean() + deviation * noise
     for name, other in facts.tied.items():
         drawn[name] = drawn[other].mT.contiguous()
     return {name: drawn[name] for name in weights}

@@ -139,10 +139,13 @@ class ModuleTarget:
 
             return multiply
 
+        own = {name: vars(module).get("forward") for name, module in self._linears.items()}
         try:
             for name, module in self._linears.items():
                 module.forward = stand_in(name, module)  # type: ignore[assignment]
             yield
         finally:
-            for module in self._linears.values():
-                del module.forward
+            for name, module in self._linears.items():
+                vars(module).pop("forward", None)
+                if own[name] is not None:
+                    vars(module)["forward"] = own[name]

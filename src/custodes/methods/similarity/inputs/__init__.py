@@ -49,7 +49,9 @@ def detect_format(path: Path) -> str:
         ("error-consistency", lambda name: name.endswith((".tar.gz", ".csv"))),
         (
             "lm-eval",
-            lambda name: name.startswith("samples_") and name.endswith((".jsonl", ".json")),
+            lambda name: (
+                name.startswith("samples_") and name.endswith((".jsonl", ".json", ".jsonl.gz"))
+            ),
         ),
         ("leaderboard-v1", lambda name: name.endswith(".parquet")),
         ("inspect", lambda name: name.endswith((".eval", ".json"))),

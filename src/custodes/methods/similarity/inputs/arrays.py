@@ -18,11 +18,22 @@ __all__ = ["read"]
 
 
 def read(path: Path) -> Iterator[Row]:
-    """Rows of one `.npz` file."""
+    """Rows of one `.npz` file, or of every one below a folder.
+
+    There, models without names are told apart by their files'.
+    """
+    files = [path] if path.is_file() else sorted(path.rglob("*.npz"))
+    for file in files:
+        prefix = "" if len(files) == 1 else f"{file.relative_to(path).with_suffix('')} "
+        yield from _rows(file, prefix)
+
+
+def _rows(path: Path, prefix: str) -> Iterator[Row]:
     try:
         with np.load(path, allow_pickle=False) as file:
             found = {name: file[name] for name in file.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    # of a .npy under this name numpy gives an array, which no `with` takes
+    except (OSError, ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"{path}: cannot be read as .npz without pickles: {error}") from error
     table, labels = found.get("probabilities"), found.get("labels")
     if table is None or labels is None or table.ndim != 3 or labels.shape != table.shape[1:2]:
@@ -32,7 +43,7 @@ def read(path: Path) -> Iterator[Row]:
             "labels [questions]"
         )
     models, questions, width = table.shape
-    names = found.get("names", np.array([f"model {i}" for i in range(models)]))
+    names = found.get("names", np.array([f"{prefix}model {i}" for i in range(models)]))
     options = found.get("options", np.full(questions, width))
     groups = found.get("groups")
     for column, size, name in ((names, models, "names"), (options, questions, "options")):

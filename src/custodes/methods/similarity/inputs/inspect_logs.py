@@ -35,7 +35,7 @@ def read(path: Path) -> Iterator[Row]:
                 yield _row(sample, model, task)
             except (KeyError, TypeError, ValueError, IndexError, DataError) as error:
                 raise DataError(
-                    f"{file}: sample {sample.get('id')!r}: {error!s:.120}; expected a "
+                    f"{file}: sample {sample.get('id')!r}: {error!s:.160}; expected a "
                     "multiple-choice sample with choices, target and scores"
                 ) from None
 
@@ -63,6 +63,11 @@ def _plain(file: Path) -> tuple[dict[str, Any], Iterator[dict[str, Any]]]:
 def _row(sample: dict[str, Any], model: str, task: str) -> Row:
     options = len(sample["choices"] or ())
     target = sample["target"]
+    if isinstance(target, list) and len(target) != 1:
+        raise DataError(
+            f"got the targets {', '.join(map(str, target)) or 'none'}; similarity needs one right "
+            "option: leave samples of several out of the log"
+        )
     letter = target[0] if isinstance(target, list) else target
     question = f"{task}/{sample['id']}"
     epoch = int(sample.get("epoch", 1))

@@ -15,7 +15,7 @@ from typing import Any
 from custodes.errors import DataError
 from custodes.methods.similarity.inputs.rows import Row, one_hot_row, softmax
 
-__all__ = ["json_lines", "read"]
+__all__ = ["json_lines", "read", "whole"]
 
 
 def json_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -40,7 +40,8 @@ def json_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def read(path: Path) -> Iterator[Row]:
     """Rows of one file, or of every `.jsonl` and `.jsonl.gz` in a folder."""
-    files = [path] if path.is_file() else sorted(path.rglob("*.jsonl*"))
+    found = [*path.rglob("*.jsonl"), *path.rglob("*.jsonl.gz")]
+    files = [path] if path.is_file() else sorted(found)
     for file in files:
         for place, value in json_lines(file):
             try:
@@ -52,6 +53,13 @@ def read(path: Path) -> Iterator[Row]:
                 ) from None
 
 
+def whole(value: Any) -> int:
+    """An index or a count; `ValueError` where it is no whole number (`int` would cut 1.9 to 1)."""
+    if isinstance(value, float) and not value.is_integer():
+        raise ValueError(f"got {value}, expected a whole number")
+    return int(value)
+
+
 def _row(value: dict[str, Any]) -> Row:
     options = value.get("options")
     if value.get("probabilities") is not None:
@@ -59,14 +67,17 @@ def _row(value: dict[str, Any]) -> Row:
     elif value.get("logprobs") is not None:
         answer = softmax([float(p) for p in value["logprobs"]])
     elif value.get("choice") is not None:
-        answer = one_hot_row(int(value["choice"]), int(value["options"]))
+        answer = one_hot_row(whole(value["choice"]), whole(value["options"]))
     else:
         answer = None
+    group = value.get("group")
+    if isinstance(group, list | dict):
+        raise ValueError(f"got the group {group!r:.60}, expected a name or a number")
     return Row(
         model=str(value["model"]),
         question=str(value["question"]),
-        label=int(value["label"]),
-        options=len(answer) if options is None and answer is not None else int(value["options"]),
+        label=whole(value["label"]),
+        options=len(answer) if options is None and answer is not None else whole(value["options"]),
         probabilities=answer,
-        group=value.get("group"),
+        group=group,
     )

@@ -22,12 +22,15 @@ __all__ = ["read"]
 
 _Reading = Literal["index", "text"]
 
-_NAME = re.compile(r"samples_(?P<task>.+?)(?:_\d{4}-\d{2}-\d{2}T[\d\-:.]+)?\.jsonl?")
+_NAME = re.compile(r"samples_(?P<task>.+?)(?:_\d{4}-\d{2}-\d{2}T[\d\-:.]+)?\.(?:jsonl?|jsonl\.gz)")
 
 
 def read(path: Path) -> Iterator[Row]:
     """Rows of one samples file, or of every one below a folder."""
-    files = [path] if path.is_file() else sorted(path.rglob("samples_*.json*"))
+    found = [
+        file for end in ("json", "jsonl", "jsonl.gz") for file in path.rglob(f"samples_*.{end}")
+    ]
+    files = [path] if path.is_file() else sorted(found)
     latest = {(file.parent, _task(file)): file for file in files}
     for (folder, task), file in latest.items():
         convention = cache(partial(_convention, file))
@@ -48,12 +51,16 @@ def _task(file: Path) -> str:
 
 def _objects(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Lines of objects, or (older versions) one JSON array."""
-    with file.open(encoding="utf-8") as stream:
-        is_array = stream.read(1) == "["
+    with file.open("rb") as stream:
+        is_array = stream.read(1) == b"["
     if not is_array:
         yield from json_lines(file)
         return
-    for number, value in enumerate(json.loads(file.read_text(encoding="utf-8"))):
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:  # not JSON, or not UTF-8
+        raise DataError(f"{file}: cannot be read as a JSON array: {error}") from None
+    for number, value in enumerate(values):
         yield f"{file}: sample {number}", value
 
 

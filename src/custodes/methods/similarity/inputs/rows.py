@@ -112,10 +112,13 @@ def _filled(row: Row) -> Floats:
     if row.probabilities is None:
         return np.full(row.options, 1.0 / row.options)
     values = np.asarray(row.probabilities, dtype=np.float64)
-    if len(values) != row.options or not math.isfinite(float(values.sum())):
+    place = f"question {row.question!r}, {row.model!r}"
+    if len(values) != row.options:
+        raise DataError(f"{place}: got {len(values)} probabilities for {row.options} options")
+    if not math.isfinite(float(values.sum())):
         raise DataError(
-            f"question {row.question!r}, {row.model!r}: got {len(values)} probabilities for "
-            f"{row.options} options"
+            f"{place}: got the probabilities {values.tolist()!r:.80}; expected finite numbers, or "
+            "null where there was no answer"
         )
     return values
 

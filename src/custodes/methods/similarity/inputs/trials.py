@@ -63,7 +63,9 @@ def _trials(name: str, text: str) -> Iterator[tuple[str, str, str, str]]:
     for number, row in enumerate(csv.DictReader(io.StringIO(text)), start=2):
         try:
             # People's image names carry trial and subject in front: ..._bird3-bird2.png
-            image = row["imagename"].rsplit("_", 1)[-1]
+            image = row["imagename"]
+            if observer_kind(row["subj"]) == "person":
+                image = image.rsplit("_", 1)[-1]
             yield row["subj"], image, row["object_response"].strip(), row["category"].strip()
         except (KeyError, AttributeError):
             raise DataError(
