@@ -87,7 +87,7 @@ def scores_of(options: argparse.Namespace) -> Scores:
     }  # fmt: skip
     rows = once(folder / f"scores-{judge}.json", run, settings)["scores"]
     return {
-        (method, score): np.array([row[method][score] for row in rows])
+        (method, score): np.array([row[method][score] for row in rows], dtype=np.float64)
         for method in rows[0]
         for score in ("input", "output")
     }
