@@ -312,3 +312,14 @@ def test_a_policy_about_unknown_rules_is_refused() -> None:
         guard(Policy(rules=rules))
     with pytest.raises(ConfigError, match="no stage names rules"):
         guard(Policy(rules=rules), rules=())
+
+
+def test_more_codes_than_can_be_read_are_no_failure_that_a_policy_may_let_through() -> None:
+    grows = f'a = "{"x" * 400}"\nb = "?"\n' + "; ".join("a" + " + a" * n for n in range(1, 60))
+    lenient = guard(Policy(on_failure=Response.FLAG))
+    for verdict in (
+        lenient.judge(said(("user", grows))),
+        lenient.judge_pointwise(said(("user", grows)), Mode.INPUT),
+    ):
+        assert (verdict.action, verdict.score, verdict.failure) == (Action.STOP, 1.0, None)
+        assert verdict.code == "more than can be read"

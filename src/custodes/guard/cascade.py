@@ -40,11 +40,13 @@ from numpy.typing import NDArray
 
 from custodes.classifiers.base import Point, Scorer, split_conversation
 from custodes.classifiers.readings import Reading, hidden
-from custodes.errors import ConfigError
+from custodes.errors import ConfigError, DataError
 from custodes.guard.lane import Lane, Watch
 from custodes.types import Conversation, Mode, RuleId
 
 __all__ = ["Cascade", "CascadeStream", "GuardPoint", "Stage"]
+
+_TOO_MUCH = "more than can be read"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -250,6 +252,9 @@ class CascadeStream:
             if readings is None:
                 plain = Cascade(self._stages, hidden=())
                 readings = [(each, plain) for each in hidden("".join(self._text))]
+        except DataError:
+            # Who wrote the text brought this about: no policy of failures must let it through.
+            return [GuardPoint(self._length, 0, math.inf, code=_TOO_MUCH)]
         except Exception as error:  # noqa: BLE001 - whatever it is: it fails closed
             why = f"reading codes raised {type(error).__name__}: {error}"
             self._failed = True
