@@ -88,7 +88,9 @@ def test_harm_that_was_read_and_held_when_the_client_left_is_recorded_as_a_stop(
         (event,) = replies(running)
         assert (event.action, event.rule) == ("stop", "cake")
         lines = [line[6:] for line in read.splitlines() if line.startswith("data: {")]
-        assert event.stop_at == len(said([json.loads(line) for line in lines]))
+        # More may have left than this client had read when it went, but none of the harm.
+        got = len(said([json.loads(line) for line in lines]))
+        assert got <= event.stop_at <= len(pieces[0])
         assert MARKER not in read
 
 
