@@ -44,7 +44,7 @@ def test_attack_prints_what_got_through_and_where_the_report_is(run, tmp_path):
     assert found.output.count("==") == 1
     assert "[reply] Shred" in found.output
     assert re.search(r"\d more; --most prints them", found.stderr)
-    none = CliRunner().invoke(app, ["transcripts", out, "--attack", "rolepaly"])
+    none = CliRunner().invoke(app, ["transcripts", out, "--attack", "unknown"])
     assert (none.stdout, none.stderr) == ("", "custodes: no attempt is of that kind\n")
 
 
