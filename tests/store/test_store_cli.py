@@ -53,8 +53,8 @@ def recorded(database, engine, make_event):
     keep = EventLog.Config(keep_text=True)
     with EventLog(engine, keep, vault=Vault([SECRET])) as log:
         for n in range(6):
-            stopped = {"action": "stop", "rule": "r"} if n % 2 else {}
-            log.append(make_event(text=f"text {n}", **stopped)).result(60)
+            halted = {"action": "stop", "rule": "r"} if n % 2 else {}
+            log.append(make_event(text=f"text {n}", **halted)).result(60)
     return database
 
 
@@ -87,8 +87,8 @@ def test_events_are_read_as_json_lines(recorded, tmp_path):
 
     assert [e["seq"] for e in lines("tail", "-n", "2")] == [5, 6]
     assert [e["seq"] for e in lines("tail", "--action", "stop", "--rule", "r")] == [2, 4, 6]
-    none = run(audit_app, recorded, "tail", "--action", "stopp")
-    assert (none.stdout, none.stderr) == ("", "custodes: no event fits --action stopp\n")
+    none = run(audit_app, recorded, "tail", "--action", "halt")
+    assert (none.stdout, none.stderr) == ("", "custodes: no event fits --action halt\n")
     first, *_ = lines("export")
     assert (first["seq"], first["sealed"], first["text"]) == (1, True, None)
     assert first["versions"] == {"constitution": "c1", "artifact": "a1"}
