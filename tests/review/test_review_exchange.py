@@ -97,6 +97,15 @@ def test_a_bad_file_says_where_and_what(tmp_path, name, content, message):
         read_cases(tmp_path / name)
 
 
+def test_rows_of_a_table_are_cases_too(tmp_path):
+    row = {"id": "a", "source": "custodes attack", "kind": "moderation", "licence": "own",
+           "text": None, "messages": [{"role": "user", "content": "Cake?"}], "label": None,
+           "category": "cake", "meta": {"attack": "direct"}}  # fmt: skip
+    (tmp_path / "for_people.jsonl").write_text(json.dumps(row) + "\n")
+    (case,) = read_cases(tmp_path / "for_people.jsonl")
+    assert (case.ref, case.meta["attack"]) == ("a", "direct")
+
+
 def judged(desk):
     """Six cases by two raters: four agreed, one ruled on, one unsure."""
     for n in range(6):

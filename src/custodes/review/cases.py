@@ -8,11 +8,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from custodes.errors import DataError
-from custodes.types import Conversation, Message
+from custodes.types import Conversation, Example, Message
 
 __all__ = [
     "Case",
@@ -184,9 +184,10 @@ def case_from_record(record: Mapping[str, Any]) -> Case:
 
 _FIELDS = {
     "id", "text", "messages", "question", "documents", "opinions", "evidence", "skill", "slice",
-    "gold", "meta",
+    "gold", "meta", *(each.name for each in fields(Example)),
 }  # fmt: skip
-"""Another one is refused: a misspelled one must not be lost."""
+"""Of cases, and of rows of tables, which are cases too. Another one is refused: a misspelled one
+must not be lost."""
 
 
 def _turn(turn: Mapping[str, Any]) -> Message:
