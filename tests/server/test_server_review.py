@@ -353,10 +353,11 @@ def test_a_case_ends_with_the_turn_that_was_judged_and_comes_once(upstream, tmp_
             running.post("/v1/chat/completions", {"model": "m", "messages": turns})
             turns = [*turns, {"role": "assistant", "content": "No."},
                      {"role": "user", "content": f"And number {n}?"}]  # fmt: skip
+        running.wait_for(lambda: "watch" in desk.queues() and desk.progress("watch").all == 1)
         tools = [{"type": "function", "function": {"name": "f", "description": f"A {MARKER}."}}]
         body = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "tools": tools}
         running.post("/v1/chat/completions", body)
-        running.wait_for(lambda: "watch" in desk.queues() and desk.progress("watch").all == 2)
+        running.wait_for(lambda: desk.progress("watch").all == 2)
         first = desk.next("watch", "ann")
         assert words_of(first.case) == [f"I want {MARKER} now"]
         desk.submit("watch", "ann", first.stored.id, "harmful")

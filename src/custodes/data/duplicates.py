@@ -79,10 +79,11 @@ def deduplicate(rows: Iterable[Example], *, near: float | None) -> Deduplication
         return Deduplication(unique, exact, {})
     twins = _near_twins(texts, near)
     of_near = {unique[i].id: unique[j].id for i, j in twins.items()}
+    # What repeats a row that went as a near duplicate is near the row that stays, too.
+    of_near |= {gone: of_near[first] for gone, first in exact.items() if first in of_near}
     return Deduplication(
         [row for i, row in enumerate(unique) if i not in twins],
-        # the row that an exact duplicate repeats may have gone as a near duplicate of another
-        {gone: of_near.get(first, first) for gone, first in exact.items()},
+        {gone: first for gone, first in exact.items() if gone not in of_near},
         of_near,
     )
 

@@ -155,6 +155,9 @@ def test_a_permutation_of_options_changes_nothing(case):
     first, second, labels = case
     turned = [[row[::-1] for row in rows] for rows in (first, second)]
     mirrored = [len(row) - 1 - label for row, label in zip(first, labels, strict=True)]
+    right = [np.mean([row[at] for row, at in zip(rows, labels, strict=True)])
+             for rows in (first, second)]  # fmt: skip
+    assume(1 - right[0] * right[1] > 1e-5)  # else it is a ratio of roundings
     expected = capa(first, second, labels)
     assert capa(*turned, mirrored) == pytest.approx(expected, abs=1e-9, nan_ok=True)
 
