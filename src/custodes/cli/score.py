@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -23,6 +23,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from custodes.cli.engines import make_engine
 from custodes.cli.score_lines import line_scorer, read_rows
+from custodes.data.atomic import replacing
 from custodes.engine.resume import resumable_map
 from custodes.errors import ConfigError, DataError
 from custodes.guard import find_guard, verify_guard
@@ -148,21 +149,8 @@ def _print(results: Iterable[dict[str, Any]]) -> None:
 
 
 def _save(results: Iterable[dict[str, Any]], output: Path) -> None:
-    output.parent.mkdir(parents=True, exist_ok=True)
-    temporary = output.with_name(f".{output.name}.{os.getpid()}.part")
-    try:
-        with temporary.open("wb") as file:
-            _fill(file, results)
-        temporary.replace(output)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _fill(file: BinaryIO, results: Iterable[dict[str, Any]]) -> None:
-    for result in results:
-        file.write(_line(result))
-    file.flush()
-    os.fsync(file.fileno())
+    with replacing(output) as temporary, temporary.open("wb") as file:
+        file.writelines(map(_line, results))
 
 
 def _line(result: dict[str, Any]) -> bytes:

@@ -55,11 +55,17 @@ def note_arena_attempt(connection: Connection, attempt: ArenaAttempt) -> None:
     )
 
 
-def arena_attempts(connection: Connection, *, texts: bool = True) -> list[ArenaAttempt]:
-    """All of them, oldest first; without `texts`, which are most of them, turns and reply empty."""
+def arena_attempts(
+    connection: Connection, *, texts: bool = True, by: tuple[str, str] | None = None
+) -> list[ArenaAttempt]:
+    """All of them, or those `by` a key and player, oldest first; without `texts`, which are most of
+    them, turns and reply empty."""
     left = () if texts else ("turns", "reply")
     wanted = [column for column in arena.c if column.name not in left]
     query = select(*wanted).order_by(arena.c.at, arena.c.id)
+    if by is not None:
+        key, player = map(clean, by)
+        query = query.where(arena.c.key == key, arena.c.player == player)
     empty = {"turns": "[]", "reply": ""}
     rows = [SimpleNamespace(**empty | dict(row)) for row in connection.execute(query).mappings()]
     return [

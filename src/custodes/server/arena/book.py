@@ -78,11 +78,11 @@ class DatabaseBook:
         return await asyncio.to_thread(ask)
 
     async def talks(self, key: str, player: str) -> frozenset[Conversation]:
-        """From the database; reads every text, as the board does."""
+        """From the database; reads that player's texts alone."""
 
         def ask() -> frozenset[Conversation]:
             with store.reading(self._engine) as connection:
-                return _talks(store.arena_attempts(connection), key, player)
+                return _talks(store.arena_attempts(connection, by=(key, player)), key, player)
 
         return await asyncio.to_thread(ask)
 
