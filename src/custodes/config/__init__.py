@@ -6,7 +6,7 @@ from custodes.config.manual import manual
 from custodes.config.named_files import named_files
 from custodes.config.places import cache_folder
 from custodes.config.registry import Registry
-from custodes.config.run import Run, environment
+from custodes.config.run import Run, environment, finite
 from custodes.config.settings import Config, load, override, save
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "cache_folder",
     "digest",
     "environment",
+    "finite",
     "load",
     "manual",
     "named_files",

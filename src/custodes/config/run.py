@@ -20,7 +20,7 @@ from custodes.config.atomic import write_atomically
 from custodes.config.settings import Config, save
 from custodes.errors import ConfigError
 
-__all__ = ["Run", "environment"]
+__all__ = ["Run", "environment", "finite"]
 
 _PACKAGES = ("custodes", "numpy", "scipy", "scikit-learn", "torch", "transformers", "pyarrow")
 
@@ -59,12 +59,12 @@ def environment() -> dict[str, Any]:
     }
 
 
-def _finite(value: Any) -> Any:
-    """The same with null for NaN and infinities, which are no JSON."""
+def finite(value: Any) -> Any:
+    """JSON values with null for NaN and infinities, which are no JSON."""
     if isinstance(value, Mapping):
-        return {name: _finite(one) for name, one in value.items()}
+        return {name: finite(one) for name, one in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(one) for one in value]
+        return [finite(one) for one in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -92,7 +92,7 @@ class Run:
 
     def log(self, **metrics: Any) -> None:
         """Append one line to `metrics.jsonl`; a figure that is NaN or infinite is null there."""
-        line = json.dumps(_finite(metrics), ensure_ascii=False, allow_nan=False)
+        line = json.dumps(finite(metrics), ensure_ascii=False, allow_nan=False)
         with (self.folder / "metrics.jsonl").open(self._mode, encoding="utf-8") as file:
             file.write(line + "\n")
         self._mode = "a"

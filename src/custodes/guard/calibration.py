@@ -289,7 +289,7 @@ def _thresholds(
         try:
             heard[mode] = hear(cascade, rows, mode)
             found = threshold_for_budget(
-                heard[mode].worst(),
+                heard[mode].worst,
                 budget,
                 served=combined.get(mode, Calibration()).probability,
             )
@@ -353,13 +353,12 @@ def _speaking_alone(
     for mode, rows in pools.items():
         if sum(row.label == 0 for row in rows) < needed:
             continue  # its threshold cannot be set either
-        together = hear(cascade, rows, mode).worst()
+        together = hear(cascade, rows, mode).worst
         for stage in cascade.stages:
             share = config.alone.get(stage.scorer.name, 0.0) * config.budget
-            judges = mode in getattr(stage.scorer, "modes", tuple(Mode))
-            if judges and share * len(together) >= 1:
+            if stage.judges(mode) and share * len(together) >= 1:
                 itself = Cascade([dataclasses.replace(stage, escalate_above=None)])
-                own = hear(itself, rows, mode).worst()
+                own = hear(itself, rows, mode).worst
                 offset = np.quantile(together, 1 - left) - np.quantile(own, 1 - share)
                 if np.isfinite(offset):
                     offsets[stage.scorer.name][mode] = float(offset)

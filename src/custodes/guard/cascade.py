@@ -65,6 +65,10 @@ class Stage:
     escalate_above: float | None = None
     alone: Mapping[Mode, float] = field(default_factory=dict)
 
+    def judges(self, mode: Mode) -> bool:
+        """Whether it judges texts of a mode: all, unless its scorer names some."""
+        return mode in getattr(self.scorer, "modes", tuple(Mode))
+
 
 @dataclass(frozen=True, slots=True)
 class GuardPoint:
@@ -180,7 +184,7 @@ class Cascade:
 
     def serving(self, mode: Mode) -> Cascade:
         """The stages that judge texts of a mode; `ConfigError` where there are none."""
-        stages = [s for s in self.stages if mode in getattr(s.scorer, "modes", tuple(Mode))]
+        stages = [stage for stage in self.stages if stage.judges(mode)]
         if len(stages) == len(self.stages):
             return self
         if not stages:

@@ -25,17 +25,12 @@ __all__ = ["Heard", "Refusals", "hear", "over_budget", "refusals"]
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """Benign texts of a mode, each with a cascade that knows what its stages say of it."""
+    """Benign texts of a mode, each with a cascade that knows what its stages say of it, and the
+    greatest logit of each."""
 
     mode: Mode
     texts: tuple[tuple[Conversation, Cascade], ...]
-
-    def worst(self) -> list[float]:
-        """The greatest logit of each text."""
-        return [
-            max(point.logit for point in replay.points(conversation, self.mode))
-            for conversation, replay in self.texts
-        ]
+    worst: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +50,16 @@ class Refusals:
 def hear(cascade: Cascade, rows: Sequence[LabelledRow], mode: Mode) -> Heard:
     """Let the stages judge the benign ones of the rows."""
     benign = [row.judged.conversation for row in rows if row.label == 0]
-    return Heard(mode, tuple(zip(benign, replays(cascade, benign, mode), strict=True)))
+    texts = tuple(zip(benign, replays(cascade, benign, mode), strict=True))
+    worst = (max(point.logit for point in replay.points(said, mode)) for said, replay in texts)
+    return Heard(mode, texts, tuple(worst))
 
 
 def refusals(guard: Guard, heard: Heard, threshold: Threshold) -> Refusals:
     """Judge the texts by the guard, its policy and all; `threshold` is the one that it has."""
     below: Counter[RuleId] = Counter()
     stopped = spared = 0
-    for (conversation, replay), logit in zip(heard.texts, heard.worst(), strict=True):
+    for (conversation, replay), logit in zip(heard.texts, heard.worst, strict=True):
         verdict = guard.knowing(replay).judge_pointwise(conversation, heard.mode)
         reaches = guard.probability(logit, heard.mode) >= threshold.score
         if verdict.action is Action.STOP:

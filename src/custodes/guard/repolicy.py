@@ -24,12 +24,7 @@ def change_policy(source: str | Path, changes: Mapping[str, Any], *, folder: Pat
     """
     found = find_guard(source)
     guard = changed(load_guard(found), changes)
-    judged = {
-        mode
-        for mode in Mode
-        for stage in guard.cascade.stages
-        if mode in getattr(stage.scorer, "modes", tuple(Mode))
-    }
+    judged = {mode for mode in Mode if any(stage.judges(mode) for stage in guard.cascade.stages)}
     if "threshold" in changes and judged <= set(guard.policy.thresholds):
         own = ", ".join(f"{mode}: {at:.4g}" for mode, at in guard.policy.thresholds.items())
         raise ConfigError(

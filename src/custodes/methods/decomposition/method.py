@@ -7,15 +7,14 @@ A network of one's own comes as `target`, a `ModuleTarget` for instance.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
-from custodes.config import Run
+from custodes.config import Run, finite
 from custodes.errors import ArtifactError, ConfigError
 from custodes.methods.decomposition.apd import APD
 from custodes.methods.decomposition.base import Decomposition
@@ -133,7 +132,7 @@ def decompose(
     judgment = judge(decomposition, config, instance_seeds(config))
     curve = read_curve(out)
     report = run_report(method, config, decomposition, judgment, curve)
-    values = {**report.values(), "figures": _as_json(judgment.figures)}
+    values = {**report.values(), "figures": finite(judgment.figures)}
     page = run.report(values, report.html())
     return Result(
         method=method,
@@ -144,14 +143,6 @@ def decompose(
         seconds=training.seconds / config.steps,
         page=page,
     )
-
-
-def _as_json(figures: Mapping[str, Sequence[float]]) -> dict[str, list[float | None]]:
-    """With null for what is not finite."""
-    return {
-        name: [value if math.isfinite(value) else None for value in values]
-        for name, values in figures.items()
-    }
 
 
 def load_decomposition(
